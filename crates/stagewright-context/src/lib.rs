@@ -1,0 +1,1 @@
+//! Build contexts: walk, ignore rules, file digests.

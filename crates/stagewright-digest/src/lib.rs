@@ -1,0 +1,1 @@
+//! Names of things: digests, keys, and the canonical encoder that keys are made with.

@@ -1,0 +1,1 @@
+//! Registries, HTTP and git: the only network code.

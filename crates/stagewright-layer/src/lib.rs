@@ -1,0 +1,1 @@
+//! Layers: deterministic tar and its index, whiteouts, compression.

@@ -1,0 +1,1 @@
+//! OCI documents, media types, references, platforms and image layouts.

@@ -1,0 +1,1 @@
+//! The build graph, and the lowering of a Dockerfile into it.

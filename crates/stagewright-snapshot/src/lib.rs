@@ -1,0 +1,1 @@
+//! Root file systems: merged views, prepare, commit.

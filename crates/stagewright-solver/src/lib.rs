@@ -1,0 +1,1 @@
+//! Schedules a plan: key, look up, execute, record, explain.

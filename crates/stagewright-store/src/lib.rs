@@ -1,0 +1,1 @@
+//! The content store: blobs, layers, action cache, leases, garbage collection.

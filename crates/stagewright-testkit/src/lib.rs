@@ -1,0 +1,1 @@
+//! Test support: project files, fixture images, an in-process registry, an image comparer.

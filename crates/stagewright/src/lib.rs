@@ -1,0 +1,1 @@
+//! Container images built from Dockerfiles inside the process that asks for it.
