@@ -1,0 +1,164 @@
+//! The `stagewright` command, as a test runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::Project;
+use crate::process::{Output, output};
+
+/// Names the command to test; without it the command of this workspace is built.
+const COMMAND_VARIABLE: &str = "STAGEWRIGHT_BIN";
+
+/// The command with a store of its own.
+#[derive(Debug)]
+pub struct Stagewright {
+    program: PathBuf,
+    state: TempDir,
+    options: Vec<String>,
+}
+
+impl Stagewright {
+    /// Takes the command with an empty store, which goes when this is dropped.
+    ///
+    /// # Panics
+    ///
+    /// When the command can't be built.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a default that builds a program surprises"
+    )]
+    pub fn new() -> Self {
+        let state = tempfile::Builder::new()
+            .prefix("stagewright-store-")
+            .tempdir()
+            .unwrap();
+        Self {
+            program: find_command(),
+            state,
+            options: Vec::new(),
+        }
+    }
+
+    /// Adds options to every build.
+    #[must_use]
+    pub fn option(mut self, option: impl Into<String>) -> Self {
+        self.options.push(option.into());
+        self
+    }
+
+    /// Returns where the store lies.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.state.path().join("store")
+    }
+
+    /// Returns the command with a verb, and nothing of the caller's own settings.
+    #[must_use]
+    pub fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("HOME", self.state.path());
+        for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "SOURCE_DATE_EPOCH"] {
+            command.env_remove(variable);
+        }
+        command.arg(verb);
+        command
+    }
+
+    /// Returns `stagewright build` of a project, with raw events, not yet started.
+    #[must_use]
+    pub fn build_command(&self, project: &Project, arguments: &[&str]) -> Command {
+        let mut command = self.command("build");
+        command
+            .arg("--store")
+            .arg(self.store())
+            .arg("--progress=rawjson")
+            .args(&self.options)
+            .args(arguments)
+            .arg(project.path());
+        command
+    }
+
+    /// Builds a project.
+    pub fn build(&self, project: &Project, arguments: &[&str]) -> Build {
+        Build {
+            output: output(&mut self.build_command(project, arguments)),
+        }
+    }
+
+    /// Builds a project and writes it as an OCI layout into a folder.
+    pub fn build_into(&self, project: &Project, folder: &Path, arguments: &[&str]) -> Build {
+        let destination = format!("type=oci,dest={}", folder.display());
+        let mut all = vec!["-o", destination.as_str()];
+        all.extend(arguments);
+        self.build(project, &all)
+    }
+}
+
+/// A build that ended.
+#[derive(Debug)]
+pub struct Build {
+    /// What it printed and how it ended.
+    pub output: Output,
+}
+
+impl Build {
+    /// Returns itself when the build succeeded.
+    ///
+    /// # Panics
+    ///
+    /// When it did not, with all that it printed.
+    #[must_use]
+    pub fn success(self) -> Self {
+        Self {
+            output: self.output.success(),
+        }
+    }
+
+    /// Returns the events, a JSON object each.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        let lines = self.output.stdout.lines().chain(self.output.stderr.lines());
+        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(Value::is_object)
+            .collect()
+    }
+
+    /// Returns the names of the vertices that ran, in the order in which they ended; what came from
+    /// the cache is not among them.
+    #[must_use]
+    pub fn executed(&self) -> Vec<String> {
+        self.events()
+            .iter()
+            .filter(|event| event["event"] == "vertex_finished" && event["cached"] != true)
+            .map(|event| event["name"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+}
+
+/// Returns the command under test: the one that the environment names, else this workspace's,
+/// built as the tests are.
+fn find_command() -> PathBuf {
+    if let Some(path) = std::env::var_os(COMMAND_VARIABLE) {
+        return path.into();
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let built = output(Command::new(cargo).current_dir(manifest).args([
+        "build",
+        "--quiet",
+        "--package=stagewright-cli",
+        "--message-format=json",
+    ]))
+    .success();
+    built
+        .stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .unwrap_or_else(|| panic!("cargo built no command: {built}"))
+}
