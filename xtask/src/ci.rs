@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{host, licences, tidy};
+use crate::{host, licences, test, tidy};
 
 /// Options of `ci`.
 #[derive(Debug, clap::Args)]
@@ -70,5 +70,5 @@ fn docs() -> Result<()> {
 }
 
 fn tests() -> Result<()> {
-    host::run(host::cargo().args(["test", "--workspace", "--locked"]))
+    test::run(&test::TestArguments::default())
 }

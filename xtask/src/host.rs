@@ -17,6 +17,28 @@ pub(crate) fn root() -> PathBuf {
         .to_path_buf()
 }
 
+/// Returns the folder of the lesson: the Dockerfile and the application of the acceptance test.
+pub(crate) fn lesson() -> PathBuf {
+    root().join("tests/fixtures/lesson")
+}
+
+/// Builds the command as its users have it, and returns where it lies.
+pub(crate) fn build_command() -> Result<PathBuf> {
+    run(cargo().args([
+        "build",
+        "--release",
+        "--locked",
+        "--package=stagewright-cli",
+    ]))?;
+    let metadata = output(cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&metadata).context("reading cargo metadata")?;
+    let target = metadata["target_directory"]
+        .as_str()
+        .context("cargo names no target folder")?;
+    Ok(Path::new(target).join("release/stagewright"))
+}
+
 /// Returns the cargo that started this program.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -5,9 +5,14 @@
     reason = "a command of the project talks to whoever runs it"
 )]
 
+mod bases;
 mod ci;
+mod demo;
 mod host;
+mod ignored;
 mod licences;
+mod state;
+mod test;
 mod tidy;
 
 use std::process::ExitCode;
@@ -24,6 +29,12 @@ struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// Build the lesson's two-stage application, run it, fetch its page, build it again from cache
+    Demo(demo::DemoArguments),
+    /// Install what the tests need and run them all
+    Test(test::TestArguments),
+    /// Make the stand-in base images and serve them on the loopback interface until interrupted
+    Bases,
     /// Check the rules that the compiler does not: crate arrows, file sizes, names and the like
     Tidy,
     /// Check every dependency's licence and origin against deny.toml
@@ -34,6 +45,9 @@ enum Verb {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
+        Verb::Bases => serve_bases(),
         Verb::Tidy => tidy::run(),
         Verb::Deny => licences::run(),
         Verb::Ci(arguments) => ci::run(&arguments),
@@ -44,5 +58,17 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn serve_bases() -> anyhow::Result<()> {
+    let registry = state::State::open()?.serve_bases()?;
+    println!(
+        "try: stagewright build --registry-mirror docker.io={} DIR",
+        registry.address()
+    );
+    println!("end with Ctrl-C");
+    loop {
+        std::thread::park();
     }
 }

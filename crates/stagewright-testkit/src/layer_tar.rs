@@ -15,7 +15,9 @@ pub struct LayerTar {
 
 impl fmt::Debug for LayerTar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LayerTar").field("bytes", &self.builder.get_ref().len()).finish()
+        f.debug_struct("LayerTar")
+            .field("bytes", &self.builder.get_ref().len())
+            .finish()
     }
 }
 
