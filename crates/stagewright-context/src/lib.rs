@@ -1,1 +1,4 @@
 //! Build contexts: walk, ignore rules, file digests.
+
+pub mod glob;
+pub mod patterns;
