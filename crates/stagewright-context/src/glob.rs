@@ -91,8 +91,8 @@ impl Glob {
     pub fn new(pattern: &str) -> Result<Self, BadPattern> {
         let mut tokens = Vec::with_capacity(pattern.len());
         let mut rest = pattern;
-        while let Some((token, after)) = next_token(rest, Ranges::MayBeReversed)
-            .map_err(|why| bad_pattern(pattern, why))?
+        while let Some((token, after)) =
+            next_token(rest, Ranges::MayBeReversed).map_err(|why| bad_pattern(pattern, why))?
         {
             // Stars in a row are one star.
             if token != Token::Star || tokens.last() != Some(&Token::Star) {

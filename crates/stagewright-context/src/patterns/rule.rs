@@ -30,7 +30,11 @@ enum Shape {
 
 impl Rule {
     /// Compiles a cleaned pattern.
-    pub(super) fn new(text: &str, exception: bool, line: Option<usize>) -> Result<Self, BadPattern> {
+    pub(super) fn new(
+        text: &str,
+        exception: bool,
+        line: Option<usize>,
+    ) -> Result<Self, BadPattern> {
         Ok(Self {
             text: text.to_owned(),
             exception,

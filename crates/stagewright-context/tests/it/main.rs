@@ -1,0 +1,7 @@
+//! Contexts on a real file system.
+
+mod archive;
+mod digests;
+mod find;
+mod tree;
+mod walk;
