@@ -16,8 +16,11 @@ fn header(kind: EntryType, bytes: usize) -> Header {
     header
 }
 
-/// Makes an archive of `(name, kind, content or target)`; names are written as they are.
-fn archive(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
+/// Name, kind, and content or target.
+type Item = (&'static str, EntryType, &'static str);
+
+/// Makes an archive; names are written as they are.
+fn archive(entries: &[Item]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for (name, kind, text) in entries {
         let is_link = matches!(kind, EntryType::Symlink | EntryType::Link);
@@ -34,7 +37,7 @@ fn archive(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-const CONTEXT: &[(&str, EntryType, &str)] = &[
+const CONTEXT: &[Item] = &[
     ("Dockerfile", EntryType::Regular, "FROM scratch"),
     ("src/", EntryType::Directory, ""),
     ("src/a", EntryType::Regular, "a"),
@@ -67,7 +70,7 @@ fn archives_become_contexts() {
 
 #[test]
 fn what_can_not_be_a_context_is_refused() {
-    let cases: &[(&[(&str, EntryType, &str)], &str)] = &[
+    let cases: &[(&[Item], &str)] = &[
         (
             &[("../out", EntryType::Regular, "x")],
             "the build context's archive holds ../out, which leads out of the context",

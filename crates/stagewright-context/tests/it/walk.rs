@@ -37,9 +37,7 @@ fn entries_come_in_a_fixed_order() {
             "src-old",
             "src-old/x",
             "src.txt",
-        ]
-        .map(|path| path)
-        .as_slice(),
+        ],
     );
 }
 
