@@ -1,1 +1,49 @@
 //! Registries, HTTP and git: the only network code.
+//!
+//! [`RegistryClient`] resolves a reference to an image without fetching a layer, and fetches blobs
+//! one by one, checked and resumed. What it may depend on is in [`RegistryOptions`]: nothing here
+//! reads the environment or the home folder, and nothing is shared by a whole process.
+//!
+//! ```no_run
+//! use stagewright_fetch::{MirrorArgument, RegistryClient, RegistryOptions};
+//! use stagewright_oci::Platform;
+//!
+//! # async fn pull() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut options = RegistryOptions::default();
+//! let mirror: MirrorArgument = "docker.io=127.0.0.1:5000".parse()?;
+//! options.registries.add_mirror(&mirror.registry, mirror.mirror);
+//! let client = RegistryClient::new(options);
+//! let image = client.resolve(&"alpine:3.10".parse()?, &Platform::host()).await?;
+//! for layer in &image.summary.layers {
+//!     let open = || Ok(Vec::new());
+//!     let bytes = client.fetch_blob(&image.reference, &layer.descriptor, open, &|_| {}).await?;
+//!     assert_eq!(bytes.len() as u64, layer.descriptor.size);
+//! }
+//! # Ok(()) }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod blob_download;
+mod challenge;
+mod credentials;
+mod endpoint;
+mod error;
+mod http_date;
+mod options;
+mod registries_conf;
+mod registry_auth;
+mod registry_call;
+mod registry_client;
+mod tls;
+mod transport;
+
+pub use blob_download::Progress;
+pub use credentials::{Credential, CredentialError, CredentialFile, Credentials};
+pub use error::FetchError;
+pub use options::{NetworkOptions, ProxyOptions, RegistryOptions, RetryOptions};
+pub use registries_conf::{
+    Mirror, MirrorArgument, MirrorPull, RegistriesConf, RegistriesError, RegistryRule,
+};
+pub use registry_client::{FetchedDocument, RegistryClient, ResolvedImage};
+pub use tls::{TlsError, TlsOptions};

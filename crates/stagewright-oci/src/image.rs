@@ -130,6 +130,21 @@ pub enum ImageError {
     },
 }
 
+impl ImageError {
+    /// Says that an image is there for other platforms only.
+    pub fn no_platform(wanted: &Platform, available: &[Platform]) -> Self {
+        let names: Vec<_> = available.iter().map(Platform::to_string).collect();
+        Self::NoPlatform {
+            wanted: wanted.clone(),
+            available: if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            },
+        }
+    }
+}
+
 /// Follows a descriptor through indexes to the image of a platform.
 pub(crate) fn resolve_document(
     source: &dyn ImageSource,
@@ -143,7 +158,7 @@ pub(crate) fn resolve_document(
             Document::Index(index) => {
                 descriptor = index
                     .select(platform)
-                    .map_err(|available| no_platform(platform, &available))?
+                    .map_err(|available| ImageError::no_platform(platform, &available))?
                     .clone();
             }
             Document::Manifest(manifest) => {
@@ -156,19 +171,6 @@ pub(crate) fn resolve_document(
         manifest: root.digest,
         reason: format!("its indexes are nested more than {INDEX_DEPTH_MAX} deep"),
     })
-}
-
-/// Says that no image is for the platform.
-pub(crate) fn no_platform(wanted: &Platform, available: &[Platform]) -> ImageError {
-    let names: Vec<_> = available.iter().map(Platform::to_string).collect();
-    ImageError::NoPlatform {
-        wanted: wanted.clone(),
-        available: if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        },
-    }
 }
 
 /// Puts a manifest and the bytes of its config together, and checks that they agree.

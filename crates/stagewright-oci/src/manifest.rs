@@ -239,6 +239,17 @@ struct Probe {
 }
 
 impl Document {
+    /// Returns the media type that the document has, OCI's where it does not say.
+    pub fn media_type(&self) -> &str {
+        match self {
+            Self::Manifest(manifest) => manifest
+                .media_type
+                .as_deref()
+                .unwrap_or(media_type::OCI_MANIFEST),
+            Self::Index(index) => index.media_type.as_deref().unwrap_or(media_type::OCI_INDEX),
+        }
+    }
+
     /// Parses a manifest or index.
     ///
     /// `media_type` is what the sender or the descriptor says, if anything; where the document

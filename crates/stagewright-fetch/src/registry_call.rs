@@ -1,0 +1,492 @@
+//! One request to a registry: connection, login, redirects, retries, and what the answer means.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Body, Method, Response, StatusCode, Url};
+use serde::Deserialize;
+
+use crate::challenge::Challenge;
+use crate::endpoint::Endpoint;
+use crate::error::{FetchError, with_causes};
+use crate::registry_auth::{Access, host_of, transport_error};
+use crate::registry_client::RegistryClient;
+use crate::transport::Backoff;
+
+/// Redirects are followed this often.
+const REDIRECTS_MAX: u32 = 10;
+/// An error text is shown up to this length.
+const MESSAGE_LENGTH_MAX: usize = 300;
+/// An error answer is read up to this length.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+/// How long a host may take to show whether it speaks TLS.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a request sends.
+#[derive(Debug, Clone)]
+pub(crate) enum CallBody {
+    /// Nothing.
+    Empty,
+    /// Bytes, which can be sent again.
+    Bytes(Bytes),
+}
+
+/// A request that may be sent more than once.
+#[derive(Debug, Clone)]
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    /// A path under `/v2/`, or a full URL that the registry gave.
+    pub(crate) target: Target<'a>,
+    pub(crate) headers: Vec<(HeaderName, String)>,
+    pub(crate) body: CallBody,
+    /// What a token must allow.
+    pub(crate) scope: &'a str,
+    /// What is asked for, in messages.
+    pub(crate) what: &'a str,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone)]
+pub(crate) enum Target<'a> {
+    /// Under `/v2/` of the endpoint.
+    Path(&'a str),
+    /// Where the registry said.
+    Url(Url),
+}
+
+/// An attempt that failed, and whether another may help.
+pub(crate) struct Failure {
+    pub(crate) error: FetchError,
+    pub(crate) retry: Retry,
+}
+
+/// Whether another attempt may help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    Never,
+    After(Option<Duration>),
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self {
+            error,
+            retry: Retry::Never,
+        }
+    }
+}
+
+impl RegistryClient {
+    /// Sends a request until it is answered with success, or cannot be.
+    pub(crate) async fn call(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call<'_>,
+    ) -> Result<Response, FetchError> {
+        let mut backoff = Backoff::new(self.transport().retries());
+        loop {
+            let failure = match self.call_once(endpoint, call).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            self.wait(&mut backoff, failure).await?;
+        }
+    }
+
+    /// Waits before another attempt, or gives the failure back if there should be none.
+    pub(crate) async fn wait(
+        &self,
+        backoff: &mut Backoff<'_>,
+        failure: Failure,
+    ) -> Result<(), FetchError> {
+        let Retry::After(asked) = failure.retry else {
+            return Err(failure.error);
+        };
+        let Some(wait) = backoff.next(asked) else {
+            return Err(failure.error);
+        };
+        tracing::debug!("trying again in {wait:?}: {}", failure.error);
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    /// Sends a request once, logging in and following redirects as needed.
+    pub(crate) async fn call_once(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call<'_>,
+    ) -> Result<Response, Failure> {
+        let url = match &call.target {
+            Target::Path(path) => {
+                let base = self.base_url(endpoint, call.what).await?;
+                base.join(path)
+                    .map_err(|error| protocol(endpoint, call.what, error.to_string()))?
+            }
+            Target::Url(url) => url.clone(),
+        };
+        let access = Access {
+            endpoint,
+            scope: call.scope,
+            credentials: &self.options().credentials,
+            transport: self.transport(),
+        };
+        // The first answer may be a challenge, the second may refuse a token that has just ended.
+        for _ in 0..2 {
+            let header = self.authorizer().header(&access).await?;
+            let response = self.send(endpoint, call, &url, header.as_deref()).await?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return checked(endpoint, call.what, response).await;
+            }
+            let values = response.headers().get_all("www-authenticate");
+            let values = values.iter().filter_map(|value| value.to_str().ok());
+            let Some(challenge) = Challenge::from_headers(values) else {
+                return checked(endpoint, call.what, response).await;
+            };
+            self.authorizer()
+                .refused(&access, challenge, header.as_deref())
+                .await;
+        }
+        let header = self.authorizer().header(&access).await?;
+        let response = self.send(endpoint, call, &url, header.as_deref()).await?;
+        checked(endpoint, call.what, response).await
+    }
+
+    /// Sends a request and follows its redirects. Credentials never follow to another host.
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call<'_>,
+        url: &Url,
+        authorization: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let mut url = url.clone();
+        let own = |url: &Url| host_of(url).is_some_and(|host| host == endpoint.host);
+        for _ in 0..REDIRECTS_MAX {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &call.headers {
+                let value = HeaderValue::from_str(value)
+                    .map_err(|error| protocol(endpoint, call.what, error.to_string()))?;
+                headers.insert(name.clone(), value);
+            }
+            if let Some(value) = authorization
+                && own(&url)
+            {
+                let mut value = HeaderValue::from_str(value).map_err(|_| {
+                    protocol(
+                        endpoint,
+                        call.what,
+                        "a login with control characters".to_owned(),
+                    )
+                })?;
+                value.set_sensitive(true);
+                headers.insert(AUTHORIZATION, value);
+            }
+            let body = match &call.body {
+                CallBody::Empty => None,
+                CallBody::Bytes(bytes) => Some(Body::from(bytes.clone())),
+            };
+            let response = self.send_to(endpoint, call, &url, headers, body).await?;
+            if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED
+            {
+                return Ok(response);
+            }
+            url = redirect(endpoint, call.what, &url, &response)?;
+        }
+        let reason = format!("it redirects more than {REDIRECTS_MAX} times");
+        Err(protocol(endpoint, call.what, reason).into())
+    }
+
+    /// Sends one request to one URL.
+    pub(crate) async fn send_to(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call<'_>,
+        url: &Url,
+        headers: HeaderMap,
+        body: Option<Body>,
+    ) -> Result<Response, Failure> {
+        let host = host_of(url)
+            .ok_or_else(|| protocol(endpoint, call.what, format!("{url} has no host")))?;
+        let insecure = endpoint.insecure && host == endpoint.host;
+        let client = self
+            .transport()
+            .client(&host, insecure)
+            .map_err(|error| transport_error(endpoint, error))?;
+        let mut request = client
+            .request(call.method.clone(), url.clone())
+            .headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        request
+            .send()
+            .await
+            .map_err(|error| connection_failure(endpoint, call.what, error))
+    }
+
+    /// Returns `scheme://host/v2/`, for an insecure host whichever scheme it speaks.
+    pub(crate) async fn base_url(&self, endpoint: &Endpoint, what: &str) -> Result<Url, Failure> {
+        let url = |scheme: &str| {
+            Url::parse(&format!("{scheme}://{}/v2/", endpoint.host))
+                .map_err(|error| Failure::from(protocol(endpoint, what, error.to_string())))
+        };
+        if endpoint.plain_http {
+            return url("http");
+        }
+        if !endpoint.insecure {
+            return url("https");
+        }
+        let mut schemes = self.schemes().lock().await;
+        if let Some(scheme) = schemes.get(&endpoint.host) {
+            return url(scheme);
+        }
+        let call = Call {
+            method: Method::GET,
+            target: Target::Path(""),
+            headers: Vec::new(),
+            body: CallBody::Empty,
+            scope: "",
+            what,
+        };
+        let mut last = None;
+        for scheme in ["https", "http"] {
+            let url = url(scheme)?;
+            let sent = self.send_to(endpoint, &call, &url, HeaderMap::new(), None);
+            match tokio::time::timeout(PROBE_TIMEOUT, sent).await {
+                Ok(Ok(_)) => {
+                    schemes.insert(endpoint.host.clone(), scheme);
+                    return Ok(url);
+                }
+                Ok(Err(failure)) => last = Some(failure),
+                Err(_) => {
+                    last = Some(Failure {
+                        error: FetchError::Unreachable {
+                            registry: endpoint.registry.clone(),
+                            reference: what.to_owned(),
+                            reason: format!("no answer within {} s", PROBE_TIMEOUT.as_secs()),
+                        },
+                        retry: Retry::Never,
+                    });
+                }
+            }
+        }
+        Err(last.expect("because two schemes were tried and both failed"))
+    }
+}
+
+fn protocol(endpoint: &Endpoint, what: &str, reason: String) -> FetchError {
+    FetchError::Protocol {
+        registry: endpoint.registry.clone(),
+        reference: what.to_owned(),
+        reason,
+    }
+}
+
+fn redirect(
+    endpoint: &Endpoint,
+    what: &str,
+    from: &Url,
+    response: &Response,
+) -> Result<Url, FetchError> {
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok());
+    let location = location.ok_or_else(|| {
+        protocol(
+            endpoint,
+            what,
+            format!("{} without a location", response.status()),
+        )
+    })?;
+    let url = from.join(location).map_err(|error| {
+        protocol(
+            endpoint,
+            what,
+            format!("it redirects to {location:?}: {error}"),
+        )
+    })?;
+    let downgrade = from.scheme() == "https" && url.scheme() != "https";
+    if downgrade && !endpoint.insecure || !matches!(url.scheme(), "http" | "https") {
+        let reason = format!("it redirects from https to {}", url.scheme());
+        return Err(protocol(endpoint, what, reason));
+    }
+    Ok(url)
+}
+
+/// Says what a connection that failed means.
+pub(crate) fn connection_failure(
+    endpoint: &Endpoint,
+    what: &str,
+    error: reqwest::Error,
+) -> Failure {
+    let error = error.without_url();
+    let reason = with_causes(&error);
+    let registry = endpoint.registry.clone();
+    let reference = what.to_owned();
+    if reason.contains("invalid peer certificate") {
+        return FetchError::Certificate {
+            registry,
+            reference,
+            reason,
+        }
+        .into();
+    }
+    // A name that does not exist and a port that is closed stay so; a broken connection may not.
+    let retry = match error.is_connect() && !error.is_timeout() {
+        true => Retry::Never,
+        false => Retry::After(None),
+    };
+    Failure {
+        error: FetchError::Unreachable {
+            registry,
+            reference,
+            reason,
+        },
+        retry,
+    }
+}
+
+/// Lets success pass and says what every other answer means.
+pub(crate) async fn checked(
+    endpoint: &Endpoint,
+    what: &str,
+    mut response: Response,
+) -> Result<Response, Failure> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let retry_after = retry_after(response.headers());
+    let mut body = Vec::new();
+    // The text is only for the message, and a broken connection leaves it short.
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > ERROR_BYTES_MAX {
+            break;
+        }
+    }
+    let message = message(&body);
+    let (registry, reference) = (endpoint.registry.clone(), what.to_owned());
+    let error = match status {
+        StatusCode::UNAUTHORIZED => FetchError::Unauthorized {
+            registry,
+            reference,
+            message,
+        },
+        StatusCode::FORBIDDEN => FetchError::Denied {
+            registry,
+            reference,
+            message,
+        },
+        StatusCode::NOT_FOUND => FetchError::NotFound {
+            registry,
+            reference,
+            message,
+        },
+        StatusCode::TOO_MANY_REQUESTS => FetchError::RateLimited {
+            registry,
+            reference,
+            message,
+            retry_after,
+        },
+        _ => FetchError::Status {
+            registry,
+            reference,
+            status: status.as_u16(),
+            message,
+        },
+    };
+    let retry = match status {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::REQUEST_TIMEOUT
+        | StatusCode::INTERNAL_SERVER_ERROR
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Retry::After(retry_after),
+        _ => Retry::Never,
+    };
+    Err(Failure { error, retry })
+}
+
+/// Reads `Retry-After` in seconds; the form with a date is read too.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = crate::http_date::parse(value)?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    #[serde(default)]
+    errors: Vec<ErrorEntry>,
+    #[serde(default)]
+    details: String,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// Takes the text for a person out of an error answer (distribution specification, "Error Codes").
+pub(crate) fn message(body: &[u8]) -> String {
+    let text = match serde_json::from_slice::<ErrorAnswer>(body) {
+        Ok(answer) => {
+            let entries = answer.errors.into_iter().map(|entry| {
+                if entry.message.is_empty() {
+                    entry.code
+                } else {
+                    entry.message
+                }
+            });
+            let texts = entries.chain([answer.details, answer.message]);
+            texts
+                .filter(|text| !text.is_empty())
+                .collect::<Vec<_>>()
+                .join("; ")
+        }
+        // A page for a browser says nothing that helps.
+        Err(_) if body.trim_ascii_start().starts_with(b"<") => String::new(),
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    let clean = text.trim().chars().map(|character| match character {
+        character if character.is_control() => ' ',
+        character => character,
+    });
+    clean.take(MESSAGE_LENGTH_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_answers_are_read() {
+        for (body, expected) in [
+            (
+                r#"{"errors":[{"code":"DENIED","message":"no"},{"code":"X"}]}"#,
+                "no; X",
+            ),
+            (r#"{"details":"bad name"}"#, "bad name"),
+            ("<html>oops</html>", ""),
+            ("plain\ntext\n", "plain text"),
+            ("", ""),
+        ] {
+            assert_eq!(message(body.as_bytes()), expected, "{body}");
+        }
+        assert_eq!(
+            message("x".repeat(1000).as_bytes()).len(),
+            MESSAGE_LENGTH_MAX
+        );
+    }
+}

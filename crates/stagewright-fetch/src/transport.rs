@@ -1,0 +1,189 @@
+//! Connections: one pool a host, with the certificates and proxies of that host.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, NoProxy, Proxy};
+use rustls::RootCertStore;
+
+use crate::options::{NetworkOptions, ProxyOptions, RetryOptions};
+use crate::tls::{self, TlsError};
+
+/// Connections to hosts. Cheap to share; holds no process-wide state.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    options: NetworkOptions,
+    roots: OnceLock<Arc<RootCertStore>>,
+    /// Held only to look up or add a client, never across an await.
+    clients: Mutex<HashMap<(String, bool), Client>>,
+}
+
+/// A connection pool cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransportError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("{0}")]
+    Proxy(String),
+}
+
+impl Transport {
+    pub(crate) fn new(options: NetworkOptions) -> Self {
+        Self {
+            options,
+            roots: OnceLock::new(),
+            clients: Mutex::new(HashMap::new()),
+        }
+    }
+
+    pub(crate) fn retries(&self) -> &RetryOptions {
+        &self.options.retries
+    }
+
+    /// Returns the connections to a host, `host[:port]`. Redirects are not followed: whoever asks
+    /// decides what another host may see.
+    pub(crate) fn client(&self, host: &str, insecure: bool) -> Result<Client, TransportError> {
+        let key = (host.to_owned(), insecure);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let client = self.build(host, insecure)?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn build(&self, host: &str, insecure: bool) -> Result<Client, TransportError> {
+        let tls = tls::client_config(host, insecure, &self.options.tls, &*self.roots()?)?;
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(self.options.connect_timeout)
+            .read_timeout(self.options.silence_timeout)
+            .user_agent(&self.options.user_agent);
+        for proxy in proxies(&self.options.proxies)? {
+            builder = builder.proxy(proxy);
+        }
+        builder
+            .build()
+            .map_err(|error| TransportError::Proxy(crate::error::with_causes(&error)))
+    }
+
+    fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
+        if let Some(roots) = self.roots.get() {
+            return Ok(Arc::clone(roots));
+        }
+        let roots = Arc::new(tls::read_roots(&self.options.tls)?);
+        Ok(Arc::clone(self.roots.get_or_init(|| roots)))
+    }
+}
+
+fn proxies(options: &ProxyOptions) -> Result<Vec<Proxy>, TransportError> {
+    type Make = fn(&str) -> reqwest::Result<Proxy>;
+    let given: [(&Option<String>, Make); 2] = [
+        (&options.http, |url| Proxy::http(url)),
+        (&options.https, |url| Proxy::https(url)),
+    ];
+    let mut proxies = Vec::new();
+    for (url, make) in given {
+        let Some(url) = url.as_deref().filter(|url| !url.is_empty()) else {
+            continue;
+        };
+        let proxy = make(url).map_err(|error| {
+            // The URL may hold a password, so that it is not shown.
+            let error = error.without_url();
+            TransportError::Proxy(format!(
+                "the proxy is not a URL such as http://proxy:3128: {}",
+                crate::error::with_causes(&error)
+            ))
+        })?;
+        let direct = options.no_proxy.as_deref().and_then(NoProxy::from_string);
+        proxies.push(proxy.no_proxy(direct));
+    }
+    Ok(proxies)
+}
+
+/// How the wait between attempts grows.
+#[derive(Debug)]
+pub(crate) struct Backoff<'a> {
+    options: &'a RetryOptions,
+    attempts: u32,
+}
+
+impl<'a> Backoff<'a> {
+    pub(crate) fn new(options: &'a RetryOptions) -> Self {
+        Self {
+            options,
+            attempts: 0,
+        }
+    }
+
+    /// Returns how many attempts have failed.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Forgets the failures, because something got through.
+    pub(crate) fn reset(&mut self) {
+        self.attempts = 0;
+    }
+
+    /// Counts a failure and returns how long to wait before trying again, or nothing if enough
+    /// has been tried. `asked` is the wait that the server asks for.
+    pub(crate) fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
+        self.attempts += 1;
+        if self.attempts >= self.options.attempts_max {
+            return None;
+        }
+        let doubled = self
+            .options
+            .delay_first
+            .saturating_mul(1 << (self.attempts - 1).min(16));
+        match asked {
+            Some(asked) if asked > self.options.delay_max => None,
+            Some(asked) => Some(asked.max(self.options.delay_first)),
+            None => Some(doubled.min(self.options.delay_max)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_limit() {
+        let options = RetryOptions {
+            attempts_max: 5,
+            delay_first: Duration::from_secs(1),
+            delay_max: Duration::from_secs(3),
+        };
+        let mut backoff = Backoff::new(&options);
+        let waits: Vec<_> = std::iter::from_fn(|| backoff.next(None)).collect();
+        assert_eq!(waits, [1, 2, 3, 3].map(Duration::from_secs));
+        let mut backoff = Backoff::new(&options);
+        assert_eq!(
+            backoff.next(Some(Duration::ZERO)),
+            Some(Duration::from_secs(1))
+        );
+        assert_eq!(
+            backoff.next(Some(Duration::from_secs(2))),
+            Some(Duration::from_secs(2))
+        );
+        assert_eq!(backoff.next(Some(Duration::from_secs(60))), None);
+    }
+
+    #[test]
+    fn a_wrong_proxy_is_refused_without_its_password() {
+        let options = ProxyOptions {
+            https: Some("http://user:hidden@[".to_owned()),
+            ..ProxyOptions::default()
+        };
+        let error = proxies(&options).unwrap_err().to_string();
+        assert!(error.contains("the proxy is not a URL"), "{error}");
+        assert!(!error.contains("hidden"), "{error}");
+    }
+}
