@@ -1,1 +1,13 @@
-//! Behaviour of stagewright, seen from outside.
+//! Behaviour of stagewright, seen from outside: through its command.
+//!
+//! Tests that need root begin with `privileged_`; those that need the stand-in bases, which
+//! `cargo xtask test` serves, with `network_`.
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
+
+mod cache;
+mod errors;
+mod interruption;
+mod lesson;
+mod outputs;
+mod peers;
+mod rootless;

@@ -58,13 +58,7 @@ fn clippy() -> Result<()> {
 fn docs() -> Result<()> {
     host::run(
         host::cargo()
-            .args([
-                "doc",
-                "--workspace",
-                "--no-deps",
-                "--locked",
-                "--document-private-items",
-            ])
+            .args(["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
 }

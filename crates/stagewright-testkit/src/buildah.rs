@@ -14,6 +14,8 @@ use crate::{Image, Project};
 pub struct Buildah {
     program: PathBuf,
     state: TempDir,
+    /// Whether bases may come from a registry.
+    pull: bool,
 }
 
 impl Buildah {
@@ -35,13 +37,39 @@ impl Buildah {
         Self {
             program: program("buildah", "buildah"),
             state,
+            pull: false,
         }
+    }
+
+    /// Takes the images of docker.io from a registry without TLS at an address.
+    #[must_use]
+    pub fn with_mirror(mut self, address: &str) -> Self {
+        let mirror = format!(
+            "[[registry]]\nprefix = \"docker.io\"\nlocation = \"{address}\"\ninsecure = true\n"
+        );
+        fs_err::write(self.registries(), mirror).unwrap();
+        self.pull = true;
+        self
+    }
+
+    fn registries(&self) -> PathBuf {
+        self.state.path().join("registries.conf")
     }
 
     /// Makes an OCI layout known under the name that a Dockerfile gives its base.
     pub fn add_base(&self, layout: &Path, name: &str) {
-        let source = format!("oci:{}", layout.display());
-        let pulled = output(self.command().args(["pull", "--quiet", &source])).success();
+        // Buildah makes a name of the path, in which temporary folders' capitals are not allowed:
+        // it is given the last part alone.
+        let (Some(parent), Some(folder)) = (layout.parent(), layout.file_name()) else {
+            panic!("{} has no parent", layout.display());
+        };
+        let source = format!("oci:{}", Path::new(folder).display());
+        let pulled = output(
+            self.command()
+                .current_dir(parent)
+                .args(["pull", "--quiet", &source]),
+        )
+        .success();
         let id = pulled.stdout.trim();
         let _ = output(self.command().args(["tag", id, name])).success();
     }
@@ -53,15 +81,12 @@ impl Buildah {
     /// When the build fails.
     #[must_use]
     pub fn build(&self, project: &Project, arguments: &[&str]) -> Image {
+        let pull = if self.pull { "--pull" } else { "--pull-never" };
         let _ = output(
             self.command()
-                .args([
-                    "build",
-                    "--quiet",
-                    "--layers",
-                    "--isolation=chroot",
-                    "--pull-never",
-                ])
+                .args(["build", "--quiet", "--layers", "--isolation=chroot", pull])
+                // Else it adds a label with its own version.
+                .arg("--identity-label=false")
                 .args(["--tag", "localhost/result"])
                 .args(arguments)
                 .arg(project.path()),
@@ -91,6 +116,9 @@ impl Buildah {
             .arg(self.state.path().join("root"))
             .arg("--runroot")
             .arg(self.state.path().join("run"));
+        if self.pull {
+            command.env("CONTAINERS_REGISTRIES_CONF", self.registries());
+        }
         command
     }
 }

@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::Project;
 use crate::process::{Output, output};
+use crate::{Project, busybox};
 
 /// Names the command to test; without it the command of this workspace is built.
 const COMMAND_VARIABLE: &str = "STAGEWRIGHT_BIN";
@@ -43,7 +43,27 @@ impl Stagewright {
         }
     }
 
-    /// Adds options to every build.
+    /// Makes a BusyBox image and has every build find it as `busybox`.
+    ///
+    /// # Panics
+    ///
+    /// When this machine has no static BusyBox.
+    #[must_use]
+    pub fn with_busybox() -> Self {
+        let command = Self::new();
+        let layout = command.state.path().join("busybox");
+        busybox(&layout);
+        let context = format!("--build-context=busybox=oci-layout://{}", layout.display());
+        command.option(context)
+    }
+
+    /// Returns where [`Stagewright::with_busybox`] put its image.
+    #[must_use]
+    pub fn busybox_layout(&self) -> PathBuf {
+        self.state.path().join("busybox")
+    }
+
+    /// Adds an option to every build.
     #[must_use]
     pub fn option(mut self, option: impl Into<String>) -> Self {
         self.options.push(option.into());
@@ -128,16 +148,24 @@ impl Build {
             .collect()
     }
 
-    /// Returns the names of the vertices that ran, in the order in which they ended; what came from
-    /// the cache is not among them.
+    /// Returns the instructions that ran, in the order in which they ended and without the stage and
+    /// step in front; what came from the cache is not among them.
     #[must_use]
     pub fn executed(&self) -> Vec<String> {
         self.events()
             .iter()
             .filter(|event| event["event"] == "vertex_finished" && event["cached"] != true)
-            .map(|event| event["name"].as_str().unwrap_or_default().to_owned())
+            .map(|event| instruction(event["name"].as_str().unwrap_or_default()))
             .collect()
     }
+}
+
+/// Returns `RUN npm ci` of `[build 2/5] RUN npm ci`.
+fn instruction(name: &str) -> String {
+    let rest = name
+        .strip_prefix('[')
+        .and_then(|name| name.split_once("] "));
+    rest.map_or(name, |(_, instruction)| instruction).to_owned()
 }
 
 /// Returns the command under test: the one that the environment names, else this workspace's,

@@ -1,0 +1,148 @@
+//! A build that is stopped from outside leaves nothing running and nothing mounted.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use stagewright_testkit::{Project, Stagewright, output};
+
+/// How long something may take to come or to go on a busy machine.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Waits until the condition holds.
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + WAIT_MAX;
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "{what} after {} s",
+            WAIT_MAX.as_secs()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Returns whether a process with this word in its command line runs.
+fn runs(word: &str) -> bool {
+    fs_err::read_dir("/proc").unwrap().any(|entry| {
+        let command = entry.unwrap().path().join("cmdline");
+        // A process may be gone by now, and most entries are no processes.
+        fs_err::read(command).is_ok_and(|bytes| {
+            bytes
+                .split(|byte| *byte == 0)
+                .any(|part| part == word.as_bytes())
+        })
+    })
+}
+
+fn mounts_below(folder: &Path) -> Vec<String> {
+    let mounts = fs_err::read_to_string("/proc/self/mounts").unwrap();
+    let folder = folder.display().to_string();
+    mounts
+        .lines()
+        .filter(|line| line.contains(&folder))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A build in the middle of a step that would take hours.
+struct LongBuild {
+    stagewright: Stagewright,
+    project: Project,
+    process: Child,
+    /// The argument that tells this step's processes from all others.
+    seconds: String,
+}
+
+impl LongBuild {
+    fn start() -> Self {
+        // No other test sleeps this long.
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let seconds = format!("9{:06}{number}", std::process::id());
+        let stagewright = Stagewright::with_busybox();
+        let step = format!("sleep {seconds} & setsid sleep {seconds} & sleep {seconds}");
+        let dockerfile = format!("FROM busybox\nRUN echo kept > /kept\nRUN {step}\n");
+        let project = Project::new().file("Dockerfile", dockerfile);
+        let mut command = stagewright.build_command(&project, &[]);
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let build = Self {
+            stagewright,
+            project,
+            process,
+            seconds,
+        };
+        wait_until("the step does not run", || runs(&build.seconds));
+        build
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let _ = output(Command::new("kill").args([signal, &pid])).success();
+    }
+
+    fn assert_nothing_is_left(&self) {
+        wait_until("processes of the step are left", || !runs(&self.seconds));
+        let left = mounts_below(&self.stagewright.store());
+        assert!(left.is_empty(), "mounts are left: {left:?}");
+    }
+
+    /// Builds again with a step that ends; what was finished before comes from the cache.
+    fn assert_the_next_build_works(&self) {
+        self.project.write(
+            "Dockerfile",
+            "FROM busybox\nRUN echo kept > /kept\nRUN true\n",
+        );
+        let executed = self
+            .stagewright
+            .build(&self.project, &[])
+            .success()
+            .executed();
+        assert_eq!(executed, ["RUN true"]);
+        let mut verify = self.stagewright.command("cache");
+        let _ = output(
+            verify
+                .arg("verify")
+                .arg("--store")
+                .arg(self.stagewright.store()),
+        )
+        .success();
+    }
+}
+
+impl Drop for LongBuild {
+    fn drop(&mut self) {
+        // For the test that failed before it ended the build.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_killed_build_leaves_no_process_and_no_mount() {
+    let mut build = LongBuild::start();
+    build.signal("-KILL");
+    let _ = build.process.wait().unwrap();
+    build.assert_nothing_is_left();
+    build.assert_the_next_build_works();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_an_interrupted_build_ends_with_130_and_leaves_nothing() {
+    for signal in ["-INT", "-TERM"] {
+        let mut build = LongBuild::start();
+        build.signal(signal);
+        let status = build.process.wait().unwrap();
+        let expected = if signal == "-INT" { 130 } else { 143 };
+        assert_eq!(status.code(), Some(expected), "{signal}: {status}");
+        build.assert_nothing_is_left();
+        build.assert_the_next_build_works();
+    }
+}

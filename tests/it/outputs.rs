@@ -1,0 +1,207 @@
+//! Every form that an image is written in.
+
+use std::path::Path;
+use std::process::Command;
+
+use stagewright_testkit::{Image, Kind, Project, Stagewright, differences, output, program};
+
+fn project() -> Project {
+    Project::new()
+        .file(
+            "Dockerfile",
+            "FROM scratch\nENV A=1\nCOPY --chmod=751 --chown=5:6 tool /bin/tool\nCOPY data /data/\nCMD [\"/bin/tool\"]\n",
+        )
+        .file("tool", "#!/bin/sh\n")
+        .file("data/a", "a")
+        .symlink("data/link", "a")
+}
+
+fn inspect(reference: &str) -> serde_json::Value {
+    let skopeo = program("skopeo", "skopeo");
+    let mut command = Command::new(skopeo);
+    command.args(["--insecure-policy", "inspect", "--config", reference]);
+    serde_json::from_str(&output(&mut command).success().stdout).unwrap()
+}
+
+fn build_to(stagewright: &Stagewright, project: &Project, output: &str) {
+    let _ = stagewright
+        .build(project, &["-t", "app:1", "-o", output])
+        .success();
+}
+
+#[test]
+fn skopeo_reads_every_image_form_and_they_are_the_same_image() {
+    let stagewright = Stagewright::new();
+    let project = project();
+    let out = tempfile::tempdir().unwrap();
+    let path = |name: &str| out.path().join(name);
+    let cases = [
+        ("layout", "type=oci,dest=", "oci:", ":app"),
+        ("oci.tar", "type=oci,dest=", "oci-archive:", ""),
+        ("docker.tar", "type=docker,dest=", "docker-archive:", ""),
+    ];
+    let mut images: Vec<Image> = Vec::new();
+    for (name, option, transport, _) in cases {
+        build_to(
+            &stagewright,
+            &project,
+            &format!("{option}{}", path(name).display()),
+        );
+        let config = inspect(&format!("{transport}{}", path(name).display()));
+        assert_eq!(config["config"]["Cmd"][0], "/bin/tool", "{name}");
+        images.push(Image::read(&path(name)));
+    }
+    for image in &images[1..] {
+        assert_eq!(differences(&images[0], image), [""; 0]);
+    }
+}
+
+#[test]
+fn an_image_says_what_it_holds() {
+    let stagewright = Stagewright::new();
+    let out = tempfile::tempdir().unwrap();
+    let layout = out.path().join("image");
+    let _ = stagewright.build_into(&project(), &layout, &[]).success();
+    let image = Image::read(&layout);
+    assert_eq!(image.config.cmd, ["/bin/tool"]);
+    assert!(
+        image.config.env.contains(&"A=1".to_owned()),
+        "{:?}",
+        image.config.env
+    );
+    let layers = image
+        .config
+        .history
+        .iter()
+        .filter(|entry| !entry.empty_layer)
+        .count();
+    assert_eq!(layers, image.layers.len(), "one history entry a layer");
+    let tool = image.rootfs.get("/bin/tool").unwrap();
+    assert_eq!((tool.mode, tool.uid, tool.gid), (0o751, 5, 6));
+    let link = image.rootfs.get("/data/link").unwrap();
+    assert_eq!(
+        link.kind,
+        Kind::Symlink {
+            target: "a".to_owned()
+        }
+    );
+}
+
+#[test]
+fn files_come_out_as_a_folder_and_as_a_tar() {
+    let stagewright = Stagewright::new();
+    let project = project();
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("files");
+    build_to(
+        &stagewright,
+        &project,
+        &format!("type=local,dest={}", folder.display()),
+    );
+    assert_eq!(
+        fs_err::read_to_string(folder.join("data/link")).unwrap(),
+        "a"
+    );
+    let tar = out.path().join("files.tar");
+    build_to(
+        &stagewright,
+        &project,
+        &format!("type=tar,dest={}", tar.display()),
+    );
+    assert_eq!(
+        names(&tar),
+        ["bin", "bin/tool", "data", "data/a", "data/link"]
+    );
+}
+
+fn names(tar: &Path) -> Vec<String> {
+    let listed = output(Command::new("tar").arg("-tf").arg(tar))
+        .success()
+        .stdout;
+    let mut names: Vec<String> = listed
+        .lines()
+        .map(|name| {
+            name.trim_start_matches("./")
+                .trim_end_matches('/')
+                .to_owned()
+        })
+        .filter(|name| !name.is_empty())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn files_tell_programs_what_was_built() {
+    let stagewright = Stagewright::new();
+    let out = tempfile::tempdir().unwrap();
+    let (iidfile, metadata) = (out.path().join("iid"), out.path().join("metadata.json"));
+    let _ = stagewright
+        .build(
+            &project(),
+            &[
+                "-t",
+                "app:1",
+                "--iidfile",
+                iidfile.to_str().unwrap(),
+                "--metadata-file",
+                metadata.to_str().unwrap(),
+            ],
+        )
+        .success();
+    let id = fs_err::read_to_string(&iidfile).unwrap();
+    assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
+    let text = fs_err::read_to_string(&metadata).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let digest = document["containerimage.config.digest"]
+        .as_str()
+        .unwrap_or_default();
+    assert_eq!(digest, id, "{document}");
+}
+
+#[test]
+fn an_image_built_twice_from_nothing_has_the_same_files() {
+    let project = project();
+    let out = tempfile::tempdir().unwrap();
+    let images = ["a", "b"].map(|name| {
+        let layout = out.path().join(name);
+        let _ = Stagewright::new()
+            .build_into(&project, &layout, &[])
+            .success();
+        Image::read(&layout)
+    });
+    assert_eq!(differences(&images[0], &images[1]), [""; 0]);
+    assert_eq!(
+        images[0].layers, images[1].layers,
+        "the same layers, to the byte"
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_load_puts_the_image_into_podman() {
+    let stagewright = Stagewright::with_busybox();
+    let storage = tempfile::tempdir().unwrap();
+    let conf = storage.path().join("storage.conf");
+    fs_err::write(
+        &conf,
+        format!(
+            "[storage]\ndriver = \"overlay\"\ngraphroot = \"{0}/graph\"\nrunroot = \"{0}/run\"\n",
+            storage.path().display()
+        ),
+    )
+    .unwrap();
+    let project = Project::new().file("Dockerfile", "FROM busybox\nCOPY Dockerfile /d\n");
+    let mut load = stagewright.build_command(&project, &["-t", "loaded:1", "--load"]);
+    let _ = output(load.env("CONTAINERS_STORAGE_CONF", &conf)).success();
+    let mut images = Command::new(program("podman", "podman"));
+    images.args([
+        "image",
+        "inspect",
+        "--format",
+        "{{.Config.Cmd}}",
+        "localhost/loaded:1",
+    ]);
+    let shown = output(images.env("CONTAINERS_STORAGE_CONF", &conf)).success();
+    assert_eq!(shown.stdout.trim(), "[sh]");
+}
