@@ -6,7 +6,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::process::{output, program};
-use crate::{Image, Project};
+use crate::{Entry, Image, Kind, Project, Rootfs};
 
 /// Buildah with a storage of its own. It needs root here: its rootless mode changes what is
 /// compared.
@@ -82,16 +82,23 @@ impl Buildah {
     #[must_use]
     pub fn build(&self, project: &Project, arguments: &[&str]) -> Image {
         let pull = if self.pull { "--pull" } else { "--pull-never" };
-        let _ = output(
-            self.command()
+        let build = || {
+            let mut command = self.command();
+            command
                 .args(["build", "--quiet", "--layers", "--isolation=chroot", pull])
                 // Else it adds a label with its own version.
                 .arg("--identity-label=false")
                 .args(["--tag", "localhost/result"])
                 .args(arguments)
-                .arg(project.path()),
-        )
-        .success();
+                .arg(project.path());
+            output(&mut command)
+        };
+        let mut built = build();
+        // It copies itself into memory for each step, and loses that race now and then.
+        if built.stderr.contains("sealing memfd copy") {
+            built = build();
+        }
+        let _ = built.success();
         let layout = self.state.path().join("result");
         let target = format!("oci:{}", layout.display());
         let push = [
@@ -102,8 +109,9 @@ impl Buildah {
             &target,
         ];
         let _ = output(self.command().args(push)).success();
-        let image = Image::read(&layout);
+        let mut image = Image::read(&layout);
         fs_err::remove_dir_all(&layout).unwrap();
+        remove_mount_points(&mut image.rootfs);
         image
     }
 
@@ -120,6 +128,21 @@ impl Buildah {
             command.env("CONTAINERS_REGISTRIES_CONF", self.registries());
         }
         command
+    }
+}
+
+/// Removes the empty files and the folder that Buildah mounts over in each RUN and leaves in its
+/// layer; no other builder has them.
+fn remove_mount_points(rootfs: &mut Rootfs) {
+    for path in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
+        let stub = |entry: &Entry| matches!(entry.kind, Kind::File { size: 0, .. });
+        if rootfs.get(path).is_some_and(stub) {
+            rootfs.entries.remove(path);
+        }
+    }
+    let used = rootfs.entries.keys().any(|path| path.starts_with("run/"));
+    if !used {
+        rootfs.entries.remove("run");
     }
 }
 
