@@ -1,1 +1,37 @@
-//! The content store: blobs, layers, action cache, leases, garbage collection.
+//! The content store: blobs, layers, the action cache, leases.
+//!
+//! One folder holds everything that was ever built, and any number of processes use it at once.
+//! Files hold the truth; each module's documentation draws the files that it writes:
+//!
+//! | files | module | what |
+//! |---|---|---|
+//! | `version` | `store` | the schema version |
+//! | `blobs/` | `blob` | OCI content by SHA-256 |
+//! | `layers/` | `layer` | layers, packed and unpacked |
+//! | `actions/` | `journal` | results by action key |
+//! | `parts/`, `documents/` | `document` | small files by name |
+//! | `locks/` | `lock` | one file an action that is running |
+//! | `mounts/` | `cache_mount` | directories of `RUN --mount=type=cache` |
+//! | `tmp/` | `temp` | work in progress, a folder a process |
+//! | `index/` | `index` | what is used when and how large it is: sled, rebuilt when lost |
+
+mod blob;
+mod cache_mount;
+mod document;
+mod error;
+mod files;
+mod journal;
+mod layer;
+mod lock;
+mod store;
+mod temp;
+
+pub use blob::{Blob, BlobWriter};
+pub use cache_mount::{CacheMountLease, Sharing};
+pub use document::PlaceRecord;
+pub use error::StoreError;
+pub use journal::ActionResult;
+pub use layer::{CompressedBlob, Layer, LayerDraft, LayerRecord};
+pub use lock::ActionLock;
+pub use store::{Store, StoreOptions};
+pub use temp::TempDir;

@@ -1,0 +1,120 @@
+//! OCI content by SHA-256.
+//!
+//! ```text
+//! blobs/sha256/<64 hex>   the bytes
+//! ```
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use fs_err as fs;
+use stagewright_digest::{Digest, DigestWriter};
+use tempfile::NamedTempFile;
+
+use crate::error::StoreError;
+use crate::files;
+use crate::store::Store;
+
+/// A blob that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// The file. It never changes; it may be removed when no lease protects it.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Finds a blob. Its bytes are not read: see [`Store::read_blob`] for a checked read.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
+        let path = self.blob_path(digest);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(Blob {
+                path,
+                bytes: metadata.len(),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads a small blob and checks its bytes. A damaged one is removed and reported as absent.
+    pub fn read_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.blob_path(digest);
+        let Some(bytes) = files::read(&path)? else {
+            return Ok(None);
+        };
+        if Digest::of(&bytes) == *digest {
+            return Ok(Some(bytes));
+        }
+        tracing::warn!(%digest, "a blob is damaged and is removed");
+        fs::remove_file(&path)?;
+        Ok(None)
+    }
+
+    /// Stores bytes that are in memory.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if self.blob(&digest)?.is_none() {
+            files::publish(&self.blob_path(&digest), bytes)?;
+        }
+        Ok(digest)
+    }
+
+    /// Starts a blob that is written bit by bit. Dropping the writer removes it.
+    pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
+        let directory = self.blob_directory();
+        let temp = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempfile_in(&directory)?;
+        Ok(BlobWriter {
+            store: self.clone(),
+            inner: DigestWriter::new(temp),
+        })
+    }
+
+    fn blob_directory(&self) -> PathBuf {
+        self.path().join("blobs").join(Digest::ALGORITHM)
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.blob_directory().join(digest.to_hex())
+    }
+}
+
+/// Writes a blob.
+#[derive(Debug)]
+pub struct BlobWriter {
+    store: Store,
+    inner: DigestWriter<NamedTempFile>,
+}
+
+impl BlobWriter {
+    /// Makes the blob durable and gives it its name.
+    ///
+    /// # Errors
+    /// When its bytes are not those that are expected, or it cannot be written.
+    pub fn commit(self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
+        let (temp, digest, bytes) = self.inner.finish();
+        if let Some(expected) = expected.filter(|expected| **expected != digest) {
+            return Err(StoreError::WrongDigest {
+                expected: *expected,
+                found: digest,
+            });
+        }
+        let path = self.store.blob_path(&digest);
+        temp.as_file().sync_data()?;
+        temp.persist(&path).map_err(|error| error.error)?;
+        Ok((digest, bytes))
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,79 @@
+//! Small files by name.
+//!
+//! ```text
+//! parts/<2 hex>/<64 hex>       what an action key was made of, by content
+//! documents/<kind>/<64 hex>    a small document, checked; its name is hashed
+//! ```
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use stagewright_digest::{ActionKey, ContentDigest, PartsDigest};
+
+use crate::error::StoreError;
+use crate::files;
+use crate::store::Store;
+
+/// The kind of documents that say what a place in a Dockerfile last ran with.
+const PLACE_KIND: &str = "place";
+
+/// What a place in a Dockerfile last ran with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceRecord {
+    /// The key of the action.
+    pub key: ActionKey,
+    /// What that key was made of.
+    pub parts: PartsDigest,
+}
+
+impl Store {
+    /// Stores what an action key was made of.
+    pub fn put_parts(&self, bytes: &[u8]) -> Result<PartsDigest, StoreError> {
+        let digest = PartsDigest::from_bytes(*ContentDigest::of(bytes).as_bytes());
+        let path = self.parts_path(&digest);
+        if !path.exists() {
+            files::publish_checked(&path, bytes)?;
+        }
+        Ok(digest)
+    }
+
+    /// Returns what an action key was made of, if that is stored.
+    pub fn parts(&self, digest: &PartsDigest) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(files::read_checked(&self.parts_path(digest))?)
+    }
+
+    /// Returns what a place last ran with.
+    pub fn place(&self, place: &str) -> Result<Option<PlaceRecord>, StoreError> {
+        let bytes = self.document(PLACE_KIND, place)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// Remembers what a place ran with.
+    pub fn record_place(&self, place: &str, record: &PlaceRecord) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(record).map_err(std::io::Error::from)?;
+        self.put_document(PLACE_KIND, place, &bytes)
+    }
+
+    /// Returns a document. A damaged one is absent.
+    pub fn document(&self, kind: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(files::read_checked(&self.document_path(kind, name))?)
+    }
+
+    /// Stores a document in place of the one of that name.
+    pub fn put_document(&self, kind: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        Ok(files::publish_checked(
+            &self.document_path(kind, name),
+            bytes,
+        )?)
+    }
+
+    fn document_path(&self, kind: &str, name: &str) -> PathBuf {
+        let name = ContentDigest::of(name.as_bytes()).to_hex();
+        self.path().join("documents").join(kind).join(name)
+    }
+
+    fn parts_path(&self, digest: &PartsDigest) -> PathBuf {
+        let hex = digest.to_hex();
+        self.path().join("parts").join(&hex[..2]).join(hex)
+    }
+}

@@ -1,0 +1,245 @@
+//! Layers, in up to two forms.
+//!
+//! ```text
+//! layers/<name>/record       LayerRecord, checked
+//! layers/<name>/index        the layer's entries, as the layer crate encodes them
+//! layers/<name>/packed.tar   the packed form, if something needed it
+//! layers/<name>/fs/          the unpacked form, if something needed it
+//! layers/<name>/lock         held while a form or the record is added
+//! ```
+//!
+//! A layer exists when its `record` does, which is written last. A form is renamed into its place
+//! when it is complete. The store does not look inside.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use stagewright_digest::{DiffId, Digest, LayerId};
+
+use crate::error::StoreError;
+use crate::files;
+use crate::lock::FileLock;
+use crate::store::Store;
+use crate::temp::TempDir;
+
+const RECORD: &str = "record";
+const INDEX: &str = "index";
+const PACKED: &str = "packed.tar";
+const UNPACKED: &str = "fs";
+
+/// What is recorded of a layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The digest of its uncompressed tar, once that was made.
+    pub diff_id: Option<DiffId>,
+    /// The length of its uncompressed tar, once that was made.
+    pub packed_bytes: Option<u64>,
+    /// The bytes of its files.
+    pub content_bytes: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// The compressed forms that are blobs of the store.
+    pub compressed: Vec<CompressedBlob>,
+}
+
+/// A compressed form of a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompressedBlob {
+    /// How it was made: `gzip-6`, `zstd-3`, or `pulled`.
+    pub codec: String,
+    /// The blob.
+    pub digest: Digest,
+    /// Its length.
+    pub bytes: u64,
+    /// Its media type.
+    pub media_type: String,
+}
+
+/// A layer that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Its name.
+    pub id: LayerId,
+    /// What is recorded of it.
+    pub record: LayerRecord,
+    directory: PathBuf,
+}
+
+impl Layer {
+    /// Returns the path of the index of its entries.
+    pub fn index_path(&self) -> PathBuf {
+        self.directory.join(INDEX)
+    }
+
+    /// Returns the path of its uncompressed tar, if it is stored in that form.
+    pub fn packed_path(&self) -> Option<PathBuf> {
+        Some(self.directory.join(PACKED)).filter(|path| path.exists())
+    }
+
+    /// Returns its directory of files, if it is stored in that form.
+    pub fn unpacked_path(&self) -> Option<PathBuf> {
+        Some(self.directory.join(UNPACKED)).filter(|path| path.exists())
+    }
+}
+
+impl Store {
+    /// Finds a layer.
+    pub fn layer(&self, id: &LayerId) -> Result<Option<Layer>, StoreError> {
+        let directory = self.layer_directory(id);
+        let record = files::read_checked(&directory.join(RECORD))?
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(record.map(|record| Layer {
+            id: *id,
+            record,
+            directory,
+        }))
+    }
+
+    /// Starts a layer, or a form of one, in a place of its own on the same file system.
+    pub fn layer_draft(&self) -> Result<LayerDraft, StoreError> {
+        Ok(LayerDraft {
+            store: self.clone(),
+            temp: self.temp_dir()?,
+        })
+    }
+
+    /// Changes what is recorded of a layer, alone.
+    ///
+    /// # Errors
+    /// When the layer is not there or the record cannot be written.
+    pub fn update_record(
+        &self,
+        id: &LayerId,
+        change: impl FnOnce(&mut LayerRecord),
+    ) -> Result<LayerRecord, StoreError> {
+        let _lock = self.lock_layer(id)?;
+        let mut record = self.layer(id)?.ok_or(StoreError::NoLayer(*id))?.record;
+        change(&mut record);
+        self.write_record(id, &record)?;
+        Ok(record)
+    }
+
+    /// Waits until this process is alone with a layer: to make a form of it once.
+    pub fn lock_layer(&self, id: &LayerId) -> Result<FileLock, StoreError> {
+        let directory = self.layer_directory(id);
+        fs::create_dir_all(&directory)?;
+        Ok(FileLock::wait(&directory.join("lock"))?)
+    }
+
+    fn layer_directory(&self, id: &LayerId) -> PathBuf {
+        self.path().join("layers").join(id.file_name())
+    }
+
+    fn write_record(&self, id: &LayerId, record: &LayerRecord) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
+        Ok(files::publish_checked(
+            &self.layer_directory(id).join(RECORD),
+            &bytes,
+        )?)
+    }
+}
+
+/// A layer that is being made. Dropping it removes what was made.
+#[derive(Debug)]
+pub struct LayerDraft {
+    store: Store,
+    temp: TempDir,
+}
+
+impl LayerDraft {
+    /// Returns the folder of the draft.
+    pub fn dir(&self) -> &Path {
+        self.temp.path()
+    }
+
+    /// Returns the path for the unpacked form: not made yet.
+    pub fn fs(&self) -> PathBuf {
+        self.dir().join(UNPACKED)
+    }
+
+    /// Returns the path for a work directory beside it: not made yet.
+    pub fn work(&self) -> PathBuf {
+        self.dir().join("work")
+    }
+
+    /// Returns the path for the packed form: not made yet.
+    pub fn packed(&self) -> PathBuf {
+        self.dir().join(PACKED)
+    }
+
+    /// Returns the path for the index: not made yet.
+    pub fn index(&self) -> PathBuf {
+        self.dir().join(INDEX)
+    }
+
+    /// Moves the forms that were made to their places and records the layer. Of a layer that is
+    /// there already, forms that are missing are added and the rest is dropped.
+    ///
+    /// # Errors
+    /// When a file cannot be moved or made durable.
+    pub fn publish(self, id: &LayerId, record: LayerRecord) -> Result<Layer, StoreError> {
+        let _lock = self.store.lock_layer(id)?;
+        let directory = self.store.layer_directory(id);
+        let existing = self.store.layer(id)?;
+        self.make_durable()?;
+        for name in [INDEX, PACKED, UNPACKED] {
+            let (from, to) = (self.dir().join(name), directory.join(name));
+            // What a broken attempt left behind has no record: it is replaced.
+            if existing.is_none() {
+                remove(&to)?;
+            }
+            if from.symlink_metadata().is_ok() && to.symlink_metadata().is_err() {
+                fs::rename(&from, &to)?;
+            }
+        }
+        files::sync_directory(&directory)?;
+        let record = match existing {
+            None => record,
+            Some(layer) => merged(layer.record, record),
+        };
+        self.store.write_record(id, &record)?;
+        files::sync_directory(&directory)?;
+        Ok(Layer {
+            id: *id,
+            record,
+            directory,
+        })
+    }
+
+    /// Makes all that was written durable: files one by one, a tree by syncing its file system.
+    fn make_durable(&self) -> Result<(), StoreError> {
+        for path in [self.index(), self.packed()] {
+            if path.exists() {
+                fs::File::open(&path)?.sync_data()?;
+            }
+        }
+        if self.fs().exists() {
+            let directory = fs::File::open(self.dir())?;
+            rustix::fs::syncfs(&directory).map_err(io::Error::from)?;
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => files::remove_tree(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds what a new record knows to an old one.
+fn merged(mut old: LayerRecord, new: LayerRecord) -> LayerRecord {
+    old.diff_id = old.diff_id.or(new.diff_id);
+    old.packed_bytes = old.packed_bytes.or(new.packed_bytes);
+    for blob in new.compressed {
+        if !old.compressed.iter().any(|known| known.codec == blob.codec) {
+            old.compressed.push(blob);
+        }
+    }
+    old
+}

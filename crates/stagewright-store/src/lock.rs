@@ -1,0 +1,94 @@
+//! Locks between processes: `flock`, which the kernel gives back when their holder dies.
+//!
+//! ```text
+//! locks/<64 hex>   empty; locked while the action of that key runs
+//! ```
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use fs_err as fs;
+use rustix::fs::{FlockOperation, flock};
+use stagewright_digest::ActionKey;
+
+use crate::error::StoreError;
+use crate::store::Store;
+
+/// How long to wait between attempts at a lock that may be given up on.
+const POLL_INTERVAL: Duration = Duration::from_millis(15);
+
+/// An exclusive lock on a file, given back when it is dropped. It also keeps apart holders in the
+/// same process: each opens the file anew.
+#[derive(Debug)]
+pub struct FileLock(#[expect(dead_code, reason = "it is held, not read")] fs::File);
+
+impl FileLock {
+    /// Waits for the lock.
+    pub(crate) fn wait(path: &Path) -> io::Result<Self> {
+        let file = open(path)?;
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(Self(file)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Takes the lock if nobody has it.
+    pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        let file = open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Waits for the lock until `cancelled` says to give up.
+    pub(crate) fn wait_unless(
+        path: &Path,
+        cancelled: &dyn Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
+        loop {
+            if let Some(lock) = Self::try_take(path)? {
+                return Ok(Some(lock));
+            }
+            if cancelled() {
+                return Ok(None);
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+}
+
+/// The right to run an action. While it is held, everyone else who wants the same action waits.
+#[derive(Debug)]
+pub struct ActionLock(#[expect(dead_code, reason = "it is held, not read")] FileLock);
+
+impl Store {
+    /// Takes the lock of an action if nobody runs it.
+    pub fn try_lock_action(&self, key: &ActionKey) -> Result<Option<ActionLock>, StoreError> {
+        let path = self.path().join("locks").join(key.to_hex());
+        Ok(FileLock::try_take(&path)?.map(ActionLock))
+    }
+
+    /// Waits until nobody runs an action. Nothing when `cancelled` says to give up. Blocks.
+    pub fn lock_action(
+        &self,
+        key: &ActionKey,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<ActionLock>, StoreError> {
+        let path = self.path().join("locks").join(key.to_hex());
+        Ok(FileLock::wait_unless(&path, cancelled)?.map(ActionLock))
+    }
+}
