@@ -23,24 +23,37 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
+mod archive_write;
 mod config;
 mod descriptor;
+mod docker_archive;
 mod image;
 mod layout;
+mod layout_archive;
+mod layout_write;
 mod manifest;
 pub mod media_type;
 mod null;
+mod open;
+mod outgoing;
 mod platform;
 mod reference;
 
+pub use archive_write::{write_docker_archive, write_layout_archive};
 pub use config::{CONFIG_BYTES_MAX, Healthcheck, History, ImageConfig, RootFs, RunConfig};
 pub use descriptor::Descriptor;
+pub use docker_archive::DockerArchive;
 pub use image::{
     ImageError, ImageSelector, ImageSource, ImageSummary, LayerBlob, VerifiedReader, read_blob,
     summarize,
 };
 pub use layout::{IMAGE_NAME_KEY, ImageLayout, REF_NAME_KEY};
+pub use layout_archive::LayoutArchive;
+pub use layout_write::BlobPlacement;
 pub use manifest::{Document, Index, InvalidDocument, MANIFEST_BYTES_MAX, Manifest};
 pub use media_type::LayerEncoding;
+pub use open::open_image;
+pub use outgoing::{BlobContent, OpenBlob, OutgoingBlob, OutgoingImage, OutgoingPlatform};
 pub use platform::{InvalidPlatform, Platform};
 pub use reference::{DEFAULT_REGISTRY, DEFAULT_TAG, InvalidReference, Reference};
