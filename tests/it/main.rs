@@ -4,7 +4,9 @@
 //! `cargo xtask test` serves, with `network_`.
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
 
+mod bases;
 mod cache;
+mod commands;
 mod errors;
 mod interruption;
 mod lesson;

@@ -131,18 +131,14 @@ impl Buildah {
     }
 }
 
-/// Removes the empty files and the folder that Buildah mounts over in each RUN and leaves in its
-/// layer; no other builder has them.
+/// Removes the empty files that Buildah mounts over in each RUN and leaves in its layer; no other
+/// builder has them.
 fn remove_mount_points(rootfs: &mut Rootfs) {
     for path in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
         let stub = |entry: &Entry| matches!(entry.kind, Kind::File { size: 0, .. });
         if rootfs.get(path).is_some_and(stub) {
             rootfs.entries.remove(path);
         }
-    }
-    let used = rootfs.entries.keys().any(|path| path.starts_with("run/"));
-    if !used {
-        rootfs.entries.remove("run");
     }
 }
 

@@ -28,6 +28,8 @@ pub fn busybox(folder: &Path) {
         layer = layer.folder(path, 0o755);
     }
     layer = layer
+        // Buildah makes this one in each RUN; here it is already.
+        .folder("run", 0o755)
         .folder("root", 0o700)
         .folder("tmp", 0o1777)
         .owner(33, 33)

@@ -88,24 +88,25 @@ impl Stagewright {
         command
     }
 
-    /// Returns `stagewright build` of a project, with raw events, not yet started.
+    /// Returns `stagewright build` of a project, not yet started.
     #[must_use]
     pub fn build_command(&self, project: &Project, arguments: &[&str]) -> Command {
         let mut command = self.command("build");
         command
             .arg("--store")
             .arg(self.store())
-            .arg("--progress=rawjson")
             .args(&self.options)
             .args(arguments)
             .arg(project.path());
         command
     }
 
-    /// Builds a project.
+    /// Builds a project, with its events.
     pub fn build(&self, project: &Project, arguments: &[&str]) -> Build {
+        let mut command = self.build_command(project, arguments);
+        command.arg("--progress=rawjson");
         Build {
-            output: output(&mut self.build_command(project, arguments)),
+            output: output(&mut command),
         }
     }
 

@@ -1,0 +1,140 @@
+//! The verbs beside `build`.
+
+use stagewright_testkit::{Output, Project, Stagewright, output};
+
+fn verb(stagewright: &Stagewright, words: &[&str]) -> Output {
+    let mut command = stagewright.command(words[0]);
+    output(
+        command
+            .args(&words[1..])
+            .arg("--store")
+            .arg(stagewright.store()),
+    )
+}
+
+fn json(output: Output) -> serde_json::Value {
+    let output = output.success();
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
+}
+
+#[test]
+fn parse_prints_instructions_with_their_places() {
+    let project = Project::new().file(
+        "Dockerfile",
+        "# comment\nFROM scratch AS a\nCOPY x \\\n  y\n",
+    );
+    let file = project.path().join("Dockerfile");
+    let mut parse = Stagewright::new().command("parse");
+    let shown = json(output(parse.arg(&file)));
+    let text = shown.to_string();
+    for word in ["FROM", "COPY", "scratch"] {
+        assert!(
+            text.to_uppercase().contains(&word.to_uppercase()),
+            "{word}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn parse_ends_with_1_and_a_place_when_the_file_is_wrong() {
+    let project = Project::new().file("Dockerfile", "FROM scratch\nCOPPY x y\n");
+    let mut parse = Stagewright::new().command("parse");
+    let failed = output(parse.arg(project.path().join("Dockerfile")));
+    assert_eq!(failed.code(), Some(1), "{failed}");
+    assert!(
+        failed.stderr.contains("Dockerfile:2") && failed.stderr.contains("COPY"),
+        "{failed}"
+    );
+}
+
+#[test]
+fn a_built_image_is_listed_shown_measured_renamed_and_removed() {
+    let stagewright = Stagewright::new();
+    let project = Project::new()
+        .file("Dockerfile", "FROM scratch AS fat\nCOPY big /\nFROM scratch\nCOPY --from=fat /big /part\nCMD [\"/part\"]\n")
+        .file("big", "x".repeat(10_000));
+    let _ = stagewright.build(&project, &["-t", "app:1"]).success();
+
+    assert!(
+        verb(&stagewright, &["images"])
+            .success()
+            .stdout
+            .contains("app")
+    );
+    let shown = verb(&stagewright, &["inspect", "app:1"]).success().stdout;
+    assert!(shown.contains("/part"), "{shown}");
+    let sizes = verb(&stagewright, &["sizes", "app:1"]).success().stdout;
+    assert!(
+        sizes.contains("fat"),
+        "the build stage is measured too: {sizes}"
+    );
+    let _ = verb(&stagewright, &["tag", "app:1", "other:2"]).success();
+    assert!(
+        verb(&stagewright, &["images"])
+            .success()
+            .stdout
+            .contains("other")
+    );
+    let _ = verb(&stagewright, &["rmi", "app:1"]).success();
+    let gone = verb(&stagewright, &["inspect", "app:1"]);
+    assert_eq!(gone.code(), Some(1), "{gone}");
+    assert!(gone.stderr.contains("app:1"), "{gone}");
+}
+
+#[test]
+fn the_cache_is_measured_checked_and_pruned() {
+    let stagewright = Stagewright::new();
+    let project = Project::new()
+        .file("Dockerfile", "FROM scratch\nCOPY big /\n")
+        .file("big", "x".repeat(100_000));
+    let _ = stagewright.build(&project, &[]).success();
+    let _ = verb(&stagewright, &["cache", "du"]).success();
+    let _ = verb(&stagewright, &["cache", "verify"]).success();
+    let _ = verb(&stagewright, &["cache", "prune", "--all"]).success();
+    assert_eq!(
+        stagewright.build(&project, &[]).success().executed(),
+        ["COPY big /"]
+    );
+}
+
+#[test]
+fn explain_names_the_file_that_changed() {
+    let stagewright = Stagewright::new();
+    let project = Project::new()
+        .file("Dockerfile", "FROM scratch\nCOPY a b /\n")
+        .file("a", "1")
+        .file("b", "1");
+    let _ = stagewright.build(&project, &[]).success();
+    project.write("b", "2");
+    let context = project.path().display().to_string();
+    let explained = verb(&stagewright, &["explain", &context]).success();
+    assert!(
+        explained.stdout.contains('b') && explained.stdout.contains("COPY a b /"),
+        "{explained}"
+    );
+}
+
+#[test]
+fn doctor_says_how_steps_run() {
+    let told = verb(&Stagewright::new(), &["doctor"]);
+    assert!(!told.stdout.trim().is_empty(), "{told}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_an_image_runs_with_its_own_settings() {
+    let stagewright = Stagewright::with_busybox();
+    let project = Project::new().file(
+        "Dockerfile",
+        "FROM busybox\nENV GREETING=hello\nWORKDIR /work\nUSER www\nCMD [\"sh\", \"-c\", \"echo $GREETING; pwd; id -un\"]\n",
+    );
+    let _ = stagewright.build(&project, &["-t", "app:1"]).success();
+    let store = stagewright.store().display().to_string();
+    let run = |words: &[&str]| {
+        let mut command = stagewright.command("run");
+        output(command.args(["--store", &store]).args(words))
+    };
+    assert_eq!(run(&["app:1"]).success().stdout, "hello\n/work\nwww\n");
+    assert_eq!(run(&["app:1", "echo", "other"]).success().stdout, "other\n");
+    assert_eq!(run(&["app:1", "sh", "-c", "exit 7"]).code(), Some(7));
+}
