@@ -1,1 +1,45 @@
-//! Layers: deterministic tar and its index, whiteouts, compression.
+//! Layers: what they hold, and their tar form.
+//!
+//! A layer is a list of entries ([`LayerIndex`]) and the bytes of its files. [`LayerWriter`] writes
+//! both as a tar that is the same for the same entries, [`LayerReader`] reads the tar of any
+//! builder, [`Compressor`] and [`decompress`] stand between tars and blobs, and [`TreeHasher`]
+//! names what entries hold.
+//!
+//! This crate opens no file and no socket: callers give readers and writers.
+//!
+//! ```
+//! use stagewright_layer::{Entry, EntryPath, LayerWriter, Metadata};
+//!
+//! let mut writer = LayerWriter::new(Vec::new());
+//! let folder = EntryPath::parse(b"app").unwrap();
+//! let file = folder.child(b"hello").unwrap();
+//! writer.append(&Entry::directory(folder, Metadata::with_mode(0o755))).unwrap();
+//! writer.append_file(&file, &Metadata::with_mode(0o644), 2, &mut &b"hi"[..]).unwrap();
+//! let layer = writer.finish().unwrap();
+//! assert_eq!(layer.index.len(), 2);
+//! println!("{} {} bytes", layer.diff_id, layer.bytes);
+//! ```
+
+mod codec;
+mod compress;
+mod content;
+mod entry;
+mod header;
+mod index;
+mod index_builder;
+mod path;
+mod pax;
+mod reader;
+mod sparse;
+mod whiteout;
+mod writer;
+
+pub use codec::IndexError;
+pub use compress::{Codec, CompressError, Compression, Compressor, decompress, detect};
+pub use content::TreeHasher;
+pub use entry::{Entry, EntryKind, Metadata, Mtime, xattr_belongs};
+pub use index::{Child, Extent, FileData, IndexFault, LayerIndex, Record};
+pub use index_builder::{BuildFault, IndexBuilder, ReadIndexError, ReadLayer, read_index};
+pub use path::{EntryPath, InvalidPath, PathFault};
+pub use reader::{FileItem, LayerItem, LayerReader, ReadError};
+pub use writer::{LayerWriter, WriteError, WrittenLayer};

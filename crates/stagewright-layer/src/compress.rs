@@ -1,0 +1,416 @@
+//! Compression of layers.
+//!
+//! The same tar, codec and level give the same bytes, whatever the number of threads: the name of
+//! a blob must not depend on the machine.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Read, Write};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use libdeflater::CompressionLvl;
+use thiserror::Error;
+
+/// How a layer's tar is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Codec {
+    /// Not at all.
+    Uncompressed,
+    /// As gzip members of one MiB of tar each, compressed by libdeflate.
+    Gzip {
+        /// From 0 to 9, higher is smaller and slower.
+        level: u32,
+    },
+    /// As one Zstandard frame.
+    Zstd {
+        /// From 1 to 22, higher is smaller and slower.
+        level: i32,
+    },
+}
+
+impl Codec {
+    /// Gzip at its usual level.
+    pub const GZIP: Self = Self::Gzip { level: 6 };
+    /// Zstandard at its usual level.
+    pub const ZSTD: Self = Self::Zstd { level: 3 };
+
+    /// Returns the compression that this codec makes.
+    pub fn compression(self) -> Compression {
+        match self {
+            Self::Uncompressed => Compression::None,
+            Self::Gzip { .. } => Compression::Gzip,
+            Self::Zstd { .. } => Compression::Zstd,
+        }
+    }
+}
+
+/// How a stream is compressed, as its first bytes say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// Not, or in a way that is not known.
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+    /// bzip2, which `ADD` accepts and layers don't.
+    Bzip2,
+    /// xz, which `ADD` accepts and layers don't.
+    Xz,
+}
+
+/// Returns how a stream that begins with `prefix` is compressed; eight bytes suffice.
+pub fn detect(prefix: &[u8]) -> Compression {
+    match prefix {
+        [0x1f, 0x8b, 0x08, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
+        _ => Compression::None,
+    }
+}
+
+/// A stream can't be compressed or decompressed.
+#[derive(Debug, Error)]
+pub enum CompressError {
+    /// The level is out of the codec's range.
+    #[error("there is no level {level} of {codec} compression, use {range}")]
+    Level {
+        /// The codec's name.
+        codec: &'static str,
+        /// The level.
+        level: i64,
+        /// The levels that exist.
+        range: &'static str,
+    },
+    /// The stream is compressed in a way that is not read here.
+    #[error("the stream is compressed as {0:?}, only gzip and zstd are supported for layers")]
+    Unsupported(Compression),
+    /// Reading or writing failed.
+    #[error("can't compress or decompress")]
+    Io(#[from] io::Error),
+}
+
+/// Returns a reader of what a stream holds, however it is compressed.
+///
+/// # Errors
+/// When the stream can't be read, or is compressed as bzip2 or xz.
+pub fn decompress<'a, R: BufRead + Send + 'a>(
+    mut reader: R,
+) -> Result<Box<dyn Read + Send + 'a>, CompressError> {
+    // A reader may return fewer bytes than the longest mark has, but not at its first fill: what
+    // is buffered there is at least a read of a file or of a socket.
+    match detect(reader.fill_buf()?) {
+        Compression::None => Ok(Box::new(reader)),
+        Compression::Gzip => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(reader))),
+        Compression::Zstd => Ok(Box::new(zstd::Decoder::with_buffer(reader)?)),
+        other => Err(CompressError::Unsupported(other)),
+    }
+}
+
+/// Compresses what is written to it.
+///
+/// Ends with [`Compressor::finish`]; dropping it leaves the output incomplete.
+pub struct Compressor<W: Write>(Inner<W>);
+
+enum Inner<W: Write> {
+    Plain(W),
+    Gzip(Box<GzipMembers<W>>),
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+impl<W: Write> std::fmt::Debug for Compressor<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match self.0 {
+            Inner::Plain(_) => "Plain",
+            Inner::Gzip(_) => "Gzip",
+            Inner::Zstd(_) => "Zstd",
+        };
+        f.debug_tuple("Compressor").field(&name).finish()
+    }
+}
+
+impl<W: Write> Compressor<W> {
+    /// Starts a stream that is compressed by `threads` threads besides the calling one.
+    ///
+    /// # Errors
+    /// When the level is out of range, or no thread can be started.
+    pub fn new(writer: W, codec: Codec, threads: NonZeroUsize) -> Result<Self, CompressError> {
+        let level_error = |codec, level, range| CompressError::Level {
+            codec,
+            level,
+            range,
+        };
+        Ok(Self(match codec {
+            Codec::Uncompressed => Inner::Plain(writer),
+            Codec::Gzip { level } => {
+                let valid = i32::try_from(level).ok().filter(|level| *level <= 9);
+                let lvl = valid
+                    .and_then(|level| CompressionLvl::new(level).ok())
+                    .ok_or_else(|| level_error("gzip", level.into(), "0 to 9"))?;
+                Inner::Gzip(Box::new(GzipMembers::new(writer, lvl, threads)?))
+            }
+            Codec::Zstd { level } => {
+                if !(1..=22).contains(&level) {
+                    return Err(level_error("zstd", level.into(), "1 to 22"));
+                }
+                let mut encoder = zstd::Encoder::new(writer, level)?;
+                // One worker or more make the same bytes; none at all would make others.
+                encoder.multithread(u32::try_from(threads.get().min(64)).unwrap_or(1))?;
+                encoder.include_checksum(true)?;
+                Inner::Zstd(encoder)
+            }
+        }))
+    }
+
+    /// Ends the stream and returns the writer.
+    ///
+    /// # Errors
+    /// When what is left can't be compressed or written.
+    pub fn finish(self) -> io::Result<W> {
+        match self.0 {
+            Inner::Plain(writer) => Ok(writer),
+            Inner::Gzip(members) => members.finish(),
+            Inner::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Inner::Plain(writer) => writer.write(bytes),
+            Inner::Gzip(members) => members.write(bytes),
+            Inner::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    /// Does not end a member or a frame: where they end must depend on the content alone.
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Inner::Plain(writer) => writer.flush(),
+            Inner::Gzip(_) | Inner::Zstd(_) => Ok(()),
+        }
+    }
+}
+
+/// How much of the tar one gzip member holds. A change gives every gzip blob another digest.
+const MEMBER_BYTES: usize = 1 << 20;
+
+/// A member to be compressed, and where to send the result.
+struct Job {
+    plain: Vec<u8>,
+    reply: SyncSender<io::Result<Vec<u8>>>,
+}
+
+/// Compresses members in parallel and writes them in order.
+struct GzipMembers<W> {
+    writer: W,
+    plain: Vec<u8>,
+    /// The results that are waited for, in order.
+    replies: VecDeque<Receiver<io::Result<Vec<u8>>>>,
+    jobs: Option<Sender<Job>>,
+    workers: Vec<JoinHandle<()>>,
+    written: bool,
+}
+
+impl<W: Write> GzipMembers<W> {
+    fn new(writer: W, level: CompressionLvl, threads: NonZeroUsize) -> io::Result<Self> {
+        let (jobs, queue) = channel::<Job>();
+        // Guards the receiving end only: a worker holds it while it waits for its next job.
+        let queue = Arc::new(Mutex::new(queue));
+        let mut workers = Vec::with_capacity(threads.get());
+        for _ in 0..threads.get() {
+            let queue = Arc::clone(&queue);
+            let work = move || work(&queue, level);
+            workers.push(
+                std::thread::Builder::new()
+                    .name("gzip".to_owned())
+                    .spawn(work)?,
+            );
+        }
+        Ok(Self {
+            writer,
+            plain: Vec::with_capacity(MEMBER_BYTES),
+            replies: VecDeque::new(),
+            jobs: Some(jobs),
+            workers,
+            written: false,
+        })
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let plain = std::mem::replace(&mut self.plain, Vec::with_capacity(MEMBER_BYTES));
+        let (reply, result) = sync_channel(1);
+        let jobs = self
+            .jobs
+            .as_ref()
+            .expect("because jobs end only when the stream does");
+        jobs.send(Job { plain, reply }).map_err(|_| worker_gone())?;
+        self.written = true;
+        self.replies.push_back(result);
+        // Enough in flight to keep every worker busy, and no more memory than that.
+        while self.replies.len() > self.workers.len() * 2 {
+            self.write_next()?;
+        }
+        Ok(())
+    }
+
+    fn write_next(&mut self) -> io::Result<()> {
+        match self.replies.pop_front() {
+            Some(reply) => {
+                let member = reply.recv().map_err(|_| worker_gone())??;
+                self.writer.write_all(&member)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> io::Result<W> {
+        // An empty stream is one empty member.
+        if !self.plain.is_empty() || !self.written {
+            self.send()?;
+        }
+        while !self.replies.is_empty() {
+            self.write_next()?;
+        }
+        self.jobs = None;
+        for worker in self.workers {
+            worker.join().map_err(|_| worker_gone())?;
+        }
+        Ok(self.writer)
+    }
+}
+
+impl<W: Write> Write for GzipMembers<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.plain.len() == MEMBER_BYTES {
+            self.send()?;
+        }
+        let count = bytes.len().min(MEMBER_BYTES - self.plain.len());
+        self.plain.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn worker_gone() -> io::Error {
+    io::Error::other("a compression thread ended early")
+}
+
+fn work(queue: &Mutex<Receiver<Job>>, level: CompressionLvl) {
+    let mut compressor = libdeflater::Compressor::new(level);
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { plain, reply }) = job else {
+            return;
+        };
+        let mut member = vec![0; compressor.gzip_compress_bound(plain.len())];
+        let result = match compressor.gzip_compress(&plain, &mut member) {
+            Ok(length) => {
+                member.truncate(length);
+                Ok(member)
+            }
+            Err(error) => Err(io::Error::other(format!(
+                "gzip compression stopped: {error}"
+            ))),
+        };
+        // Nobody waits when the stream was given up.
+        if reply.send(result).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn threads(count: usize) -> NonZeroUsize {
+        NonZeroUsize::new(count).unwrap()
+    }
+
+    /// Bytes that compress somewhat.
+    fn sample(length: usize) -> Vec<u8> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8 & 0x3f
+        };
+        (0..length).map(|_| next()).collect()
+    }
+
+    fn compress(plain: &[u8], codec: Codec, count: usize, piece: usize) -> Vec<u8> {
+        let mut compressor = Compressor::new(Vec::new(), codec, threads(count)).unwrap();
+        for piece in plain.chunks(piece) {
+            compressor.write_all(piece).unwrap();
+            compressor.flush().unwrap();
+        }
+        compressor.finish().unwrap()
+    }
+
+    #[test]
+    fn every_codec_round_trips_whatever_the_threads_and_pieces() {
+        let codecs = [
+            Codec::Uncompressed,
+            Codec::GZIP,
+            Codec::Gzip { level: 0 },
+            Codec::Gzip { level: 9 },
+        ];
+        let codecs = codecs
+            .into_iter()
+            .chain([Codec::ZSTD, Codec::Zstd { level: 19 }]);
+        for codec in codecs {
+            for length in [0, 1, 1000, MEMBER_BYTES, MEMBER_BYTES * 3 + 17] {
+                let plain = sample(length);
+                let one = compress(&plain, codec, 1, 1 << 16);
+                let other = compress(&plain, codec, 3, 7_777);
+                assert!(one == other, "{codec:?} {length}");
+                assert_eq!(detect(&one), codec.compression(), "{codec:?} {length}");
+                let mut back = Vec::new();
+                decompress(&one[..])
+                    .unwrap()
+                    .read_to_end(&mut back)
+                    .unwrap();
+                assert!(back == plain, "{codec:?} {length}");
+                if codec == Codec::Uncompressed || length == 0 {
+                    continue;
+                }
+                let short = &one[..one.len() - 3];
+                let result = decompress(short).unwrap().read_to_end(&mut Vec::new());
+                assert!(
+                    result.is_err(),
+                    "{codec:?} {length}: a cut stream must be an error"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn levels_out_of_range_are_refused() {
+        for codec in [
+            Codec::Gzip { level: 10 },
+            Codec::Zstd { level: 0 },
+            Codec::Zstd { level: 23 },
+        ] {
+            let error = Compressor::new(Vec::new(), codec, threads(1)).unwrap_err();
+            assert!(
+                error.to_string().starts_with("there is no level"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_layers_cannot_use_is_told_by_name() {
+        let error = decompress(&b"BZh91AY"[..]).err().unwrap();
+        assert!(error.to_string().contains("Bzip2"), "{error}");
+        assert_eq!(detect(b"\xfd7zXZ\0"), Compression::Xz);
+        assert_eq!(detect(b""), Compression::None);
+    }
+}
