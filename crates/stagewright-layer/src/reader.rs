@@ -102,6 +102,8 @@ pub struct LayerReader<R: Read> {
     pending: u64,
     padding: u64,
     ended: bool,
+    /// Of the current file; kept here because it is large.
+    hasher: ContentHasher,
 }
 
 #[derive(Debug)]
@@ -135,6 +137,7 @@ impl<R: Read> LayerReader<R> {
             pending: 0,
             padding: 0,
             ended: false,
+            hasher: ContentHasher::new(),
         }
     }
 
@@ -484,7 +487,6 @@ pub struct FileItem<'a, R: Read> {
     /// The piece that is being read or comes next.
     piece: usize,
     position: u64,
-    hasher: ContentHasher,
 }
 
 impl<'a, R: Read> FileItem<'a, R> {
@@ -495,7 +497,7 @@ impl<'a, R: Read> FileItem<'a, R> {
         map: SparseMap,
         tar_offset: u64,
     ) -> Self {
-        let hasher = ContentHasher::new();
+        reader.hasher = ContentHasher::new();
         Self {
             reader,
             path,
@@ -504,7 +506,6 @@ impl<'a, R: Read> FileItem<'a, R> {
             tar_offset,
             piece: 0,
             position: 0,
-            hasher,
         }
     }
 
@@ -530,7 +531,7 @@ impl<'a, R: Read> FileItem<'a, R> {
     /// When the content can't be read to its end.
     pub fn finish(mut self) -> Result<(Entry, FileData), ReadError> {
         io::copy(&mut self, &mut io::sink())?;
-        let content: ContentDigest = self.hasher.finish();
+        let content: ContentDigest = self.reader.hasher.finish();
         let kind = EntryKind::File {
             bytes: self.map.bytes,
             content,
@@ -598,7 +599,7 @@ impl<R: Read> Read for FileItem<'_, R> {
             0
         };
         self.position += count as u64;
-        self.hasher.update(&buffer[..count]);
+        self.reader.hasher.update(&buffer[..count]);
         Ok(count)
     }
 }

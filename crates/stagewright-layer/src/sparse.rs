@@ -129,7 +129,7 @@ fn pairs(records: &PaxRecords) -> Option<Vec<u64>> {
 }
 
 fn pieces(numbers: &[u64]) -> Option<Vec<Piece>> {
-    if numbers.len() % 2 != 0 || numbers.len() / 2 > PIECES_MAX {
+    if !numbers.len().is_multiple_of(2) || numbers.len() / 2 > PIECES_MAX {
         return None;
     }
     let pieces = numbers.chunks_exact(2);
