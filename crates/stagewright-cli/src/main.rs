@@ -1,3 +1,6 @@
 //! The stagewright command.
 
+mod arguments;
+mod progress;
+
 fn main() {}

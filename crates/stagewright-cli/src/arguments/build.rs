@@ -1,0 +1,257 @@
+//! `stagewright build`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use super::output::OutputArgument;
+use super::unsupported::Unsupported;
+use super::values::{
+    ExtraHost, KeyValue, Mirror, NamedContextArgument, SecretArgument, Ulimit, parse_bytes,
+};
+
+/// Flags of `stagewright build`, as docker spells them.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BuildArguments {
+    /// Folder with the files to build from; `-` reads a Dockerfile or a tar archive from stdin
+    #[arg(value_name = "CONTEXT", default_value = ".")]
+    pub(crate) context: String,
+
+    /// The Dockerfile; `-` reads it from stdin [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Name the image `NAME[:TAG]`; may be repeated
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) tag: Vec<String>,
+    /// Build this stage, by its name or number, instead of the last one
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Set a build argument; without a value it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) build_arg: Vec<KeyValue>,
+    /// Use a folder or image as a named context (`NAME=PATH`, `NAME=docker-image://REF`,
+    /// `NAME=oci-layout://PATH`)
+    #[arg(long, value_name = "NAME=WHERE")]
+    pub(crate) build_context: Vec<NamedContextArgument>,
+    /// Set a label of the image
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<KeyValue>,
+    /// Build for this platform, as `OS/ARCHITECTURE[/VARIANT]`
+    #[arg(
+        long,
+        value_name = "PLATFORM",
+        env = "DOCKER_DEFAULT_PLATFORM",
+        value_delimiter = ','
+    )]
+    pub(crate) platform: Vec<String>,
+    /// Give steps a secret (`id=NAME,src=FILE` or `id=NAME,env=VARIABLE`)
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) secret: Vec<SecretArgument>,
+
+    /// Write the image (`type=oci|docker|local|tar,dest=PATH`); a path alone is `type=local`
+    #[arg(short, long, value_name = "OUTPUT")]
+    pub(crate) output: Vec<OutputArgument>,
+    /// Load the image into Docker or Podman, whichever is there
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, hide_default_value = true)]
+    pub(crate) load: bool,
+    /// Write the image's id into a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iidfile: Option<PathBuf>,
+    /// Write the build's results into a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
+
+    /// Don't use the cache
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, hide_default_value = true)]
+    pub(crate) no_cache: bool,
+    /// Don't use the cache for these stages
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(crate) no_cache_filter: Vec<String>,
+    /// Ask the registries for newer base images
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, hide_default_value = true)]
+    pub(crate) pull: bool,
+
+    /// Network of RUN steps that name none
+    #[arg(long, value_name = "MODE", default_value = "default", value_enum)]
+    pub(crate) network: NetworkArgument,
+    /// Add a line to the steps' /etc/hosts
+    #[arg(long, value_name = "HOST:IP")]
+    pub(crate) add_host: Vec<ExtraHost>,
+    /// Size of the steps' /dev/shm, such as 64m
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) shm_size: Option<u64>,
+    /// Limit what steps may use, as `NAME=SOFT[:HARD]`
+    #[arg(long, value_name = "LIMIT")]
+    pub(crate) ulimit: Vec<Ulimit>,
+    /// Allow steps to ask for `network.host` or `security.insecure`
+    #[arg(long, value_name = "ENTITLEMENT")]
+    pub(crate) allow: Vec<String>,
+    /// How many steps may run at once
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Ask another registry first, as `REGISTRY=HOST[:PORT][/PREFIX]`
+    #[arg(long, value_name = "MIRROR")]
+    pub(crate) registry_mirror: Vec<Mirror>,
+
+    /// How to show progress
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "auto",
+        value_enum,
+        env = "BUILDKIT_PROGRESS"
+    )]
+    pub(crate) progress: ProgressMode,
+    /// Print nothing but the image's id
+    #[arg(short, long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, hide_default_value = true)]
+    pub(crate) quiet: bool,
+
+    /// Does nothing: there are no intermediate containers to remove
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) rm: bool,
+    /// Does nothing: there are no intermediate containers to remove
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) force_rm: bool,
+
+    #[command(flatten)]
+    pub(crate) unsupported: Unsupported,
+}
+
+/// The network of a RUN step that names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetworkArgument {
+    /// The host's network
+    Default,
+    /// The host's network
+    Host,
+    /// Loopback only
+    None,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// `tty` on a terminal, else `plain`
+    Auto,
+    /// Every line as it comes
+    Plain,
+    /// A table that is drawn anew
+    Tty,
+    /// A JSON object a line
+    Rawjson,
+    /// Nothing but the image's id
+    Quiet,
+    /// Nothing
+    None,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::{Arguments, Verb};
+    use super::*;
+
+    fn parse(line: &str) -> Result<BuildArguments, String> {
+        let words = ["stagewright", "build"]
+            .into_iter()
+            .chain(line.split_whitespace());
+        match Arguments::try_parse_from(words) {
+            Ok(Arguments {
+                verb: Verb::Build(arguments),
+                ..
+            }) => Ok(*arguments),
+            Ok(other) => panic!("not a build: {other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn dockers_ways_to_spell_flags_work() {
+        let bare = parse("").unwrap();
+        assert_eq!(
+            (bare.context.as_str(), bare.no_cache, bare.pull),
+            (".", false, false)
+        );
+        for line in [
+            "-t a -t b:1 -f x/Dockerfile --no-cache --pull --target=t -q dir",
+            "-ta --tag=b:1 --file x/Dockerfile --no-cache=true --pull=true --target t --quiet=true dir",
+            "dir -t=a -t=b:1 -f=x/Dockerfile --no-cache --pull -q --target t --rm --force-rm=false",
+        ] {
+            let arguments = parse(line).unwrap();
+            assert_eq!(arguments.context, "dir", "{line}");
+            assert_eq!(arguments.tag, ["a", "b:1"], "{line}");
+            assert_eq!(
+                arguments.file,
+                Some(PathBuf::from("x/Dockerfile")),
+                "{line}"
+            );
+            assert_eq!(arguments.target.as_deref(), Some("t"), "{line}");
+            assert!(
+                arguments.no_cache && arguments.pull && arguments.quiet,
+                "{line}"
+            );
+        }
+        let stdin = parse("-f - .").unwrap();
+        assert_eq!(
+            (stdin.file, stdin.context.as_str()),
+            (Some(PathBuf::from("-")), ".")
+        );
+        assert_eq!(parse("-").unwrap().context, "-");
+        assert!(!parse("--no-cache=false").unwrap().no_cache);
+    }
+
+    #[test]
+    fn lists_can_be_given_at_once_or_one_by_one() {
+        let arguments =
+            parse("--no-cache-filter a,b --no-cache-filter c --build-arg A=1 --build-arg B")
+                .unwrap();
+        assert_eq!(arguments.no_cache_filter, ["a", "b", "c"]);
+        assert_eq!(arguments.build_arg[0].value.as_deref(), Some("1"));
+        assert_eq!(arguments.build_arg[1].value, None);
+    }
+
+    #[test]
+    fn what_does_not_exist_is_an_error_with_advice() {
+        let error = parse("--no-cashe").unwrap_err();
+        assert!(error.contains("--no-cache"), "{error}");
+        for line in [
+            "--progress=fancy",
+            "--network=bridge",
+            "--jobs=0",
+            "a b",
+            "--load=maybe",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_kept_to_be_refused() {
+        for (line, flag) in [
+            ("--push", Some("--push")),
+            ("--cache-from type=local,src=x .", Some("--cache-from")),
+            ("--ssh default", Some("--ssh")),
+            ("--provenance=false", None),
+            ("--sbom=false --attest=type=sbom,disabled=true", None),
+            ("--provenance=mode=max", Some("--provenance")),
+            ("--memory=1g", Some("--memory")),
+            ("--call=check", Some("--call")),
+            ("--call=build", None),
+            ("--squash", Some("--squash")),
+            ("--isolation=default", None),
+        ] {
+            assert_eq!(parse(line).unwrap().unsupported.first(), flag, "{line}");
+        }
+    }
+}

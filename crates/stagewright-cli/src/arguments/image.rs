@@ -1,0 +1,82 @@
+//! Verbs about Dockerfiles and images.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::build::BuildArguments;
+use super::cache::Format;
+
+/// Flags of `stagewright parse`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ParseArguments {
+    /// The Dockerfile; `-` reads it from stdin
+    #[arg(value_name = "FILE", default_value = "Dockerfile")]
+    pub(crate) file: PathBuf,
+}
+
+/// Flags of `stagewright inspect`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InspectArguments {
+    /// An image by its name or id, a folder with an OCI layout, or an archive
+    pub(crate) image: String,
+}
+
+/// Flags of `stagewright sizes`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SizesArguments {
+    /// An image by its name or id
+    pub(crate) image: String,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+}
+
+/// Flags of `stagewright run`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArguments {
+    /// An image by its name or id
+    pub(crate) image: String,
+    /// Run this instead of what the image runs
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub(crate) command: Vec<String>,
+}
+
+/// Flags of `stagewright images`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ImagesArguments {
+    /// Print ids only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+}
+
+/// Flags of `stagewright rmi`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RmiArguments {
+    /// Images by their names
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
+
+/// Flags of `stagewright tag`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TagArguments {
+    /// An image by its name or id
+    pub(crate) image: String,
+    /// The name to add
+    pub(crate) name: String,
+}
+
+/// Flags of `stagewright explain`: those of the build that is explained.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExplainArguments {
+    #[command(flatten)]
+    pub(crate) build: BuildArguments,
+}

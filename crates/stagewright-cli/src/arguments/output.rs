@@ -1,0 +1,355 @@
+//! `-o`, `--output`: docker's comma-separated form.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// One output of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutputArgument {
+    pub(crate) kind: OutputKind,
+    /// Names that the output carries instead of the image's tags.
+    pub(crate) names: Vec<String>,
+    pub(crate) compression: Option<Compression>,
+}
+
+/// The form and the place of an output; no path is standard output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OutputKind {
+    /// An OCI image layout.
+    Oci {
+        dest: Option<PathBuf>,
+        form: ArchiveForm,
+    },
+    /// What `docker load` reads, as a file.
+    DockerArchive { dest: Option<PathBuf> },
+    /// What `--load` does.
+    Load,
+    /// The image's files in a folder.
+    Directory { dest: PathBuf },
+    /// The image's files as a tar.
+    Tar { dest: Option<PathBuf> },
+    /// The image stays in the store under its names, which it does anyway.
+    Store,
+    /// Nothing is written.
+    CacheOnly,
+}
+
+/// Whether an OCI layout is a folder or a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ArchiveForm {
+    Directory,
+    Archive,
+}
+
+/// How layers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Uncompressed,
+    Gzip,
+    Zstd,
+}
+
+/// The fields of a `key=value,…` text as they were written.
+#[derive(Default)]
+struct Fields {
+    kind: String,
+    dest: Option<String>,
+    tar: Option<bool>,
+    names: Vec<String>,
+    compression: Option<Compression>,
+    push: bool,
+}
+
+impl FromStr for OutputArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fields = csv_fields(text)?;
+        if let [path] = &fields[..]
+            && !path.contains('=')
+        {
+            let kind = match path.as_str() {
+                "-" => OutputKind::Tar { dest: None },
+                "" => return Err("write type=TYPE,dest=PATH, or a folder".to_owned()),
+                path => OutputKind::Directory {
+                    dest: PathBuf::from(path),
+                },
+            };
+            return Ok(Self {
+                kind,
+                names: Vec::new(),
+                compression: None,
+            });
+        }
+        let mut parsed = Fields::default();
+        for field in &fields {
+            parsed.add(field)?;
+        }
+        Ok(Self {
+            kind: parsed.kind()?,
+            names: parsed.names,
+            compression: parsed.compression,
+        })
+    }
+}
+
+impl Fields {
+    fn add(&mut self, field: &str) -> Result<(), String> {
+        let Some((key, value)) = field.split_once('=') else {
+            return Err(format!("{field:?} has no `=`; write type=TYPE,dest=PATH"));
+        };
+        match key.trim().to_ascii_lowercase().as_str() {
+            "type" => self.kind = value.to_ascii_lowercase(),
+            "dest" => self.dest = Some(value.to_owned()),
+            "tar" => self.tar = Some(boolean(key, value)?),
+            "name" => self.names = value.split(',').map(str::to_owned).collect(),
+            "push" => self.push = boolean(key, value)?,
+            "compression" => {
+                self.compression = Some(match value {
+                    "uncompressed" => Compression::Uncompressed,
+                    "gzip" => Compression::Gzip,
+                    "zstd" => Compression::Zstd,
+                    "estargz" => return Err("compression=estargz is not supported yet".to_owned()),
+                    _ => {
+                        return Err(format!(
+                            "compression is uncompressed, gzip or zstd, not {value:?}"
+                        ));
+                    }
+                });
+            }
+            "oci-mediatypes" if boolean(key, value)? => {}
+            "push-by-digest" | "force-compression" | "rewrite-timestamp" | "unpack"
+            | "platform-split" | "insecure"
+                if !boolean(key, value)? => {}
+            key => return Err(format!("the output option `{key}` is not supported yet")),
+        }
+        Ok(())
+    }
+
+    fn kind(&self) -> Result<OutputKind, String> {
+        let dest = match self.dest.as_deref() {
+            None | Some("-") => None,
+            Some("") => return Err("dest= is empty".to_owned()),
+            Some(path) => Some(PathBuf::from(path)),
+        };
+        let named = |what: &str| {
+            let missing = self.dest.is_none();
+            missing.then(|| format!("type={what} needs dest=PATH"))
+        };
+        Ok(match self.kind.as_str() {
+            "oci" => {
+                let form = self.oci_form();
+                if form == ArchiveForm::Directory && dest.is_none() {
+                    return Err("type=oci needs dest=PATH".to_owned());
+                }
+                OutputKind::Oci { dest, form }
+            }
+            "docker" if self.tar == Some(false) => {
+                return Err("type=docker is always a tar; use type=oci for a folder".to_owned());
+            }
+            "docker" if self.dest.is_none() => OutputKind::Load,
+            "docker" => OutputKind::DockerArchive { dest },
+            "local" => match (named("local"), dest) {
+                (Some(error), _) => return Err(error),
+                (None, None) => {
+                    return Err("type=local can't be written to stdout; use type=tar".to_owned());
+                }
+                (None, Some(dest)) => OutputKind::Directory { dest },
+            },
+            "tar" => match named("tar") {
+                Some(error) => return Err(error),
+                None => OutputKind::Tar { dest },
+            },
+            "image" if !self.push => OutputKind::Store,
+            "image" | "registry" => {
+                return Err("pushing to a registry is not supported yet; write type=oci and copy it with skopeo".to_owned());
+            }
+            "cacheonly" => OutputKind::CacheOnly,
+            "" => return Err("the output has no type=".to_owned()),
+            other => {
+                return Err(format!(
+                    "there is no output type {other:?}; the types are oci, docker, local, tar, image, cacheonly"
+                ));
+            }
+        })
+    }
+
+    /// A layout is a folder unless it is asked for as a tar, or called one.
+    fn oci_form(&self) -> ArchiveForm {
+        let called_tar = self
+            .dest
+            .as_deref()
+            .is_some_and(|dest| dest.ends_with(".tar"));
+        let on_stdout = self.dest.as_deref() == Some("-");
+        match self.tar {
+            Some(true) => ArchiveForm::Archive,
+            Some(false) => ArchiveForm::Directory,
+            None if called_tar || on_stdout => ArchiveForm::Archive,
+            None => ArchiveForm::Directory,
+        }
+    }
+}
+
+fn boolean(key: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("{key} is true or false, not {value:?}")),
+    }
+}
+
+/// Splits a line at its commas; a field in double quotes may hold some, and a doubled quote in it
+/// is one.
+pub(super) fn csv_fields(text: &str) -> Result<Vec<String>, String> {
+    let mut fields = Vec::new();
+    let mut rest = text;
+    loop {
+        let mut field = String::new();
+        if let Some(mut quoted) = rest.strip_prefix('"') {
+            loop {
+                let end = quoted.find('"').ok_or("a quote is not closed")?;
+                field.push_str(&quoted[..end]);
+                quoted = &quoted[end + 1..];
+                match quoted.strip_prefix('"') {
+                    Some(after) => {
+                        field.push('"');
+                        quoted = after;
+                    }
+                    None => break,
+                }
+            }
+            rest = quoted;
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            field.push_str(&rest[..end]);
+            rest = &rest[end..];
+        }
+        fields.push(field);
+        match rest.strip_prefix(',') {
+            Some(after) => rest = after,
+            None if rest.is_empty() => return Ok(fields),
+            None => return Err("after a closing quote comes a comma".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(text: &str) -> Result<OutputKind, String> {
+        text.parse::<OutputArgument>().map(|output| output.kind)
+    }
+
+    #[test]
+    fn outputs_are_what_docker_makes_of_them() {
+        let oci = |dest: &str, form| OutputKind::Oci {
+            dest: Some(dest.into()),
+            form,
+        };
+        for (text, expected) in [
+            ("out", OutputKind::Directory { dest: "out".into() }),
+            ("-", OutputKind::Tar { dest: None }),
+            (
+                "type=local,dest=out",
+                OutputKind::Directory { dest: "out".into() },
+            ),
+            ("type=oci,dest=out", oci("out", ArchiveForm::Directory)),
+            (
+                "type=oci,dest=out.tar",
+                oci("out.tar", ArchiveForm::Archive),
+            ),
+            (
+                "type=oci,dest=out,tar=true",
+                oci("out", ArchiveForm::Archive),
+            ),
+            (
+                "type=oci,dest=o.tar,tar=false",
+                oci("o.tar", ArchiveForm::Directory),
+            ),
+            (
+                "type=oci,dest=-",
+                OutputKind::Oci {
+                    dest: None,
+                    form: ArchiveForm::Archive,
+                },
+            ),
+            ("type=docker", OutputKind::Load),
+            (
+                "type=docker,dest=x",
+                OutputKind::DockerArchive {
+                    dest: Some("x".into()),
+                },
+            ),
+            (
+                "type=docker,dest=-",
+                OutputKind::DockerArchive { dest: None },
+            ),
+            ("type=tar,dest=-", OutputKind::Tar { dest: None }),
+            ("type=image,push=false", OutputKind::Store),
+            ("type=cacheonly", OutputKind::CacheOnly),
+            ("type=oci,\"dest=a,b\"", oci("a,b", ArchiveForm::Directory)),
+            (
+                "type=oci,dest=x,oci-mediatypes=true,rewrite-timestamp=false",
+                oci("x", ArchiveForm::Directory),
+            ),
+        ] {
+            assert_eq!(kind(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_done_is_said() {
+        for (text, expected) in [
+            ("", "write type=TYPE,dest=PATH, or a folder"),
+            ("type=oci", "type=oci needs dest=PATH"),
+            ("type=local", "type=local needs dest=PATH"),
+            (
+                "type=local,dest=-",
+                "type=local can't be written to stdout; use type=tar",
+            ),
+            ("type=tar", "type=tar needs dest=PATH"),
+            ("dest=x", "the output has no type="),
+            (
+                "type=ocl,dest=x",
+                "there is no output type \"ocl\"; the types are oci, docker, local, tar, image, cacheonly",
+            ),
+            (
+                "type=oci,dest=x,compression=lz4",
+                "compression is uncompressed, gzip or zstd, not \"lz4\"",
+            ),
+            (
+                "type=oci,dest=x,rewrite-timestamp=true",
+                "the output option `rewrite-timestamp` is not supported yet",
+            ),
+            (
+                "type=oci,dest=x,oci-mediatypes=false",
+                "the output option `oci-mediatypes` is not supported yet",
+            ),
+            (
+                "type=oci,dest=x,annotation.a=b",
+                "the output option `annotation.a` is not supported yet",
+            ),
+            (
+                "type=oci,dest",
+                "\"dest\" has no `=`; write type=TYPE,dest=PATH",
+            ),
+            ("type=oci,\"dest=x", "a quote is not closed"),
+            (
+                "type=registry,name=x",
+                "pushing to a registry is not supported yet; write type=oci and copy it with skopeo",
+            ),
+        ] {
+            assert_eq!(kind(text).unwrap_err(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_and_compression_are_kept() {
+        let output: OutputArgument = "type=oci,dest=x,\"name=a:1,b:2\",compression=zstd"
+            .parse()
+            .unwrap();
+        assert_eq!(output.names, ["a:1", "b:2"]);
+        assert_eq!(output.compression, Some(Compression::Zstd));
+    }
+}

@@ -1,0 +1,404 @@
+//! Values of flags that have a form of their own.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// `NAME=VALUE`, or `NAME` alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyValue {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
+}
+
+impl FromStr for KeyValue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (text, None),
+        };
+        if name.is_empty() {
+            return Err("there is no name before the `=`".to_owned());
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            value,
+        })
+    }
+}
+
+/// `--registry-mirror REGISTRY=HOST[:PORT][/PREFIX]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mirror {
+    pub(crate) registry: String,
+    pub(crate) location: String,
+}
+
+impl FromStr for Mirror {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((registry, location)) if !registry.is_empty() && !location.is_empty() => {
+                Ok(Self {
+                    registry: registry.to_owned(),
+                    location: location.to_owned(),
+                })
+            }
+            _ => Err("write REGISTRY=HOST[:PORT], such as docker.io=127.0.0.1:5000".to_owned()),
+        }
+    }
+}
+
+/// `--build-context NAME=WHERE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedContextArgument {
+    pub(crate) name: String,
+    pub(crate) location: NamedLocation,
+}
+
+/// Where a named context comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NamedLocation {
+    Directory(PathBuf),
+    Image(String),
+    OciLayout {
+        path: PathBuf,
+        reference: Option<String>,
+    },
+    DockerArchive {
+        path: PathBuf,
+        reference: Option<String>,
+    },
+}
+
+impl FromStr for NamedContextArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, location) = match text.split_once('=') {
+            Some((name, location)) if !name.is_empty() && !location.is_empty() => (name, location),
+            _ => return Err("write NAME=WHERE, such as assets=../assets".to_owned()),
+        };
+        let location = if let Some(image) = location.strip_prefix("docker-image://") {
+            NamedLocation::Image(image.to_owned())
+        } else if let Some(layout) = location.strip_prefix("oci-layout://") {
+            let (path, reference) = split_reference(layout);
+            NamedLocation::OciLayout { path, reference }
+        } else if let Some(archive) = location.strip_prefix("docker-archive://") {
+            let (path, reference) = split_reference(archive);
+            NamedLocation::DockerArchive { path, reference }
+        } else if location.contains("://") || location.starts_with("git@") {
+            let scheme = location.split([':', '@']).next().unwrap_or(location);
+            return Err(format!(
+                "a {scheme} context is not supported yet; use a folder, docker-image:// or oci-layout://"
+            ));
+        } else {
+            NamedLocation::Directory(PathBuf::from(location))
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            location,
+        })
+    }
+}
+
+/// Splits `PATH@DIGEST` or `PATH:TAG`, where the tag comes after the last slash.
+fn split_reference(text: &str) -> (PathBuf, Option<String>) {
+    let last_name = text.rfind('/').map_or(0, |slash| slash + 1);
+    let at = text[last_name..]
+        .find('@')
+        .or_else(|| text[last_name..].find(':'))
+        .map(|at| last_name + at);
+    match at {
+        Some(at) => (PathBuf::from(&text[..at]), Some(text[at + 1..].to_owned())),
+        None => (PathBuf::from(text), None),
+    }
+}
+
+/// `--secret id=NAME[,src=FILE|,env=VARIABLE]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SecretArgument {
+    pub(crate) id: String,
+    pub(crate) origin: SecretOrigin,
+}
+
+/// Where a secret's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SecretOrigin {
+    File(PathBuf),
+    Environment(String),
+    /// Not said: a variable of the secret's name, else a file of its name.
+    Guess,
+}
+
+impl FromStr for SecretArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (mut id, mut file, mut variable, mut kind) = (None, None, None, None);
+        for field in super::output::csv_fields(text)? {
+            match field.split_once('=') {
+                Some(("id", value)) => id = Some(value.to_owned()),
+                Some(("src" | "source", value)) => file = Some(value.to_owned()),
+                Some(("env", value)) => variable = Some(value.to_owned()),
+                Some(("type", value @ ("file" | "env"))) => kind = Some(value.to_owned()),
+                Some(("type", value)) => {
+                    return Err(format!("a secret's type is file or env, not {value:?}"));
+                }
+                _ => return Err(format!("{field:?} is none of id=, src=, env=, type=")),
+            }
+        }
+        let origin = match (file, variable, kind.as_deref()) {
+            (Some(_), Some(_), _) => return Err("a secret has src= or env=, not both".to_owned()),
+            (None, Some(variable), _) => SecretOrigin::Environment(variable),
+            (Some(variable), None, Some("env")) => SecretOrigin::Environment(variable),
+            (Some(file), None, _) => SecretOrigin::File(PathBuf::from(file)),
+            (None, None, Some("env")) => SecretOrigin::Environment(id.clone().unwrap_or_default()),
+            (None, None, _) => SecretOrigin::Guess,
+        };
+        let id = match (id, &origin) {
+            (Some(id), _) if !id.is_empty() => id,
+            (None, SecretOrigin::Environment(variable)) => variable.clone(),
+            (None, SecretOrigin::File(file)) => match file.file_name() {
+                Some(name) => name.to_string_lossy().into_owned(),
+                None => return Err("a secret needs id=NAME".to_owned()),
+            },
+            _ => return Err("a secret needs id=NAME".to_owned()),
+        };
+        Ok(Self { id, origin })
+    }
+}
+
+/// `--add-host HOST:IP` or `HOST=IP`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExtraHost {
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+}
+
+impl FromStr for ExtraHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, address) = text
+            .split_once('=')
+            .or_else(|| text.split_once(':'))
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or("write HOST:IP, such as db:10.0.0.5")?;
+        if address == "host-gateway" {
+            return Err("host-gateway is not supported yet; write the address".to_owned());
+        }
+        let bare = address
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(address);
+        let address = bare
+            .parse()
+            .map_err(|_| format!("{address:?} is not an IP address"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            address,
+        })
+    }
+}
+
+/// `--ulimit NAME=SOFT[:HARD]`; `-1` is no limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ulimit {
+    pub(crate) name: String,
+    pub(crate) soft: u64,
+    pub(crate) hard: u64,
+}
+
+/// The names that docker knows.
+const ULIMITS: [&str; 15] = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+impl FromStr for Ulimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, limits) = text
+            .split_once('=')
+            .ok_or("write NAME=SOFT[:HARD], such as nofile=1024:2048")?;
+        if !ULIMITS.contains(&name) {
+            return Err(format!(
+                "there is no limit {name:?}; the limits are {}",
+                ULIMITS.join(", ")
+            ));
+        }
+        let number = |text: &str| match text {
+            "-1" => Ok(u64::MAX),
+            text => text
+                .parse()
+                .map_err(|_| format!("{text:?} is not a number")),
+        };
+        let (soft, hard) = match limits.split_once(':') {
+            Some((soft, hard)) => (number(soft)?, number(hard)?),
+            None => (number(limits)?, number(limits)?),
+        };
+        if soft > hard {
+            return Err("the soft limit is above the hard one".to_owned());
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            soft,
+            hard,
+        })
+    }
+}
+
+/// Parses a number of bytes with docker's units: `64m`, `1.5g`, `512kb`; all in powers of 1024.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match &lower[digits.len()..] {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        unit => return Err(format!("{unit:?} is not a unit; write b, k, m, g or t")),
+    };
+    let number: f64 = digits
+        .trim()
+        .parse()
+        .map_err(|_| format!("{text:?} is not a number of bytes, such as 64m"))?;
+    let bytes = number * f64::from(1_u32 << 10).powi(shift / 10);
+    if !(0.0..9.0e18).contains(&bytes) {
+        return Err(format!("{text:?} is out of range"));
+    }
+    Ok(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_dockers_units() {
+        for (text, expected) in [
+            ("64m", Some(64 << 20)),
+            ("1.5g", Some(3 << 29)),
+            ("512KB", Some(512 << 10)),
+            ("0", Some(0)),
+            ("10", Some(10)),
+            ("10 m", Some(10 << 20)),
+            ("x", None),
+            ("5q", None),
+            ("-1", None),
+            ("", None),
+            ("9e30", None),
+        ] {
+            assert_eq!(parse_bytes(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_variables() {
+        let origin = |text: &str| text.parse::<SecretArgument>().map(|s| (s.id, s.origin));
+        let ok = |id: &str, origin| Ok((id.to_owned(), origin));
+        assert_eq!(
+            origin("id=a,src=/x"),
+            ok("a", SecretOrigin::File("/x".into()))
+        );
+        assert_eq!(
+            origin("id=a,env=B"),
+            ok("a", SecretOrigin::Environment("B".into()))
+        );
+        assert_eq!(
+            origin("type=env,id=A"),
+            ok("A", SecretOrigin::Environment("A".into()))
+        );
+        assert_eq!(origin("id=a"), ok("a", SecretOrigin::Guess));
+        assert_eq!(
+            origin("src=/x/key"),
+            ok("key", SecretOrigin::File("/x/key".into()))
+        );
+        for wrong in [
+            "",
+            "id=",
+            "src=",
+            "id=a,src=b,env=c",
+            "id=a,what=b",
+            "id=a,type=x",
+        ] {
+            assert!(origin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hosts_limits_and_mirrors_are_checked() {
+        let host = |text: &str| {
+            text.parse::<ExtraHost>()
+                .map(|h| format!("{} {}", h.name, h.address))
+        };
+        assert_eq!(host("db:10.0.0.5").unwrap(), "db 10.0.0.5");
+        assert_eq!(host("db=[::1]").unwrap(), "db ::1");
+        assert_eq!(host("db:::1").unwrap(), "db ::1");
+        assert!(
+            host("db").is_err() && host("db:host-gateway").is_err() && host(":1.1.1.1").is_err()
+        );
+
+        let limit = |text: &str| text.parse::<Ulimit>().map(|u| (u.soft, u.hard));
+        assert_eq!(limit("nofile=1:2"), Ok((1, 2)));
+        assert_eq!(limit("nofile=5"), Ok((5, 5)));
+        assert_eq!(limit("core=-1"), Ok((u64::MAX, u64::MAX)));
+        assert!(
+            limit("nofile=2:1").is_err() && limit("files=1").is_err() && limit("nofile").is_err()
+        );
+
+        assert!("docker.io=127.0.0.1:5000".parse::<Mirror>().is_ok());
+        assert!("docker.io".parse::<Mirror>().is_err());
+    }
+
+    #[test]
+    fn named_contexts_know_their_forms() {
+        let location = |text: &str| text.parse::<NamedContextArgument>().map(|c| c.location);
+        let layout = |path: &str, reference: Option<&str>| NamedLocation::OciLayout {
+            path: path.into(),
+            reference: reference.map(str::to_owned),
+        };
+        assert_eq!(
+            location("a=../x"),
+            Ok(NamedLocation::Directory("../x".into()))
+        );
+        assert_eq!(
+            location("a=docker-image://alpine:3"),
+            Ok(NamedLocation::Image("alpine:3".into()))
+        );
+        assert_eq!(location("a=oci-layout:///x/y"), Ok(layout("/x/y", None)));
+        assert_eq!(
+            location("a=oci-layout:///x/y:tag"),
+            Ok(layout("/x/y", Some("tag")))
+        );
+        assert_eq!(
+            location("a=oci-layout://x@sha256:ab"),
+            Ok(layout("x", Some("sha256:ab")))
+        );
+        let error = location("a=https://example.com/x.git").unwrap_err();
+        assert_eq!(
+            error,
+            "a https context is not supported yet; use a folder, docker-image:// or oci-layout://"
+        );
+        assert!(location("a").is_err() && location("=x").is_err());
+    }
+}
