@@ -155,7 +155,11 @@ impl Build {
     pub fn executed(&self) -> Vec<String> {
         self.events()
             .iter()
-            .filter(|event| event["event"] == "vertex_finished" && event["cached"] != true)
+            .filter(|event| {
+                event["event"] == "vertex_finished"
+                    && event["step"] == true
+                    && event["cached"] != true
+            })
             .map(|event| instruction(event["name"].as_str().unwrap_or_default()))
             .collect()
     }

@@ -18,13 +18,13 @@ pub(crate) struct BuildArguments {
     pub(crate) context: String,
 
     /// The Dockerfile; `-` reads it from stdin [default: CONTEXT/Dockerfile]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", overrides_with = "file")]
     pub(crate) file: Option<PathBuf>,
     /// Name the image `NAME[:TAG]`; may be repeated
     #[arg(short, long, value_name = "NAME")]
     pub(crate) tag: Vec<String>,
     /// Build this stage, by its name or number, instead of the last one
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", overrides_with = "target")]
     pub(crate) target: Option<String>,
     /// Set a build argument; without a value it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
@@ -54,19 +54,19 @@ pub(crate) struct BuildArguments {
     /// Load the image into Docker or Podman, whichever is there
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true)]
+          hide_possible_values = true, hide_default_value = true, overrides_with = "load")]
     pub(crate) load: bool,
     /// Write the image's id into a file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", overrides_with = "iidfile")]
     pub(crate) iidfile: Option<PathBuf>,
     /// Write the build's results into a file, as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", overrides_with = "metadata_file")]
     pub(crate) metadata_file: Option<PathBuf>,
 
     /// Don't use the cache
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true)]
+          hide_possible_values = true, hide_default_value = true, overrides_with = "no_cache")]
     pub(crate) no_cache: bool,
     /// Don't use the cache for these stages
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
@@ -74,17 +74,23 @@ pub(crate) struct BuildArguments {
     /// Ask the registries for newer base images
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true)]
+          hide_possible_values = true, hide_default_value = true, overrides_with = "pull")]
     pub(crate) pull: bool,
 
     /// Network of RUN steps that name none
-    #[arg(long, value_name = "MODE", default_value = "default", value_enum)]
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "default",
+        value_enum,
+        overrides_with = "network"
+    )]
     pub(crate) network: NetworkArgument,
     /// Add a line to the steps' /etc/hosts
     #[arg(long, value_name = "HOST:IP")]
     pub(crate) add_host: Vec<ExtraHost>,
     /// Size of the steps' /dev/shm, such as 64m
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, overrides_with = "shm_size")]
     pub(crate) shm_size: Option<u64>,
     /// Limit what steps may use, as `NAME=SOFT[:HARD]`
     #[arg(long, value_name = "LIMIT")]
@@ -93,7 +99,7 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "ENTITLEMENT")]
     pub(crate) allow: Vec<String>,
     /// How many steps may run at once
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), overrides_with = "jobs")]
     pub(crate) jobs: Option<u16>,
     /// Ask another registry first, as `REGISTRY=HOST[:PORT][/PREFIX]`
     #[arg(long, value_name = "MIRROR")]
@@ -105,22 +111,23 @@ pub(crate) struct BuildArguments {
         value_name = "MODE",
         default_value = "auto",
         value_enum,
-        env = "BUILDKIT_PROGRESS"
+        env = "BUILDKIT_PROGRESS",
+        overrides_with = "progress"
     )]
     pub(crate) progress: ProgressMode,
     /// Print nothing but the image's id
     #[arg(short, long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true)]
+          hide_possible_values = true, hide_default_value = true, overrides_with = "quiet")]
     pub(crate) quiet: bool,
 
     /// Does nothing: there are no intermediate containers to remove
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value_t = true,
-          default_missing_value = "true", action = ArgAction::Set)]
+          default_missing_value = "true", action = ArgAction::Set, overrides_with = "rm")]
     pub(crate) rm: bool,
     /// Does nothing: there are no intermediate containers to remove
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value_t = true,
-          default_missing_value = "true", action = ArgAction::Set)]
+          default_missing_value = "true", action = ArgAction::Set, overrides_with = "force_rm")]
     pub(crate) force_rm: bool,
 
     #[command(flatten)]
@@ -209,6 +216,15 @@ mod tests {
         );
         assert_eq!(parse("-").unwrap().context, "-");
         assert!(!parse("--no-cache=false").unwrap().no_cache);
+    }
+
+    #[test]
+    fn the_last_of_a_flag_wins() {
+        let arguments =
+            parse("--progress=plain -f a --progress=tty -f b --pull --pull=false").unwrap();
+        assert_eq!(arguments.progress, ProgressMode::Tty);
+        assert_eq!(arguments.file, Some(PathBuf::from("b")));
+        assert!(!arguments.pull);
     }
 
     #[test]

@@ -270,9 +270,7 @@ mod tests {
             );
             assert!(width < columns.max(COLUMNS_MIN), "{}", line.text);
         }
-        text.replace("\x1b[K", "")
-            .replace("\x1b[", "{")
-            .replace('m', "m")
+        text.replace("\x1b[K", "").replace("\x1b[", "{")
     }
 
     fn board(until_ms: u64) -> Board {
