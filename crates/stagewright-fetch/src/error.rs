@@ -78,7 +78,7 @@ pub enum FetchError {
     },
     /// 404.
     #[error(
-        "the registry {registry} has no {reference}{}; check the name and the tag",
+        "the registry {registry} does not have {reference}{}; check the name and the tag",
         said(message)
     )]
     NotFound {
@@ -160,7 +160,7 @@ pub enum FetchError {
         /// What was asked for.
         reference: String,
         /// What is wrong.
-        source: InvalidDocument,
+        source: Box<InvalidDocument>,
     },
     /// The image is wrong in itself, or not there for the platform.
     #[error("{reference}: {source}")]
@@ -168,7 +168,7 @@ pub enum FetchError {
         /// What was asked for.
         reference: String,
         /// What is wrong.
-        source: ImageError,
+        source: Box<ImageError>,
     },
     /// A mirror's or blob's name is none.
     #[error(transparent)]

@@ -134,7 +134,7 @@ impl RegistryClient {
         let pinned = reference.with_digest(root.descriptor.digest);
         let image_error = |source| FetchError::Image {
             reference: reference.familiar(),
-            source,
+            source: Box::new(source),
         };
         let mut found = root.clone();
         for _ in 0..INDEX_DEPTH_MAX {
@@ -176,7 +176,7 @@ impl RegistryClient {
         )
         .map_err(|source| FetchError::Image {
             reference: reference.familiar(),
-            source,
+            source: Box::new(source),
         })?;
         Ok(ResolvedImage {
             reference,
@@ -247,7 +247,7 @@ impl RegistryClient {
         let document = Document::parse(&bytes, media_type.as_deref()).map_err(|source| {
             FetchError::Document {
                 reference: what.clone(),
-                source,
+                source: Box::new(source),
             }
         })?;
         Ok(FetchedDocument {

@@ -121,11 +121,6 @@ impl<'a> Backoff<'a> {
         }
     }
 
-    /// Returns how many attempts have failed.
-    pub(crate) fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
     /// Forgets the failures, because something got through.
     pub(crate) fn reset(&mut self) {
         self.attempts = 0;

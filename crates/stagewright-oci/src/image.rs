@@ -105,7 +105,7 @@ pub enum ImageError {
     #[error("there is no image for {wanted}, only for {available}")]
     NoPlatform {
         /// The platform that was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// The platforms that there are.
         available: String,
     },
@@ -135,7 +135,7 @@ impl ImageError {
     pub fn no_platform(wanted: &Platform, available: &[Platform]) -> Self {
         let names: Vec<_> = available.iter().map(Platform::to_string).collect();
         Self::NoPlatform {
-            wanted: wanted.clone(),
+            wanted: Box::new(wanted.clone()),
             available: if names.is_empty() {
                 "none".to_owned()
             } else {

@@ -139,7 +139,7 @@ pub(crate) fn check_marker(path: &Path, bytes: &[u8]) -> Result<(), ImageError> 
 /// Parses the file `index.json`.
 pub(crate) fn parse_index(path: &Path, bytes: &[u8]) -> Result<Index, ImageError> {
     match Document::parse(bytes, None)? {
-        Document::Index(index) => Ok(index),
+        Document::Index(index) => Ok(*index),
         Document::Manifest(_) => Err(wrong_form(
             path,
             format!("its {INDEX_NAME} is a manifest and no index"),

@@ -172,9 +172,9 @@ fn encode<T: Serialize>(document: &T, media_type: &str) -> (Vec<u8>, Descriptor)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// One image.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// The images of several platforms.
-    Index(Index),
+    Index(Box<Index>),
 }
 
 /// Bytes are not a manifest or index that can be used.
@@ -324,14 +324,14 @@ mod tests {
         assert_eq!(described.media_type, media_type::OCI_MANIFEST);
         assert_eq!(
             Document::parse(&bytes, None).unwrap(),
-            Document::Manifest(manifest)
+            Document::Manifest(Box::new(manifest))
         );
         let index = Index::docker(vec![described]);
         let (bytes, described) = index.encode();
         assert_eq!(described.media_type, media_type::DOCKER_MANIFEST_LIST);
         assert_eq!(
             Document::parse(&bytes, None).unwrap(),
-            Document::Index(index)
+            Document::Index(Box::new(index))
         );
     }
 

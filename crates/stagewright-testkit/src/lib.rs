@@ -8,6 +8,7 @@
 //! - [`Project`]: a build context in a temporary folder.
 //! - [`LayerTar`], [`ImageWriter`]: images made by hand; [`busybox`]: a small base to build on.
 //! - [`Image`]: an image as read back, [`differences`] between two of them.
+//! - [`Registry`]: a registry in this process that can be told to fail.
 //! - [`Stagewright`]: the command; [`Buildah`]: the peer that it is compared with.
 //!
 //! ```
@@ -31,20 +32,24 @@ mod buildah;
 mod busybox;
 mod command;
 mod compare;
+mod http_server;
 mod image;
 mod layer_tar;
 mod layout;
 mod process;
 mod project;
+mod registry;
 mod rootfs;
 
 pub use buildah::Buildah;
 pub use busybox::busybox;
 pub use command::{Build, Stagewright};
 pub use compare::{config_differences, differences, rootfs_differences};
+pub use http_server::Request;
 pub use image::{HistoryEntry, Image, ImageConfig};
 pub use layer_tar::LayerTar;
 pub use layout::ImageWriter;
 pub use process::{Output, output, program};
 pub use project::Project;
+pub use registry::{Fault, Registry, RegistryLogin};
 pub use rootfs::{Entry, Kind, Rootfs};
