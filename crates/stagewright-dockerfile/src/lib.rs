@@ -1,1 +1,50 @@
-//! The Dockerfile language: text to typed instructions with source spans, expansion and build checks.
+//! The Dockerfile language: text to typed instructions with source spans.
+//!
+//! [`Dockerfile::parse`] goes from bytes over directives and logical lines (continuations joined,
+//! heredocs collected, every character traceable to its place) to flags and the grammar of each
+//! instruction. What it gives is plain data; words that are subject to expansion stay as they were
+//! written, and [`expand`] expands them.
+//!
+//! The language is that of BuildKit's Dockerfile frontend. What it rejects is rejected here, with
+//! the place and what to write instead: see [`Diagnostic`].
+//!
+//! This crate opens no file and no socket.
+//!
+//! ```
+//! use stagewright_dockerfile::{Dockerfile, Instruction};
+//!
+//! let dockerfile = Dockerfile::parse(b"FROM alpine AS build\nRUN make\n").unwrap();
+//! let stage = &dockerfile.stages[0];
+//! assert_eq!(stage.name.as_deref(), Some("build"));
+//! assert!(matches!(stage.instructions[0].instruction, Instruction::Run(_)));
+//! ```
+
+mod ast;
+pub mod chmod;
+mod diagnostic;
+mod directives;
+mod error;
+pub mod expand;
+mod flags;
+mod heredoc;
+mod instruction;
+mod logical_line;
+pub mod mount;
+mod parse;
+mod ports;
+mod signal;
+mod span;
+mod split;
+
+pub use ast::{
+    Add, Arg, ArgItem, Cmd, Command, Copy, Dockerfile, Entrypoint, Env, Expose, From, Healthcheck,
+    Instruction, Label, Maintainer, Onbuild, Pair, Run, Shell, Spanned, Stage, Stopsignal, User,
+    Volume, Workdir,
+};
+pub use diagnostic::Diagnostic;
+pub use directives::Directives;
+pub use error::ParseError;
+pub use heredoc::Heredoc;
+pub use ports::expand_ports;
+pub use signal::check_signal;
+pub use span::{Position, Span};

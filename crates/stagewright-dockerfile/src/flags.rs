@@ -1,0 +1,105 @@
+//! Flags of an instruction: `--name=value` directly after the keyword.
+
+use crate::error::{ParseError, suggestion};
+use crate::logical_line::LogicalLine;
+
+/// What a flag takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FlagKind {
+    /// A value, once.
+    Value,
+    /// A value, any number of times.
+    List,
+    /// `true` or `false`; `true` without a value.
+    Bool,
+}
+
+/// The flags that an instruction has.
+#[derive(Debug, Default)]
+pub(crate) struct Flags {
+    found: Vec<(String, String)>,
+}
+
+impl Flags {
+    /// Cuts the flags off the front of an instruction's arguments.
+    pub(crate) fn cut<'a>(
+        line: &LogicalLine,
+        mut rest: &'a str,
+        known: &[(&str, FlagKind)],
+    ) -> Result<(Self, &'a str), ParseError> {
+        let mut flags = Self::default();
+        loop {
+            rest = rest.trim_start();
+            if !rest.starts_with("--") {
+                return Ok((flags, rest));
+            }
+            let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+            let (flag, after) = rest.split_at(end);
+            if flag == "--" {
+                return Ok((flags, after.trim_start()));
+            }
+            flags.add(line, flag, known)?;
+            rest = after;
+        }
+    }
+
+    fn add(
+        &mut self,
+        line: &LogicalLine,
+        flag: &str,
+        known: &[(&str, FlagKind)],
+    ) -> Result<(), ParseError> {
+        let fail = |message: String| ParseError::new(line.span_of_word(flag), message);
+        let (name, value) = match flag[2..].split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (&flag[2..], None),
+        };
+        let Some((_, kind)) = known.iter().find(|(known, _)| *known == name) else {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            let error = fail(format!("unknown flag: --{name}"));
+            return Err(match suggestion(name, &names) {
+                Some(near) => error.help(format!("did you mean --{near}?")),
+                None if names.is_empty() => error.help("this instruction takes no flags"),
+                None => error.help(format!("known flags are --{}", names.join(", --"))),
+            });
+        };
+        if *kind != FlagKind::List && self.found.iter().any(|(found, _)| found == name) {
+            return Err(fail(format!("duplicate flag specified: --{name}")));
+        }
+        let value = match (kind, value) {
+            (FlagKind::Bool, None) => "true",
+            (FlagKind::Bool, Some(value)) => match value.to_lowercase().as_str() {
+                "true" => "true",
+                "false" => "false",
+                _ => {
+                    return Err(fail(format!(
+                        "expecting boolean value for flag --{name}, not: {value}"
+                    )));
+                }
+            },
+            (_, Some(value)) => value,
+            (_, None) => {
+                return Err(fail(format!("missing a value on flag: --{name}"))
+                    .help(format!("write --{name}=VALUE")));
+            }
+        };
+        self.found.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<String> {
+        self.found
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.clone())
+    }
+
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        let values = self.found.iter().filter(|(found, _)| found == name);
+        values.map(|(_, value)| value.clone()).collect()
+    }
+
+    pub(crate) fn bool(&self, name: &str) -> Option<bool> {
+        self.value(name).map(|value| value == "true")
+    }
+}

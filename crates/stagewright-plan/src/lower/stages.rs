@@ -1,0 +1,246 @@
+//! Which stage is which, and which of them a target needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagewright_dockerfile::{Dockerfile, Instruction, Span, Stage};
+
+use super::args::Variables;
+use super::words::Words;
+use crate::error::LowerError;
+use crate::request::{LowerOptions, NamedSource};
+
+/// What a `FROM`, a `--from` or a mount's `from=` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Nothing: `scratch`.
+    Scratch,
+    /// An earlier stage, by its index.
+    Stage(usize),
+    /// A named context of files.
+    Files(String),
+    /// An image, by reference.
+    Image(String),
+}
+
+/// The stages of a Dockerfile and their names.
+pub(crate) struct Stages<'a> {
+    pub(crate) dockerfile: &'a Dockerfile,
+    options: &'a LowerOptions,
+    /// The expanded image of each stage's `FROM`.
+    images: Vec<String>,
+}
+
+impl<'a> Stages<'a> {
+    /// Expands every `FROM` with the global arguments.
+    pub(crate) fn new(
+        dockerfile: &'a Dockerfile,
+        options: &'a LowerOptions,
+        words: &Words,
+        globals: &Variables,
+    ) -> Result<Self, LowerError> {
+        let mut images = Vec::new();
+        for stage in &dockerfile.stages {
+            let image = words.expand(&stage.from.image, globals, stage.span)?;
+            if image.is_empty() {
+                let message = format!("base name ({}) should not be blank", stage.from.image);
+                return Err(LowerError::at(stage.span, message)
+                    .help("give the ARG that it uses a default before the first FROM"));
+            }
+            images.push(image);
+        }
+        Ok(Self {
+            dockerfile,
+            options,
+            images,
+        })
+    }
+
+    /// Returns a stage.
+    pub(crate) fn stage(&self, index: usize) -> &'a Stage {
+        &self.dockerfile.stages[index]
+    }
+
+    /// Returns what a stage is called in messages: its name, or `stage-N`.
+    pub(crate) fn shown(&self, index: usize) -> String {
+        self.stage(index)
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("stage-{index}"))
+    }
+
+    /// Finds the target: by name, by index, or the last stage.
+    pub(crate) fn target(&self) -> Result<usize, LowerError> {
+        let last = self.dockerfile.stages.len() - 1;
+        let Some(target) = &self.options.target else {
+            return Ok(last);
+        };
+        if let Some(index) = self.by_name(target, self.dockerfile.stages.len()) {
+            return Ok(index);
+        }
+        match target.parse::<usize>() {
+            Ok(index) if index <= last => Ok(index),
+            _ => {
+                let names: Vec<String> = (0..=last).map(|index| self.shown(index)).collect();
+                Err(
+                    LowerError::request(format!("target stage {target:?} could not be found"))
+                        .help(format!("the stages are {}", names.join(", "))),
+                )
+            }
+        }
+    }
+
+    /// Says what the `FROM` of a stage starts from.
+    pub(crate) fn base(&self, index: usize) -> Source {
+        let image = &self.images[index];
+        if let Some(source) = self.named(image) {
+            return source;
+        }
+        if image.eq_ignore_ascii_case("scratch") && image == "scratch" {
+            return Source::Scratch;
+        }
+        match self.by_name(image, index) {
+            Some(stage) => Source::Stage(stage),
+            None => Source::Image(image.clone()),
+        }
+    }
+
+    /// Says what `--from` or `from=` in a stage means. Only `COPY --from` takes an index.
+    pub(crate) fn from(
+        &self,
+        from: &str,
+        in_stage: usize,
+        takes_index: bool,
+        span: Span,
+    ) -> Result<Source, LowerError> {
+        if from.contains('$') {
+            let message = "variable expansion is not supported for --from";
+            return Err(LowerError::at(span, message).help(
+                "define a new stage with FROM using an ARG from the global scope, and copy from it",
+            ));
+        }
+        if takes_index && let Ok(index) = from.parse::<usize>() {
+            return self.by_index(index, in_stage, span);
+        }
+        if let Some(source) = self.named(from) {
+            return Ok(source);
+        }
+        if let Some(stage) = self.by_name(from, in_stage) {
+            return Ok(Source::Stage(stage));
+        }
+        if self.by_name(from, self.dockerfile.stages.len()).is_some() {
+            let message = format!(
+                "cannot copy from stage {from:?}: it needs to be defined before stage {:?}",
+                self.shown(in_stage)
+            );
+            return Err(LowerError::at(span, message));
+        }
+        if from == "scratch" {
+            return Ok(Source::Scratch);
+        }
+        Ok(Source::Image(from.to_owned()))
+    }
+
+    fn by_index(&self, index: usize, in_stage: usize, span: Span) -> Result<Source, LowerError> {
+        if index < in_stage {
+            return Ok(Source::Stage(index));
+        }
+        let message = if index >= self.dockerfile.stages.len() {
+            format!("invalid stage index {index}: there are {in_stage} stages before this one")
+        } else {
+            format!("cannot copy from stage {index}: it needs to be defined before this one")
+        };
+        Err(LowerError::at(span, message))
+    }
+
+    /// A named context takes the place of a stage or an image of its name.
+    fn named(&self, name: &str) -> Option<Source> {
+        if name == "scratch" || name == "context" {
+            return None;
+        }
+        let found = self.options.named.get(name).or_else(|| {
+            let (_, found) = self
+                .options
+                .named
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+            Some(found)
+        })?;
+        Some(match found {
+            NamedSource::Files => Source::Files(name.to_lowercase()),
+            NamedSource::Image(reference) => Source::Image(reference.clone()),
+        })
+    }
+
+    /// Finds the last stage of a name among the first `before` stages.
+    fn by_name(&self, name: &str, before: usize) -> Option<usize> {
+        self.dockerfile.stages[..before].iter().rposition(|stage| {
+            stage
+                .name
+                .as_deref()
+                .is_some_and(|own| own.eq_ignore_ascii_case(name))
+        })
+    }
+
+    /// Returns the stages that a stage needs, itself among them, and the images: of its own
+    /// `FROM`, its `--from`s and mounts, and of everything that those need.
+    pub(crate) fn reachable(
+        &self,
+        target: usize,
+        triggers: &BTreeMap<usize, Vec<Instruction>>,
+    ) -> Result<BTreeSet<usize>, LowerError> {
+        let mut reached = BTreeSet::new();
+        let mut todo = vec![target];
+        while let Some(index) = todo.pop() {
+            if !reached.insert(index) {
+                continue;
+            }
+            if let Source::Stage(base) = self.base(index) {
+                todo.push(base);
+            }
+            for source in self.sources_of(index, triggers)? {
+                if let Source::Stage(stage) = source {
+                    todo.push(stage);
+                }
+            }
+        }
+        Ok(reached)
+    }
+}
+
+impl Stages<'_> {
+    /// Returns what the instructions of a stage, and the triggers that run before them, read from:
+    /// `--from` of copies and `from=` of mounts.
+    pub(crate) fn sources_of(
+        &self,
+        index: usize,
+        triggers: &BTreeMap<usize, Vec<Instruction>>,
+    ) -> Result<Vec<Source>, LowerError> {
+        let stage = self.stage(index);
+        let own = stage
+            .instructions
+            .iter()
+            .map(|spanned| (&spanned.instruction, spanned.span));
+        let before = triggers
+            .get(&index)
+            .into_iter()
+            .flatten()
+            .map(|trigger| (trigger, stage.span));
+        let mut sources = Vec::new();
+        for (instruction, span) in before.chain(own) {
+            match instruction {
+                Instruction::Copy(copy) => {
+                    if let Some(from) = &copy.from {
+                        sources.push(self.from(from, index, true, span)?);
+                    }
+                }
+                Instruction::Run(run) => {
+                    for from in super::run::mount_sources(run) {
+                        sources.push(self.from(&from, index, false, span)?);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(sources)
+    }
+}

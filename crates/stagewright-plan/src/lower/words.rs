@@ -1,0 +1,70 @@
+//! Expanding words with variables.
+
+use stagewright_dockerfile::expand::{ExpandError, Expander};
+use stagewright_dockerfile::{Dockerfile, Span};
+
+use super::args::{Variables, platform_args};
+use crate::error::LowerError;
+use crate::request::LowerOptions;
+
+/// Expands words of one Dockerfile.
+#[derive(Debug, Clone)]
+pub(crate) struct Words {
+    escape: char,
+}
+
+impl Words {
+    pub(crate) fn new(escape: char) -> Self {
+        Self { escape }
+    }
+
+    /// Expands one word.
+    pub(crate) fn expand(
+        &self,
+        word: &str,
+        variables: &Variables,
+        span: Span,
+    ) -> Result<String, LowerError> {
+        let lookup = |name: &str| variables.get(name).map(String::as_str);
+        Expander::new(self.escape)
+            .word(word, &lookup)
+            .map(|expanded| expanded.text)
+            .map_err(|error: ExpandError| LowerError::at(span, error.to_string()))
+    }
+
+    /// Expands a text and leaves its quotes as they are: the body of a heredoc.
+    pub(crate) fn expand_raw(
+        &self,
+        text: &str,
+        variables: &Variables,
+        span: Span,
+    ) -> Result<String, LowerError> {
+        let lookup = |name: &str| variables.get(name).map(String::as_str);
+        Expander::new('\\')
+            .text(text, &lookup)
+            .map(|expanded| expanded.text)
+            .map_err(|error: ExpandError| LowerError::at(span, error.to_string()))
+    }
+
+    /// Evaluates the arguments before the first `FROM`.
+    pub(crate) fn globals(
+        &self,
+        dockerfile: &Dockerfile,
+        options: &LowerOptions,
+    ) -> Result<Variables, LowerError> {
+        let mut globals = platform_args(options, options.target.as_deref());
+        for spanned in &dockerfile.global_args {
+            for arg in &spanned.instruction.args {
+                let value = match (options.build_args.get(&arg.name), &arg.default) {
+                    (Some(given), _) => Some(given.clone()),
+                    (None, Some(default)) => Some(self.expand(default, &globals, spanned.span)?),
+                    (None, None) => None,
+                };
+                if let Some(value) = value {
+                    globals.insert(arg.name.clone(), value);
+                }
+            }
+        }
+        Ok(globals)
+    }
+}

@@ -1,0 +1,69 @@
+//! `COPY`, `ADD` and the directory that `WORKDIR` makes.
+
+use stagewright_dockerfile::chmod::Chmod;
+
+/// Changes files of a root file system (input 0) without running anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileOp {
+    /// Copies files in.
+    Copy(CopyOp),
+    /// Makes a directory and its parents.
+    Mkdir(MkdirOp),
+}
+
+/// `COPY` and `ADD`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOp {
+    /// What is copied, in order.
+    pub sources: Vec<CopySource>,
+    /// Where to, absolute; a `/` at its end says that it is a directory.
+    pub dest: String,
+    /// `--chown` as it was written, with variables expanded.
+    pub chown: Option<String>,
+    /// `--chmod`.
+    pub chmod: Option<Chmod>,
+    /// `--link`: the layer does not depend on what is below it.
+    pub link: bool,
+    /// `--parents`: directories of the source path are kept.
+    pub parents: bool,
+    /// `--exclude` patterns.
+    pub exclude: Vec<String>,
+    /// Local archives are unpacked (`ADD`).
+    pub unpack: bool,
+    /// Where path sources are looked up.
+    pub from: CopyFrom,
+}
+
+/// Where the paths of a copy are looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyFrom {
+    /// The source is input 1 of the vertex: a build context.
+    Context,
+    /// The source is input 1 of the vertex: a root file system.
+    Snapshot,
+    /// There are inline sources only.
+    Nothing,
+}
+
+/// One source of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopySource {
+    /// A path or a pattern, relative to the root of what it is looked up in.
+    Path(String),
+    /// A heredoc.
+    Inline {
+        /// The file's name.
+        name: String,
+        /// Its content.
+        text: String,
+    },
+}
+
+/// Makes a directory with mode 0755 and its missing parents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MkdirOp {
+    /// The directory, absolute.
+    pub path: String,
+    /// Its owner as `USER` has it; empty for root.
+    pub user: String,
+}
