@@ -25,12 +25,15 @@
 #![forbid(unsafe_code)]
 
 mod blob_download;
+mod blob_upload;
 mod challenge;
 mod credentials;
 mod endpoint;
 mod error;
 mod http_date;
 mod options;
+mod push;
+mod reader_body;
 mod registries_conf;
 mod registry_auth;
 mod registry_call;
@@ -39,9 +42,11 @@ mod tls;
 mod transport;
 
 pub use blob_download::Progress;
+pub use blob_upload::{PushEvent, PushProgress};
 pub use credentials::{Credential, CredentialError, CredentialFile, Credentials};
 pub use error::FetchError;
 pub use options::{NetworkOptions, ProxyOptions, RegistryOptions, RetryOptions};
+pub use push::PushOptions;
 pub use registries_conf::{
     Mirror, MirrorArgument, MirrorPull, RegistriesConf, RegistriesError, RegistryRule,
 };

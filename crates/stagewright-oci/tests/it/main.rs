@@ -1,5 +1,7 @@
 //! Images on disk, as callers of the crate see them.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
+
 mod archives;
 mod layouts;
 mod sample;

@@ -1,0 +1,115 @@
+//! A request body that a blocking reader gives.
+
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use stagewright_oci::OutgoingBlob;
+use tokio::sync::mpsc;
+
+/// How much is read at once.
+const PIECE_BYTES: usize = 128 * 1024;
+/// How many pieces may wait to be sent: with [`PIECE_BYTES`], the memory that an upload takes.
+const PIECES_MAX: usize = 8;
+
+/// Is told how many bytes have been handed to the connection.
+pub(crate) type Sent = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// What went wrong with the reader, for whoever sent the body.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct ReadFailure(Arc<Mutex<Option<io::Error>>>);
+
+impl ReadFailure {
+    fn set(&self, error: io::Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// Takes the error, if reading failed.
+    pub(crate) fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The bytes of a blob from an offset on.
+pub(crate) struct ReaderBody {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    left: u64,
+    size: u64,
+    sent: Sent,
+}
+
+impl ReaderBody {
+    /// Starts to read on a thread for blocking work. The thread ends with the body.
+    pub(crate) fn start(
+        blob: &OutgoingBlob,
+        offset: u64,
+        sent: Sent,
+        failure: ReadFailure,
+    ) -> Self {
+        let (sender, pieces) = mpsc::channel(PIECES_MAX);
+        let blob = blob.clone();
+        let size = blob.descriptor.size;
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = read_pieces(&blob, offset, &sender) {
+                let copy = io::Error::new(error.kind(), error.to_string());
+                failure.set(error);
+                // Nobody listens any more if the connection broke.
+                drop(sender.blocking_send(Err(copy)));
+            }
+        });
+        Self {
+            pieces,
+            left: size.saturating_sub(offset),
+            size,
+            sent,
+        }
+    }
+}
+
+fn read_pieces(
+    blob: &OutgoingBlob,
+    offset: u64,
+    sender: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    let mut reader = blob.open()?;
+    // What was sent before is read again, since the reader checks the digest of all of it.
+    io::copy(&mut reader.by_ref().take(offset), &mut io::sink())?;
+    loop {
+        let mut piece = vec![0; PIECE_BYTES];
+        let read = reader.read(&mut piece)?;
+        if read == 0 {
+            return Ok(());
+        }
+        piece.truncate(read);
+        if sender.blocking_send(Ok(piece.into())).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+impl Body for ReaderBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let piece = match self.pieces.poll_recv(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+            Poll::Ready(Some(Ok(piece))) => piece,
+        };
+        self.left = self.left.saturating_sub(piece.len() as u64);
+        (self.sent)(self.size - self.left);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
