@@ -1,0 +1,169 @@
+//! A build context as the steps of a build read it.
+
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use stagewright_context::{Context, ContextFile, Entry, EntryKind, StatCache};
+use stagewright_digest::ContentDigest;
+use stagewright_layer::{EntryKind as LayerKind, EntryPath, Metadata, Mtime};
+use stagewright_store::Store;
+
+use crate::copy::{Found, Node, NodeKind, SourceTree};
+use crate::error::StepError;
+
+/// The kind of the store's documents that hold stat caches.
+const DOCUMENT_KIND: &str = "stat-cache";
+
+/// A build context with what is known of its files' content.
+pub struct ContextFiles {
+    context: Context,
+    /// How messages name it.
+    description: String,
+    /// The store's name for the stat cache: it belongs to the context's folder.
+    document: String,
+    /// Read by one step at a time: two that read the same files need not both hash them.
+    cache: Mutex<StatCache>,
+}
+
+impl ContextFiles {
+    /// Opens a context and loads what an earlier build learned of its files.
+    ///
+    /// # Errors
+    /// When the store cannot be read. A damaged cache is an empty one.
+    pub fn open(context: Context, description: &str, store: &Store) -> Result<Self, StepError> {
+        let document = ContentDigest::of(context.path().as_os_str().as_bytes()).to_hex();
+        let cache = store
+            .document(DOCUMENT_KIND, &document)?
+            .and_then(|bytes| StatCache::decode(&bytes).ok())
+            .unwrap_or_default();
+        let description = description.to_owned();
+        Ok(Self { context, description, document, cache: Mutex::new(cache) })
+    }
+
+    /// Stores what was learned of the files, for the next build.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn save(&self, store: &Store) -> Result<(), StepError> {
+        let cache = self.cache();
+        if cache.is_changed() {
+            store.put_document(DOCUMENT_KIND, &self.document, &cache.encode())?;
+        }
+        Ok(())
+    }
+
+    fn cache(&self) -> MutexGuard<'_, StatCache> {
+        // A panic while the cache was held leaves records that are each still true.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SourceTree for ContextFiles {
+    fn find(&self, source: &str) -> Result<Vec<Found>, StepError> {
+        let found = self.context.find(source)?;
+        found
+            .into_iter()
+            .map(|found| Ok(Found { named: entry_path(&found.named)?, path: entry_path(&found.path)? }))
+            .collect()
+    }
+
+    fn walk(&self, path: &EntryPath) -> Result<Vec<(EntryPath, Node)>, StepError> {
+        let mut walk = self.context.walk(path.as_path())?;
+        let mut cache = self.cache();
+        self.context.digest(&mut walk.entries, &mut cache)?;
+        if path.is_root() {
+            cache.retain_walked(Path::new(""), &walk.entries);
+        }
+        drop(cache);
+        walk.entries
+            .into_iter()
+            .map(|entry| {
+                let full = entry_path(&entry.path)?;
+                let relative = full.relative_to(path).unwrap_or_else(EntryPath::root);
+                Ok((relative, node(full, &entry)))
+            })
+            .collect()
+    }
+
+    fn open(&self, node: &Node) -> Result<Box<dyn Read + Send>, StepError> {
+        let missing = || {
+            StepError::Copy(format!("{} was removed while the build was reading it", node.path))
+        };
+        let entry = self.context.lookup(node.path.as_path())?.ok_or_else(missing)?;
+        let file = self.context.open_file(&entry)?;
+        let NodeKind::File { content, .. } = node.kind else { return Err(missing()) };
+        Ok(Box::new(CheckedFile { file: Some(file), expected: content, path: entry.path }))
+    }
+
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+}
+
+/// A file whose bytes must be those that its key was made of.
+struct CheckedFile {
+    /// Taken at the end of the file, when its digest is compared.
+    file: Option<ContextFile>,
+    expected: Option<ContentDigest>,
+    path: PathBuf,
+}
+
+impl Read for CheckedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(file) = &mut self.file else { return Ok(0) };
+        let count = file.read(buffer)?;
+        if count > 0 || buffer.is_empty() {
+            return Ok(count);
+        }
+        let digest = self.file.take().map(ContextFile::finish).transpose().map_err(io::Error::other)?;
+        if digest != self.expected {
+            let path = self.path.display();
+            return Err(io::Error::other(format!(
+                "{path} was changed while the build was reading it: build again"
+            )));
+        }
+        Ok(0)
+    }
+}
+
+fn entry_path(path: &Path) -> Result<EntryPath, StepError> {
+    EntryPath::clean(path.as_os_str().as_bytes()).map_err(|error| StepError::Copy(error.to_string()))
+}
+
+/// Everything in a context belongs to root, as BuildKit's client sends it.
+fn node(path: EntryPath, entry: &Entry) -> Node {
+    let kind = match &entry.kind {
+        EntryKind::Directory => NodeKind::Directory,
+        EntryKind::File => {
+            NodeKind::File { bytes: entry.bytes, content: entry.content, inode: None }
+        }
+        EntryKind::Symlink { target } => {
+            NodeKind::Symlink { target: target.as_os_str().as_bytes().to_vec() }
+        }
+        EntryKind::Fifo => NodeKind::Special(LayerKind::Fifo),
+        EntryKind::CharDevice { major, minor } => {
+            NodeKind::Special(LayerKind::CharDevice { major: *major, minor: *minor })
+        }
+        EntryKind::BlockDevice { major, minor } => {
+            NodeKind::Special(LayerKind::BlockDevice { major: *major, minor: *minor })
+        }
+    };
+    let metadata = Metadata {
+        mode: entry.mode,
+        uid: 0,
+        gid: 0,
+        mtime: mtime(entry.mtime_ns),
+        xattrs: entry.xattrs.iter().cloned().collect(),
+    };
+    Node { path, kind, metadata }
+}
+
+fn mtime(nanoseconds: i128) -> Mtime {
+    const NANOS: i128 = 1_000_000_000;
+    Mtime {
+        seconds: i64::try_from(nanoseconds.div_euclid(NANOS)).unwrap_or_default(),
+        nanos: u32::try_from(nanoseconds.rem_euclid(NANOS)).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,126 @@
+//! Finds what the sources of a copy name.
+
+use stagewright_context::Patterns;
+use stagewright_context::glob::has_wildcards;
+use stagewright_layer::EntryPath;
+use stagewright_plan::CopyOp;
+
+use super::tree::{Node, NodeKind, SourceTree};
+use crate::error::StepError;
+
+/// What one source of a copy matched: one file, or one directory whose contents are copied.
+#[derive(Debug, Clone)]
+pub(crate) struct Match {
+    /// The last part of the path as it was asked for: the name in a destination directory.
+    pub(crate) name: Vec<u8>,
+    /// What was found, links followed.
+    pub(crate) node: Node,
+    /// For a directory, everything below it that is not excluded, by path relative to it, each
+    /// directory before its contents.
+    pub(crate) below: Vec<(EntryPath, Node)>,
+}
+
+/// What all path sources of a copy matched, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selection {
+    pub(crate) matches: Vec<Match>,
+}
+
+/// Looks up the sources of a copy.
+///
+/// A pattern that matches nothing selects nothing; a plain path that is not there is an error.
+pub(crate) fn select(
+    op: &CopyOp,
+    paths: &[&str],
+    tree: &dyn SourceTree,
+) -> Result<Selection, StepError> {
+    let exclude = patterns("--exclude", &op.exclude)?;
+    let mut matches = Vec::new();
+    for path in paths {
+        if op.parents {
+            matches.push(select_with_parents(path, tree, &exclude)?);
+            continue;
+        }
+        for found in tree.find(path)? {
+            let name = found.named.name().unwrap_or_default().to_vec();
+            matches.extend(matched(&found.path, name, tree, &exclude)?);
+        }
+    }
+    Ok(Selection { matches })
+}
+
+/// Makes the match of a path that exists, or nothing where `--exclude` leaves it out.
+fn matched(
+    path: &EntryPath,
+    name: Vec<u8>,
+    tree: &dyn SourceTree,
+    exclude: &Patterns,
+) -> Result<Option<Match>, StepError> {
+    let mut entries = tree.walk(path)?.into_iter();
+    let Some((_, node)) = entries.next() else { return Ok(None) };
+    if node.kind != NodeKind::Directory {
+        let excluded = exclude.matches(&name);
+        return Ok((!excluded).then(|| Match { name, node, below: Vec::new() }));
+    }
+    let below = entries.collect();
+    Ok(Some(Match { name, node, below: without_excluded(below, exclude) }))
+}
+
+/// Removes what the patterns exclude. An excluded directory stays where something below it does.
+fn without_excluded(entries: Vec<(EntryPath, Node)>, exclude: &Patterns) -> Vec<(EntryPath, Node)> {
+    if exclude.is_empty() {
+        return entries;
+    }
+    let mut kept: Vec<(EntryPath, Node)> = Vec::new();
+    // Excluded directories that something below may bring back, from the top.
+    let mut pending: Vec<(EntryPath, Node)> = Vec::new();
+    for (path, node) in entries {
+        pending.retain(|(above, _)| path.is_within(above));
+        if !exclude.matches(path.as_bytes()) {
+            kept.append(&mut pending);
+            kept.push((path, node));
+        } else if node.kind == NodeKind::Directory {
+            pending.push((path, node));
+        }
+    }
+    kept
+}
+
+/// `--parents`: what follows `/./` (else the whole path) keeps its directories.
+fn select_with_parents(
+    path: &str,
+    tree: &dyn SourceTree,
+    exclude: &Patterns,
+) -> Result<Match, StepError> {
+    let (base, kept) = match path.split_once("/./") {
+        Some((base, kept)) => (base, kept),
+        None => ("/", path.strip_prefix("./").unwrap_or(path)),
+    };
+    let include = patterns("--parents", &[kept.trim_start_matches('/').to_owned()])?;
+    let everything = kept.is_empty() || kept == ".";
+    let base = tree.find(base)?.into_iter().next().map(|found| found.path).unwrap_or_default();
+    let mut entries = tree.walk(&base)?.into_iter();
+    let Some((_, node)) = entries.next() else {
+        return Err(StepError::not_found(path, tree));
+    };
+    let mut below: Vec<(EntryPath, Node)> = Vec::new();
+    let mut pending: Vec<(EntryPath, Node)> = Vec::new();
+    for (relative, node) in entries {
+        pending.retain(|(above, _)| relative.is_within(above));
+        if everything || include.matches(relative.as_bytes()) {
+            below.append(&mut pending);
+            below.push((relative, node));
+        } else if node.kind == NodeKind::Directory {
+            pending.push((relative, node));
+        }
+    }
+    if below.is_empty() && !has_wildcards(kept) {
+        return Err(StepError::not_found(path, tree));
+    }
+    Ok(Match { name: Vec::new(), node, below: without_excluded(below, exclude) })
+}
+
+fn patterns(flag: &str, patterns: &[String]) -> Result<Patterns, StepError> {
+    Patterns::new(patterns.iter().map(String::as_str))
+        .map_err(|error| StepError::Copy(format!("{flag}: {error}")))
+}

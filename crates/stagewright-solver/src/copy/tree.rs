@@ -1,0 +1,56 @@
+//! What can be copied from: a build context, or the files of a stage or an image.
+
+use std::io::Read;
+
+use stagewright_digest::ContentDigest;
+use stagewright_layer::{EntryKind, EntryPath, Metadata};
+
+use crate::error::StepError;
+
+/// A file, directory or link of a source.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    /// Its path in the source, links resolved.
+    pub(crate) path: EntryPath,
+    pub(crate) kind: NodeKind,
+    pub(crate) metadata: Metadata,
+}
+
+/// What a [`Node`] is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NodeKind {
+    File {
+        bytes: u64,
+        content: Option<ContentDigest>,
+        /// Files that are links of each other share this.
+        inode: Option<EntryPath>,
+    },
+    Directory,
+    Symlink {
+        target: Vec<u8>,
+    },
+    /// A device or a pipe.
+    Special(EntryKind),
+}
+
+/// Something that a source names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The path as it was asked for, wildcards filled in.
+    pub(crate) named: EntryPath,
+    /// The path with every link followed.
+    pub(crate) path: EntryPath,
+}
+
+/// A tree of files to copy from. Paths are relative to its root.
+pub(crate) trait SourceTree: Send + Sync {
+    /// Finds what a source names: itself, or what its wildcards match, sorted.
+    fn find(&self, source: &str) -> Result<Vec<Found>, StepError>;
+    /// Returns what is at a path whose links are resolved, and all below it: paths relative to it,
+    /// a directory before its entries, entries by name. Empty when nothing is there.
+    fn walk(&self, path: &EntryPath) -> Result<Vec<(EntryPath, Node)>, StepError>;
+    /// Opens a file that a walk gave.
+    fn open(&self, node: &Node) -> Result<Box<dyn Read + Send>, StepError>;
+    /// Says what the tree is, for messages: `the build context`.
+    fn describe(&self) -> String;
+}

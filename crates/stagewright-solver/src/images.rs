@@ -1,0 +1,339 @@
+//! Base images: what a reference means, and its layers when a step needs them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use stagewright_digest::{DiffId, Digest, LayerId};
+use stagewright_fetch::{RegistryClient, RegistryOptions};
+use stagewright_oci::{
+    Descriptor, ImageConfig, ImageSelector, ImageSource, ImageSummary, LayerBlob, Platform,
+    Reference,
+};
+use stagewright_plan::{ImageNeed, KnownImage};
+use stagewright_snapshot::Snapshots;
+use stagewright_store::Store;
+
+use crate::error::StepError;
+use crate::event::EventKind;
+use crate::reporter::Reporter;
+
+/// The kind of the store's documents that say what a reference was resolved to.
+const RESOLUTION_KIND: &str = "resolution";
+/// The kind of the store's documents that hold the images with local names.
+pub const TAG_KIND: &str = "tag";
+
+/// An image on disk that takes the place of a reference.
+#[derive(Clone)]
+pub struct NamedImage {
+    /// Where it is.
+    pub source: Arc<dyn ImageSource>,
+    /// Which one of those that are there.
+    pub selector: ImageSelector,
+}
+
+/// An image with a local name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaggedImage {
+    /// The name in full: `docker.io/library/app:latest`.
+    pub name: String,
+    /// Its config, a blob of the store.
+    pub config: Digest,
+    /// Its layers, from the bottom up.
+    pub layers: Vec<LayerId>,
+    /// When it was given its name, in milliseconds since 1970.
+    pub tagged_unix_ms: u64,
+    /// What its owner keeps with it: the sizes of the stages that it was built from.
+    pub details: serde_json::Value,
+}
+
+/// What a reference was resolved to, as the store keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Resolution {
+    name: String,
+    manifest: Digest,
+    config: Digest,
+    layers: Vec<StoredLayer>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct StoredLayer {
+    descriptor: Descriptor,
+    diff_id: DiffId,
+}
+
+/// Where the blob of a layer can be had.
+#[derive(Clone)]
+enum Origin {
+    Registry(Reference),
+    Disk(Arc<dyn ImageSource>),
+}
+
+/// Base images of one build.
+pub struct Images {
+    store: Store,
+    snapshots: Snapshots,
+    client: RegistryClient,
+    named: BTreeMap<String, NamedImage>,
+    /// Ask the registries even for what was resolved before.
+    pull: bool,
+    /// The registries' layers that this build knows of. Held only to look up or insert.
+    origins: Mutex<BTreeMap<DiffId, (Descriptor, Origin)>>,
+}
+
+impl Images {
+    /// Makes the images of one build. Nothing is read or asked yet.
+    pub fn new(
+        store: Store,
+        snapshots: Snapshots,
+        registries: RegistryOptions,
+        named: BTreeMap<String, NamedImage>,
+        pull: bool,
+    ) -> Self {
+        let client = RegistryClient::new(registries);
+        Self { store, snapshots, client, named, pull, origins: Mutex::default() }
+    }
+
+    /// Finds out what an image is: from a named context, among the images with local names, from
+    /// what an earlier build resolved, or from its registry. No layer is downloaded.
+    ///
+    /// # Errors
+    /// When there is no such image for the platform, or its registry does not answer.
+    pub async fn resolve(
+        &self,
+        need: &ImageNeed,
+        reporter: &Reporter,
+    ) -> Result<KnownImage, StepError> {
+        if let Some(named) = self.named.get(&need.reference) {
+            return self.from_disk(need, named);
+        }
+        let reference: Reference = need.reference.parse().map_err(|error| StepError::Image {
+            message: format!("{error}"),
+            registry: false,
+        })?;
+        let name = reference.to_string();
+        if !self.pull {
+            if let Some(image) = self.tagged(&name, &need.platform)? {
+                return Ok(image);
+            }
+            if let Some(image) = self.resolved_before(&name, &need.platform)? {
+                return Ok(image);
+            }
+        }
+        let event = reporter.start_internal(&format!("[internal] load metadata for {name}"));
+        let result = self.from_registry(&reference, &need.platform).await;
+        reporter.finish_internal(event, &result);
+        result
+    }
+
+    fn from_disk(&self, need: &ImageNeed, named: &NamedImage) -> Result<KnownImage, StepError> {
+        let summary = named
+            .source
+            .resolve(&named.selector, &need.platform)
+            .map_err(|error| StepError::Image { message: error.to_string(), registry: false })?;
+        let origin = Origin::Disk(Arc::clone(&named.source));
+        self.learn(&summary.layers, &origin);
+        Ok(known(need.reference.clone(), summary))
+    }
+
+    fn tagged(&self, name: &str, platform: &Platform) -> Result<Option<KnownImage>, StepError> {
+        let Some(bytes) = self.store.document(TAG_KIND, name)? else { return Ok(None) };
+        let Ok(image) = serde_json::from_slice::<TaggedImage>(&bytes) else { return Ok(None) };
+        let Some(config) = self.read_config(&image.config)? else { return Ok(None) };
+        if !platform.matches(&config.platform()) {
+            return Ok(None);
+        }
+        let layers = image.layers;
+        Ok(Some(KnownImage { name: image.name, manifest: None, config, layers }))
+    }
+
+    fn resolved_before(
+        &self,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<Option<KnownImage>, StepError> {
+        let document = format!("{name} {platform}");
+        let Some(bytes) = self.store.document(RESOLUTION_KIND, &document)? else {
+            return Ok(None);
+        };
+        let Ok(resolution) = serde_json::from_slice::<Resolution>(&bytes) else { return Ok(None) };
+        let Some(config) = self.read_config(&resolution.config)? else { return Ok(None) };
+        let Ok(reference) = resolution.name.parse::<Reference>() else { return Ok(None) };
+        let pinned = Origin::Registry(reference.with_digest(resolution.manifest));
+        let mut layers = Vec::new();
+        for layer in resolution.layers {
+            layers.push(LayerId::Pulled(layer.diff_id));
+            self.origins().insert(layer.diff_id, (layer.descriptor, pinned.clone()));
+        }
+        let manifest = Some(resolution.manifest);
+        Ok(Some(KnownImage { name: resolution.name, manifest, config, layers }))
+    }
+
+    async fn from_registry(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<KnownImage, StepError> {
+        let resolved = self
+            .client
+            .resolve(reference, platform)
+            .await
+            .map_err(|error| StepError::Image { message: error.to_string(), registry: true })?;
+        let summary = resolved.summary;
+        let config = self.store.put_blob(&resolved.config_bytes)?;
+        let resolution = Resolution {
+            name: reference.to_string(),
+            manifest: summary.manifest_digest,
+            config,
+            layers: summary
+                .layers
+                .iter()
+                .map(|layer| StoredLayer {
+                    descriptor: layer.descriptor.clone(),
+                    diff_id: layer.diff_id,
+                })
+                .collect(),
+        };
+        let bytes = serde_json::to_vec(&resolution)
+            .map_err(|error| StepError::Internal(error.to_string()))?;
+        let document = format!("{reference} {platform}");
+        self.store.put_document(RESOLUTION_KIND, &document, &bytes)?;
+        let pinned = reference.with_digest(summary.manifest_digest);
+        self.learn(&summary.layers, &Origin::Registry(pinned));
+        Ok(known(reference.to_string(), summary))
+    }
+
+    fn read_config(&self, digest: &Digest) -> Result<Option<ImageConfig>, StepError> {
+        let bytes = self.store.read_blob(digest)?;
+        Ok(bytes.and_then(|bytes| ImageConfig::parse(&bytes).ok()))
+    }
+
+    fn learn(&self, layers: &[LayerBlob], origin: &Origin) {
+        let mut origins = self.origins();
+        for layer in layers {
+            origins.insert(layer.diff_id, (layer.descriptor.clone(), origin.clone()));
+        }
+    }
+
+    fn origins(
+        &self,
+    ) -> std::sync::MutexGuard<'_, BTreeMap<DiffId, (Descriptor, Origin)>> {
+        // The map is whole whatever happened to its last user.
+        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that layers are stored, downloading those of base images that are not yet.
+    /// Layers are moved at the same time; a layer that two steps want is moved once.
+    ///
+    /// # Errors
+    /// When a layer cannot be had, or is not what its image says.
+    pub async fn ensure(
+        &self,
+        layers: &[LayerId],
+        reporter: &Reporter,
+        event: u64,
+    ) -> Result<(), StepError> {
+        let mut missing = Vec::new();
+        for layer in layers {
+            if let LayerId::Pulled(diff_id) = layer
+                && self.store.layer(layer)?.is_none()
+            {
+                missing.push(self.fetch_layer(*diff_id, reporter, event));
+            }
+        }
+        for result in futures_util::future::join_all(missing).await {
+            result?;
+        }
+        Ok(())
+    }
+
+    async fn fetch_layer(
+        &self,
+        diff_id: DiffId,
+        reporter: &Reporter,
+        event: u64,
+    ) -> Result<(), StepError> {
+        let origin = self.origins().get(&diff_id).cloned();
+        let Some((descriptor, origin)) = origin else {
+            return Err(StepError::Image {
+                message: format!(
+                    "layer {diff_id} of a base image is not stored and its origin is not known: build with --pull"
+                ),
+                registry: false,
+            });
+        };
+        let store = self.store.clone();
+        let id = LayerId::Pulled(diff_id);
+        // One process moves a layer, the others wait for it.
+        let lock = tokio::task::spawn_blocking(move || store.lock_layer(&id))
+            .await
+            .map_err(|join| StepError::Internal(join.to_string()))??;
+        if self.store.layer(&id)?.is_some() {
+            return Ok(());
+        }
+        if self.store.blob(&descriptor.digest)?.is_none() {
+            self.fetch_blob(&descriptor, &origin, reporter, event).await?;
+        }
+        drop(lock);
+        let snapshots = self.snapshots.clone();
+        tokio::task::spawn_blocking(move || snapshots.import(diff_id, &descriptor))
+            .await
+            .map_err(|join| StepError::Internal(join.to_string()))??;
+        Ok(())
+    }
+
+    async fn fetch_blob(
+        &self,
+        descriptor: &Descriptor,
+        origin: &Origin,
+        reporter: &Reporter,
+        event: u64,
+    ) -> Result<(), StepError> {
+        let image_error =
+            |message: String, registry| StepError::Image { message, registry };
+        let writer = match origin {
+            Origin::Disk(source) => {
+                let mut writer = self.store.blob_writer()?;
+                let mut reader = source
+                    .open_blob(descriptor)
+                    .map_err(|error| image_error(error.to_string(), false))?;
+                tokio::task::spawn_blocking(move || {
+                    std::io::copy(&mut reader, &mut writer).map(|_| writer)
+                })
+                .await
+                .map_err(|join| StepError::Internal(join.to_string()))?
+                .map_err(|error| image_error(error.to_string(), false))?
+            }
+            Origin::Registry(reference) => {
+                let progress = |bytes: u64| {
+                    reporter.send(EventKind::Progress {
+                        vertex: event,
+                        label: descriptor.digest.to_string(),
+                        current_bytes: bytes,
+                        total_bytes: Some(descriptor.size),
+                    });
+                };
+                self.client
+                    .fetch_blob(
+                        reference,
+                        descriptor,
+                        || self.store.blob_writer().map_err(std::io::Error::other),
+                        &progress,
+                    )
+                    .await
+                    .map_err(|error| image_error(error.to_string(), true))?
+            }
+        };
+        writer.commit(Some(&descriptor.digest))?;
+        Ok(())
+    }
+}
+
+fn known(name: String, summary: ImageSummary) -> KnownImage {
+    KnownImage {
+        name,
+        manifest: Some(summary.manifest_digest),
+        config: summary.config,
+        layers: summary.layers.iter().map(|layer| LayerId::Pulled(layer.diff_id)).collect(),
+    }
+}

@@ -1,0 +1,204 @@
+//! Why a result was not in the cache.
+
+use std::fmt;
+
+use crate::parts::{Part, Parts};
+
+/// How many changes a message names before it only counts the rest.
+const SHOWN_MAX: usize = 3;
+
+/// Why a vertex had to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MissReason {
+    /// This place in the Dockerfile has not run before.
+    FirstRun,
+    /// The request said not to use the cache.
+    NoCache,
+    /// What the step reads is not what it read the last time.
+    Changed(Vec<Change>),
+    /// It ran before with the same inputs, but its result is no longer stored: garbage collection
+    /// or damage took it.
+    Evicted,
+}
+
+/// One difference between two runs of a place in the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What kind of input it is: `command`, `environment`, `file`, `base`…
+    pub input: String,
+    /// Which one, where there are several: a path, a variable's name.
+    pub name: Option<String>,
+    /// What it was; absent when it is new. A file's content is never here.
+    pub before: Option<String>,
+    /// What it is; absent when it is gone.
+    pub after: Option<String>,
+}
+
+impl MissReason {
+    /// Compares what a step reads with what it read the last time.
+    pub fn between(before: &Parts, after: &Parts) -> Self {
+        let mut changes = Vec::new();
+        let labels: std::collections::BTreeSet<&str> = before
+            .iter()
+            .chain(after.iter())
+            .map(|(label, _)| label)
+            .collect();
+        for label in labels {
+            compare(label, before.get(label), after.get(label), &mut changes);
+        }
+        if changes.is_empty() {
+            Self::Evicted
+        } else {
+            Self::Changed(changes)
+        }
+    }
+}
+
+fn compare(label: &str, before: Option<&Part>, after: Option<&Part>, changes: &mut Vec<Change>) {
+    if before == after {
+        return;
+    }
+    match (before, after) {
+        (Some(Part::Map(old)), Some(Part::Map(new))) => named(label, old, new, true, changes),
+        (Some(Part::Files(old)), Some(Part::Files(new))) => named(label, old, new, false, changes),
+        _ => changes.push(Change {
+            input: label.to_owned(),
+            name: None,
+            before: before.map(shown),
+            after: after.map(shown),
+        }),
+    }
+}
+
+fn named(
+    label: &str,
+    old: &std::collections::BTreeMap<String, String>,
+    new: &std::collections::BTreeMap<String, String>,
+    values: bool,
+    changes: &mut Vec<Change>,
+) {
+    let show = |value: Option<&String>| {
+        value.map(|value| if values { value.clone() } else { String::new() })
+    };
+    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        if old.get(name) != new.get(name) {
+            changes.push(Change {
+                input: label.to_owned(),
+                name: Some(name.clone()),
+                before: show(old.get(name)),
+                after: show(new.get(name)),
+            });
+        }
+    }
+}
+
+fn shown(part: &Part) -> String {
+    match part {
+        Part::Text(value) => value.clone(),
+        Part::List(values) => values.join(" "),
+        Part::Map(values) | Part::Files(values) => format!("{} entries", values.len()),
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.input)?;
+        if let Some(name) = &self.name {
+            write!(f, " {name}")?;
+        }
+        match (self.before.as_deref(), self.after.as_deref()) {
+            (None, _) => f.write_str(" added"),
+            (_, None) => f.write_str(" removed"),
+            (Some(""), Some("")) => f.write_str(" changed"),
+            (Some(before), Some(after)) => {
+                write!(f, " changed: {:?} is now {:?}", brief(before), brief(after))
+            }
+        }
+    }
+}
+
+/// Cuts a long value: a message is one line.
+fn brief(value: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut chars = value.chars();
+    let cut: String = chars.by_ref().take(CHARS_MAX).collect();
+    if chars.next().is_some() {
+        cut + "…"
+    } else {
+        cut
+    }
+}
+
+impl fmt::Display for MissReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FirstRun => f.write_str("has not run before"),
+            Self::NoCache => f.write_str("the cache was not to be used"),
+            Self::Evicted => f.write_str("its result is no longer stored"),
+            Self::Changed(changes) => {
+                for (i, change) in changes.iter().take(SHOWN_MAX).enumerate() {
+                    if i > 0 {
+                        f.write_str("; ")?;
+                    }
+                    change.fmt(f)?;
+                }
+                match changes.len().saturating_sub(SHOWN_MAX) {
+                    0 => Ok(()),
+                    more => write!(f, "; and {more} more"),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(env: &[(&str, &str)], files: &[(&str, &str)], command: &str) -> Parts {
+        let map = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect()
+        };
+        let mut parts = Parts::default();
+        parts
+            .text("command", command)
+            .map("environment", map(env))
+            .files("file", map(files));
+        parts
+    }
+
+    #[track_caller]
+    fn check(before: &Parts, after: &Parts, expected: &str) {
+        assert_eq!(MissReason::between(before, after).to_string(), expected);
+    }
+
+    #[test]
+    fn names_what_differs() {
+        let base = parts(&[("A", "1")], &[("x", "d1"), ("y", "d2")], "make");
+        check(&base, &base, "its result is no longer stored");
+        check(
+            &base,
+            &parts(&[("A", "1")], &[("x", "d1"), ("y", "d2")], "make all"),
+            "command changed: \"make\" is now \"make all\"",
+        );
+        check(
+            &base,
+            &parts(
+                &[("A", "2"), ("B", "")],
+                &[("x", "d1"), ("y", "d2")],
+                "make",
+            ),
+            "environment A changed: \"1\" is now \"2\"; environment B added",
+        );
+        check(
+            &base,
+            &parts(&[], &[("x", "d3"), ("z", "d2")], "make"),
+            "environment A removed; file x changed; file y removed; and 1 more",
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! What the steps of one build use.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use stagewright_context::Context;
+use stagewright_digest::ActionKey;
+use stagewright_exec::Sandbox;
+use stagewright_layer::Mtime;
+use stagewright_oci::Platform;
+use stagewright_snapshot::Snapshots;
+use stagewright_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::context_files::ContextFiles;
+use crate::error::StepError;
+use crate::images::Images;
+use crate::reporter::Reporter;
+
+/// What a build is told besides its plan.
+#[derive(Debug, Clone)]
+pub struct SolveOptions {
+    /// The time that results are recorded with and that made directories carry, in milliseconds
+    /// since 1970.
+    pub now_unix_ms: u64,
+    /// The platform that steps run on.
+    pub platform: Platform,
+    /// Limits of steps.
+    pub limits: Limits,
+    /// Secrets by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Entitlements that steps may use.
+    pub allow: Vec<String>,
+    /// Files that steps get for names: the host's.
+    pub resolv_conf: Option<PathBuf>,
+}
+
+/// Limits and surroundings of all steps of a build.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Names for addresses in `/etc/hosts`, as `(name, address)`.
+    pub extra_hosts: Vec<(String, String)>,
+    /// The size of `/dev/shm` in bytes.
+    pub shm_bytes: Option<u64>,
+    /// `(name, soft, hard)`.
+    pub ulimits: Vec<(String, u64, u64)>,
+}
+
+/// Where the value of a secret comes from.
+#[derive(Clone)]
+pub enum Secret {
+    /// A file, read when a step needs it.
+    File(PathBuf),
+    /// The bytes.
+    Bytes(Vec<u8>),
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// The sandbox of a builder, probed when the first step runs: a build that runs nothing does not
+/// pay for it.
+#[derive(Debug, Default)]
+pub struct LazySandbox(OnceLock<Sandbox>);
+
+impl LazySandbox {
+    /// Returns the sandbox, probing the host if nobody did.
+    pub fn get(&self) -> Result<&Sandbox, StepError> {
+        if let Some(sandbox) = self.0.get() {
+            return Ok(sandbox);
+        }
+        let probed = Sandbox::probe(stagewright_exec::ProbeOptions::default())?;
+        Ok(self.0.get_or_init(|| probed))
+    }
+}
+
+/// What the steps of one build use.
+pub struct Services {
+    /// The store.
+    pub store: Store,
+    /// Root file systems.
+    pub snapshots: Snapshots,
+    /// The sandbox.
+    pub sandbox: Arc<LazySandbox>,
+    /// Base images and their layers.
+    pub images: Images,
+    /// Build contexts by name.
+    pub contexts: BTreeMap<String, Arc<ContextFiles>>,
+    /// Tells what happens.
+    pub reporter: Reporter,
+    /// Stops the build.
+    pub cancel: CancellationToken,
+    /// What the build was told.
+    pub options: SolveOptions,
+}
+
+/// A lock on an action, and whether another build held it.
+pub(crate) struct ActionLock {
+    _lock: stagewright_store::ActionLock,
+    pub(crate) waited: bool,
+}
+
+impl Services {
+    /// Returns the time that made directories carry.
+    pub(crate) fn now(&self) -> Mtime {
+        let ms = self.options.now_unix_ms;
+        Mtime { seconds: i64::try_from(ms / 1000).unwrap_or(i64::MAX), nanos: 0 }
+    }
+
+    /// Waits until no other build runs an action.
+    pub(crate) async fn lock(&self, key: &ActionKey) -> Result<ActionLock, StepError> {
+        if let Some(lock) = self.store.try_lock_action(key)? {
+            return Ok(ActionLock { _lock: lock, waited: false });
+        }
+        let store = self.store.clone();
+        let cancel = self.cancel.clone();
+        let key = *key;
+        let lock = tokio::task::spawn_blocking(move || {
+            store.lock_action(&key, &|| cancel.is_cancelled())
+        })
+        .await
+        .map_err(|join| StepError::Internal(join.to_string()))??;
+        match lock {
+            Some(lock) => Ok(ActionLock { _lock: lock, waited: true }),
+            None => Err(StepError::Cancelled),
+        }
+    }
+
+    /// Returns a build context.
+    pub(crate) fn context(&self, name: &str) -> Result<&Arc<ContextFiles>, StepError> {
+        self.contexts
+            .get(name)
+            .ok_or_else(|| StepError::Internal(format!("there is no build context {name:?}")))
+    }
+
+    /// Says whether the request allows an entitlement.
+    pub(crate) fn require(&self, entitlement: &'static str) -> Result<(), StepError> {
+        if self.options.allow.iter().any(|allowed| allowed == entitlement) {
+            return Ok(());
+        }
+        Err(StepError::NotAllowed { entitlement })
+    }
+}
+
+/// A context and the digests of its files that are known.
+pub(crate) type SharedContext = Arc<Context>;

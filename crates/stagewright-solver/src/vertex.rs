@@ -1,0 +1,261 @@
+//! Solves one vertex: key, look up, execute, record.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use stagewright_digest::{ActionKey, LayerId, SnapshotId};
+use stagewright_plan::{FileOp, Op, SourceOp, Vertex, VertexId};
+use stagewright_store::{ActionResult, PlaceRecord};
+
+use crate::action::{self, Work};
+use crate::error::StepError;
+use crate::event::{EventKind, Outcome};
+use crate::miss::MissReason;
+use crate::parts::Parts;
+use crate::schedule::Build;
+use crate::services::Services;
+
+/// What a vertex makes.
+#[derive(Debug, Clone)]
+pub enum VertexResult {
+    /// A root file system.
+    Snapshot(Snapshot),
+    /// A build context, by name.
+    Context(String),
+}
+
+/// A root file system: its name, its layers, and when it was last added to.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Names its content.
+    pub id: SnapshotId,
+    /// Its layers, from the bottom up.
+    pub layers: Arc<[LayerId]>,
+    /// The layer that its vertex added, if it added one.
+    pub added: Option<LayerId>,
+    /// When that layer was made, in milliseconds since 1970.
+    pub created_unix_ms: Option<u64>,
+}
+
+impl Snapshot {
+    /// Returns the empty root file system.
+    pub fn scratch() -> Self {
+        Self {
+            id: SnapshotId::scratch(),
+            layers: Arc::from([]),
+            added: None,
+            created_unix_ms: None,
+        }
+    }
+
+    /// Returns what a stack of layers makes.
+    pub fn of_layers(layers: Vec<LayerId>) -> Self {
+        Self { id: SnapshotId::of(&layers), layers: layers.into(), ..Self::scratch() }
+    }
+
+    /// Adds the layer that an action made, if it made one.
+    fn with(&self, result: &ActionResult) -> Self {
+        let created_unix_ms = Some(result.created_unix_ms);
+        match result.layer {
+            None => Self { added: None, created_unix_ms, ..self.clone() },
+            Some(layer) => Self {
+                id: SnapshotId::child(&self.id, &layer),
+                layers: self.layers.iter().copied().chain([layer]).collect(),
+                added: Some(layer),
+                created_unix_ms,
+            },
+        }
+    }
+}
+
+/// Says whether an op counts as a step: something that can be cached and executed.
+pub(crate) fn is_step(op: &Op) -> bool {
+    !matches!(op, Op::Source(_))
+}
+
+/// Solves a vertex whose inputs are there.
+pub(crate) async fn solve(
+    build: &Arc<Build>,
+    id: VertexId,
+    inputs: &[VertexResult],
+) -> Result<(VertexResult, Outcome), StepError> {
+    let vertex = build.plan.vertex(id);
+    let event_id = build.event_id(id);
+    build.services.reporter.send(EventKind::Started { vertex: event_id });
+    match &vertex.op {
+        Op::Source(source) => solve_source(source),
+        Op::Exec(_) | Op::File(_) => {
+            let (snapshot, outcome) = solve_step(build, id, inputs).await?;
+            Ok((VertexResult::Snapshot(snapshot), outcome))
+        }
+    }
+}
+
+/// A source costs nothing by itself: images are downloaded when a step first reads them, contexts
+/// are read by the steps that copy from them.
+fn solve_source(source: &SourceOp) -> Result<(VertexResult, Outcome), StepError> {
+    let result = match source {
+        SourceOp::Scratch => VertexResult::Snapshot(Snapshot::scratch()),
+        SourceOp::Image { layers, .. } => VertexResult::Snapshot(Snapshot::of_layers(
+            layers.clone(),
+        )),
+        SourceOp::Context { name } => VertexResult::Context(name.clone()),
+    };
+    Ok((result, Outcome::Hit))
+}
+
+async fn solve_step(
+    build: &Arc<Build>,
+    id: VertexId,
+    inputs: &[VertexResult],
+) -> Result<(Snapshot, Outcome), StepError> {
+    let vertex = build.plan.vertex(id);
+    let services = &build.services;
+    let Some(VertexResult::Snapshot(parent)) = inputs.first() else {
+        return Err(StepError::Internal(format!("{} has no root file system", vertex.name)));
+    };
+    let quick = action::quick_parts(&vertex.op, inputs).map(|parts| parts.key());
+    if let Some(result) = look_up(services, vertex, quick.as_ref())? {
+        return Ok((parent.with(&result), Outcome::Hit));
+    }
+    // Keys that need files to be read are computed away from the threads that schedule.
+    let work = blocking(build, id, inputs, |services, vertex, inputs, event| {
+        action::prepare(services, vertex, inputs, event)
+    })
+    .await?;
+    let key = work.parts.key();
+    if let Some(result) = look_up(services, vertex, Some(&key))? {
+        remember_quick(services, quick.as_ref(), &result)?;
+        note_place(services, vertex, &key, &work.parts, false)?;
+        return Ok((parent.with(&result), Outcome::Hit));
+    }
+    let (result, outcome) = execute(build, id, inputs, work, key).await?;
+    remember_quick(services, quick.as_ref(), &result)?;
+    Ok((parent.with(&result), outcome))
+}
+
+/// Runs a step whose result is not there, unless another build is running the same step: then its
+/// result is waited for.
+async fn execute(
+    build: &Arc<Build>,
+    id: VertexId,
+    inputs: &[VertexResult],
+    work: Work,
+    key: ActionKey,
+) -> Result<(ActionResult, Outcome), StepError> {
+    let vertex = build.plan.vertex(id);
+    let services = &build.services;
+    let _running = acquire(build).await?;
+    let lock = services.lock(&key).await?;
+    if lock.waited
+        && let Some(result) = look_up(services, vertex, Some(&key))?
+    {
+        note_place(services, vertex, &key, &work.parts, false)?;
+        return Ok((result, Outcome::Shared));
+    }
+    let miss = miss_reason(services, vertex, &key, &work.parts)?;
+    let parts = work.parts.clone();
+    let began = Instant::now();
+    let layer = blocking(build, id, inputs, move |services, vertex, inputs, event| {
+        action::execute(services, vertex, inputs, event, work)
+    })
+    .await?;
+    let parts_digest = services.store.put_parts(&parts.encode())?;
+    let result = ActionResult {
+        layer,
+        parts: Some(parts_digest),
+        created_unix_ms: services.options.now_unix_ms,
+        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        ..ActionResult::default()
+    };
+    services.store.record_action(&key, &result)?;
+    note_place(services, vertex, &key, &parts, true)?;
+    drop(lock);
+    Ok((result, Outcome::Executed { miss: Some(miss) }))
+}
+
+async fn acquire(build: &Build) -> Result<tokio::sync::SemaphorePermit<'_>, StepError> {
+    tokio::select! {
+        biased;
+        () = build.services.cancel.cancelled() => Err(StepError::Cancelled),
+        permit = build.jobs.acquire() => permit.map_err(|_| StepError::Cancelled),
+    }
+}
+
+/// Runs blocking work of a vertex on a thread for it.
+async fn blocking<T: Send + 'static>(
+    build: &Arc<Build>,
+    id: VertexId,
+    inputs: &[VertexResult],
+    work: impl FnOnce(&Services, &Vertex, &[VertexResult], u64) -> Result<T, StepError>
+    + Send
+    + 'static,
+) -> Result<T, StepError> {
+    if build.services.cancel.is_cancelled() {
+        return Err(StepError::Cancelled);
+    }
+    let build = Arc::clone(build);
+    let inputs = inputs.to_vec();
+    tokio::task::spawn_blocking(move || {
+        work(&build.services, build.plan.vertex(id), &inputs, build.event_id(id))
+    })
+    .await
+    .map_err(|join| StepError::Internal(join.to_string()))?
+}
+
+fn look_up(
+    services: &Services,
+    vertex: &Vertex,
+    key: Option<&ActionKey>,
+) -> Result<Option<ActionResult>, StepError> {
+    match key {
+        Some(key) if !vertex.no_cache => Ok(services.store.action(key)?),
+        _ => Ok(None),
+    }
+}
+
+/// Lets the next build find the result by what is known without reading files.
+fn remember_quick(
+    services: &Services,
+    quick: Option<&ActionKey>,
+    result: &ActionResult,
+) -> Result<(), StepError> {
+    if let Some(quick) = quick {
+        services.store.record_action(quick, result)?;
+    }
+    Ok(())
+}
+
+fn miss_reason(
+    services: &Services,
+    vertex: &Vertex,
+    key: &ActionKey,
+    parts: &Parts,
+) -> Result<MissReason, StepError> {
+    if vertex.no_cache {
+        return Ok(MissReason::NoCache);
+    }
+    let Some(last) = services.store.place(&vertex.place)? else {
+        return Ok(MissReason::FirstRun);
+    };
+    if last.key == *key {
+        return Ok(MissReason::Evicted);
+    }
+    let before = services.store.parts(&last.parts)?.and_then(|bytes| Parts::decode(&bytes));
+    Ok(before.map_or(MissReason::FirstRun, |before| MissReason::between(&before, parts)))
+}
+
+/// Remembers what this place in the Dockerfile ran with, for the explanation of its next miss.
+fn note_place(
+    services: &Services,
+    vertex: &Vertex,
+    key: &ActionKey,
+    parts: &Parts,
+    stored: bool,
+) -> Result<(), StepError> {
+    if !stored && services.store.place(&vertex.place)?.is_some_and(|last| last.key == *key) {
+        return Ok(());
+    }
+    let parts = services.store.put_parts(&parts.encode())?;
+    Ok(services.store.record_place(&vertex.place, &PlaceRecord { key: *key, parts })?)
+}

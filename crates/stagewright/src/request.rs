@@ -1,0 +1,167 @@
+//! What a caller asks for.
+
+use std::path::PathBuf;
+
+/// Everything that one build is asked to do. Plain data: fill in what differs from the default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuildRequest {
+    /// The build context.
+    pub context: ContextSource,
+    /// The Dockerfile.
+    pub dockerfile: DockerfileSource,
+    /// Named contexts (`--build-context`).
+    pub named_contexts: Vec<(String, NamedContext)>,
+    /// The stage to build: a name or an index. The last stage if absent.
+    pub target: Option<String>,
+    /// Build arguments. A name without a value is given none (the command looks such names up in
+    /// its environment first).
+    pub build_args: Vec<(String, String)>,
+    /// Labels, set after all of the Dockerfile's.
+    pub labels: Vec<(String, String)>,
+    /// Names for the image in the store: `name[:tag]`.
+    pub tags: Vec<String>,
+    /// The platform of the image, as `os/architecture[/variant]`; the host's if absent.
+    pub platform: Option<String>,
+    /// Ignore the cache for every step.
+    pub no_cache: bool,
+    /// Ignore the cache for the steps of these stages.
+    pub no_cache_filter: Vec<String>,
+    /// Ask the registries for base images even if the store has images of their names.
+    pub pull: bool,
+    /// The network of steps that name none.
+    pub network: Network,
+    /// Secrets that steps may mount.
+    pub secrets: Vec<Secret>,
+    /// Names for addresses in the steps' `/etc/hosts`, as `(name, address)`.
+    pub extra_hosts: Vec<(String, String)>,
+    /// The size of the steps' `/dev/shm`, in bytes; 64 MiB if absent.
+    pub shm_bytes: Option<u64>,
+    /// Resource limits of the steps, as `(name, soft, hard)`: `("nofile", 1024, 2048)`.
+    pub ulimits: Vec<(String, u64, u64)>,
+    /// How many steps may run at once; a generous number if absent.
+    pub jobs: Option<usize>,
+    /// Seconds since 1970 for `created` and the history, for an image that does not depend on when
+    /// it was built.
+    pub source_date_epoch: Option<u64>,
+    /// Entitlements that steps may ask for: `network.host`, `security.insecure`.
+    pub allow: Vec<String>,
+}
+
+impl BuildRequest {
+    /// Asks for a build of the Dockerfile in a directory, with the directory as the context.
+    pub fn directory(path: impl Into<PathBuf>) -> Self {
+        Self {
+            context: ContextSource::Directory(path.into()),
+            dockerfile: DockerfileSource::InContext("Dockerfile".to_owned()),
+            named_contexts: Vec::new(),
+            target: None,
+            build_args: Vec::new(),
+            labels: Vec::new(),
+            tags: Vec::new(),
+            platform: None,
+            no_cache: false,
+            no_cache_filter: Vec::new(),
+            pull: false,
+            network: Network::Default,
+            secrets: Vec::new(),
+            extra_hosts: Vec::new(),
+            shm_bytes: None,
+            ulimits: Vec::new(),
+            jobs: None,
+            source_date_epoch: None,
+            allow: Vec::new(),
+        }
+    }
+
+    /// Asks for a build of a Dockerfile given as text, with no context.
+    pub fn text(dockerfile: impl Into<String>) -> Self {
+        Self {
+            context: ContextSource::Empty,
+            dockerfile: DockerfileSource::Text(dockerfile.into()),
+            ..Self::directory("")
+        }
+    }
+}
+
+/// Where a build's files come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContextSource {
+    /// A directory.
+    Directory(PathBuf),
+    /// A tar archive in memory or on disk, compressed or not.
+    Archive(PathBuf),
+    /// No files.
+    Empty,
+}
+
+/// Where the Dockerfile comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DockerfileSource {
+    /// A path relative to the context's root.
+    InContext(String),
+    /// A path outside the context.
+    File(PathBuf),
+    /// The text itself.
+    Text(String),
+}
+
+/// A context with a name, which takes the place of a stage or an image of that name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory.
+    Directory(PathBuf),
+    /// An image by reference (`docker-image://`).
+    Image(String),
+    /// An image in an OCI image layout on disk (`oci-layout://PATH[:TAG|@DIGEST]`).
+    OciLayout {
+        /// The layout: a directory, or a tar of one.
+        path: PathBuf,
+        /// The tag or digest in it; the only image if absent.
+        reference: Option<String>,
+    },
+    /// An image in an archive as `docker save` writes it (`docker-archive://PATH[:REFERENCE]`).
+    DockerArchive {
+        /// The archive.
+        path: PathBuf,
+        /// The image in it; the only image if absent.
+        reference: Option<String>,
+    },
+}
+
+/// The network of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// The builder's choice: the host's network.
+    #[default]
+    Default,
+    /// The host's network.
+    Host,
+    /// Loopback only.
+    None,
+}
+
+/// A secret that steps may mount. Its value enters no key, no layer and no log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// The name that `RUN --mount=type=secret,id=…` asks for.
+    pub id: String,
+    /// Its value.
+    pub value: SecretValue,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The value of a [`Secret`].
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretValue {
+    /// The content of a file, read when a step needs it.
+    File(PathBuf),
+    /// The bytes themselves.
+    Bytes(Vec<u8>),
+}
