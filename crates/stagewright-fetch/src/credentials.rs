@@ -117,7 +117,7 @@ struct FileAuth {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct HelperAnswer {
+struct CredentialAnswer {
     #[serde(default)]
     username: String,
     #[serde(default)]
@@ -303,7 +303,7 @@ impl Credentials {
             let reason = format!("{}: {} {}", output.status, said.trim(), errors.trim());
             return Err(failed(reason.trim_end().to_owned()));
         }
-        let answer: HelperAnswer = serde_json::from_slice(&output.stdout)
+        let answer: CredentialAnswer = serde_json::from_slice(&output.stdout)
             .map_err(|_| failed("its answer is not the JSON that helpers give".to_owned()))?;
         Ok(match answer.username.as_str() {
             TOKEN_USER => Some(Credential::IdentityToken(answer.secret)),
