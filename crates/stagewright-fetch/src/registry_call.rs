@@ -249,29 +249,28 @@ impl RegistryClient {
             scope: "",
             what,
         };
-        let mut last = None;
+        let mut first = None;
         for scheme in ["https", "http"] {
             let url = url(scheme)?;
             let sent = self.send_to(endpoint, &call, &url, HeaderMap::new(), None);
-            match tokio::time::timeout(PROBE_TIMEOUT, sent).await {
+            let failure = match tokio::time::timeout(PROBE_TIMEOUT, sent).await {
+                // What a server of TLS says to somebody who speaks without it.
+                Ok(Ok(response)) if scheme == "http" && response.status() == 400 => continue,
                 Ok(Ok(_)) => {
                     schemes.insert(endpoint.host.clone(), scheme);
                     return Ok(url);
                 }
-                Ok(Err(failure)) => last = Some(failure),
-                Err(_) => {
-                    last = Some(Failure {
-                        error: FetchError::Unreachable {
-                            registry: endpoint.registry.clone(),
-                            reference: what.to_owned(),
-                            reason: format!("no answer within {} s", PROBE_TIMEOUT.as_secs()),
-                        },
-                        retry: Retry::Never,
-                    });
+                Ok(Err(failure)) => failure,
+                Err(_) => FetchError::Unreachable {
+                    registry: endpoint.registry.clone(),
+                    reference: what.to_owned(),
+                    reason: format!("no answer within {} s", PROBE_TIMEOUT.as_secs()),
                 }
-            }
+                .into(),
+            };
+            first.get_or_insert(failure);
         }
-        Err(last.expect("because two schemes were tried and both failed"))
+        Err(first.expect("because https was tried first and failed"))
     }
 }
 
