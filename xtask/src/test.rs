@@ -16,12 +16,20 @@ const TOOLS: &[Tool] = &[
         package: "buildah",
     },
     Tool {
+        program: "docker-registry",
+        package: "docker-registry",
+    },
+    Tool {
         program: "git",
         package: "git",
     },
     Tool {
         program: "newuidmap",
         package: "uidmap",
+    },
+    Tool {
+        program: "openssl",
+        package: "openssl",
     },
     Tool {
         program: "podman",

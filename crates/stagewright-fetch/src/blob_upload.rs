@@ -65,7 +65,12 @@ impl Upload {
         let mut offset = 0;
         let mut backoff = Backoff::new(self.client.transport().retries());
         loop {
-            let failure = match self.send_from(&location, offset).await {
+            // All of it may have arrived though the answer did not.
+            let sent = match offset == descriptor.size && offset > 0 {
+                true => Ok(Some(location.clone())),
+                false => self.send_from(&location, offset).await,
+            };
+            let failure = match sent {
                 Ok(Some(next)) => match self.finish(&next).await {
                     Ok(()) => return Ok(()),
                     Err(failure) => failure,
@@ -78,8 +83,9 @@ impl Upload {
                 Err(failure) => failure,
             };
             self.client.wait(&mut backoff, failure).await?;
+            let before = offset;
             (location, offset) = self.where_it_broke(location).await?;
-            if offset > 0 {
+            if offset > before {
                 backoff.reset();
             }
         }
@@ -295,8 +301,7 @@ impl Upload {
         match self.call(Method::GET, Target::Url(location)).await {
             Ok(response) => {
                 let received = received(&response).unwrap_or(0);
-                // All of it and not accepted: begin again rather than send nothing.
-                if received < self.blob.descriptor.size {
+                if received <= self.blob.descriptor.size {
                     return Ok((self.location(&response).await?, received));
                 }
             }

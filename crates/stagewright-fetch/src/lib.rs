@@ -31,6 +31,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod http_date;
+mod http_fetch;
 mod options;
 mod push;
 mod reader_body;
@@ -45,6 +46,9 @@ pub use blob_download::Progress;
 pub use blob_upload::{PushEvent, PushProgress};
 pub use credentials::{Credential, CredentialError, CredentialFile, Credentials};
 pub use error::FetchError;
+pub use http_fetch::{
+    HttpAnswer, HttpClient, HttpError, HttpFile, HttpRequest, HttpVersion, file_name_of_url,
+};
 pub use options::{NetworkOptions, ProxyOptions, RegistryOptions, RetryOptions};
 pub use push::PushOptions;
 pub use registries_conf::{

@@ -77,14 +77,21 @@ fn read_pieces(
     let mut reader = blob.open()?;
     // What was sent before is read again, since the reader checks the digest of all of it.
     io::copy(&mut reader.by_ref().take(offset), &mut io::sink())?;
+    // The last piece is held back until the reader has said that all bytes are the right ones: a
+    // blob that has changed is never sent whole.
+    let mut held: Option<Vec<u8>> = None;
     loop {
         let mut piece = vec![0; PIECE_BYTES];
         let read = reader.read(&mut piece)?;
-        if read == 0 {
+        piece.truncate(read);
+        let next = (read > 0).then_some(piece);
+        let ended = next.is_none();
+        if let Some(piece) = std::mem::replace(&mut held, next)
+            && sender.blocking_send(Ok(piece.into())).is_err()
+        {
             return Ok(());
         }
-        piece.truncate(read);
-        if sender.blocking_send(Ok(piece.into())).is_err() {
+        if ended {
             return Ok(());
         }
     }

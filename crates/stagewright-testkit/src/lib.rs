@@ -8,7 +8,7 @@
 //! - [`Project`]: a build context in a temporary folder.
 //! - [`LayerTar`], [`ImageWriter`]: images made by hand; [`busybox`]: a small base to build on.
 //! - [`Image`]: an image as read back, [`differences`] between two of them.
-//! - [`Registry`]: a registry in this process that can be told to fail.
+//! - [`Registry`], [`WebServer`]: servers in this process that can be told to fail.
 //! - [`Stagewright`]: the command; [`Buildah`]: the peer that it is compared with.
 //!
 //! ```
@@ -40,6 +40,7 @@ mod process;
 mod project;
 mod registry;
 mod rootfs;
+mod web_server;
 
 pub use buildah::Buildah;
 pub use busybox::busybox;
@@ -53,3 +54,4 @@ pub use process::{Output, output, program};
 pub use project::Project;
 pub use registry::{Fault, Registry, RegistryLogin};
 pub use rootfs::{Entry, Kind, Rootfs};
+pub use web_server::{WebFile, WebServer};

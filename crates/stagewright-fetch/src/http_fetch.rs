@@ -1,0 +1,486 @@
+//! Files over HTTP, for `ADD https://…` and build contexts.
+
+use std::io::Write;
+use std::time::SystemTime;
+
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
+};
+use reqwest::{Method, Response, StatusCode, Url};
+use stagewright_digest::{Digest, DigestWriter};
+use thiserror::Error;
+
+use crate::blob_download::Progress;
+use crate::error::with_causes;
+use crate::options::NetworkOptions;
+use crate::registry_auth::host_of;
+use crate::transport::{Backoff, Transport};
+
+/// Redirects are followed this often.
+const REDIRECTS_MAX: u32 = 10;
+
+/// A client for files over HTTP.
+#[derive(Debug)]
+pub struct HttpClient {
+    transport: Transport,
+}
+
+/// A file that is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct HttpRequest {
+    /// Where it is: `http://` or `https://`; a fragment is ignored.
+    pub url: String,
+    /// The value of an `Authorization` header. It is sent to the host of the URL and does not
+    /// follow a redirect to another.
+    pub authorization: Option<String>,
+    /// What the last answer said that the file is. If it still is that, it is not sent again.
+    pub known: HttpVersion,
+    /// The digest that the file must have.
+    pub expected: Option<Digest>,
+}
+
+/// What a server says by which a file can be told from a later one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HttpVersion {
+    /// The `ETag`, with its quotes.
+    pub etag: Option<String>,
+    /// `Last-Modified` as it was written.
+    pub last_modified: Option<String>,
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub enum HttpAnswer<W> {
+    /// The file is still the one that is known.
+    NotModified,
+    /// The file.
+    File(HttpFile<W>),
+}
+
+/// A file that has come whole.
+#[derive(Debug)]
+pub struct HttpFile<W> {
+    /// The writer that holds it.
+    pub writer: W,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length.
+    pub size: u64,
+    /// By what it can be told from a later one.
+    pub version: HttpVersion,
+    /// When it was last changed, if the server says so.
+    pub modified: Option<SystemTime>,
+}
+
+/// A file cannot be had.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    /// The URL is none.
+    #[error("{url:?} is not a web address: {reason}")]
+    Url {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No connection, or one that kept breaking.
+    #[error("cannot fetch {url}: {reason}; check the address, the network and the proxy")]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// What the connection said.
+        reason: String,
+    },
+    /// An answer that is no success.
+    #[error("{url}: the server answered {status}{}", advice(*status))]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The status code.
+        status: u16,
+    },
+    /// Redirects that lead nowhere.
+    #[error("{url}: {reason}")]
+    Redirect {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The bytes are not those that were expected.
+    #[error(
+        "{url} has the digest {found} and not {expected}: check the address, or correct the checksum"
+    )]
+    Checksum {
+        /// What was asked for.
+        url: String,
+        /// The digest that it should have.
+        expected: Digest,
+        /// The digest that it has.
+        found: Digest,
+    },
+    /// What came cannot be written.
+    #[error("{url}: {source}")]
+    Local {
+        /// What was asked for.
+        url: String,
+        /// The error of the file.
+        source: std::io::Error,
+    },
+}
+
+fn advice(status: u16) -> &'static str {
+    match status {
+        401 | 403 => {
+            "; give credentials as the secret HTTP_AUTH_TOKEN_<host> or HTTP_AUTH_HEADER_<host>"
+        }
+        404 | 410 => "; check the address",
+        429 => "; it limits how often it may be asked: wait, and try again",
+        _ => "",
+    }
+}
+
+/// Returns the name that `ADD url folder/` gives a file: the last part of the URL's path, or
+/// `__unnamed__` if that is empty, as BuildKit names it.
+pub fn file_name_of_url(url: &str) -> String {
+    let parsed = Url::parse(url).ok();
+    let name = parsed
+        .as_ref()
+        .and_then(|url| url.path_segments()?.rfind(|part| !part.is_empty()));
+    match name {
+        None | Some("." | "..") => "__unnamed__".to_owned(),
+        Some(name) => decode_percent(name).replace(['/', '\0'], "_"),
+    }
+}
+
+fn decode_percent(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        let code = rest.get(at + 1..at + 3);
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &rest[at + 3..];
+            }
+            None => {
+                bytes.push(b'%');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Whether an attempt may be repeated.
+struct Failure {
+    error: HttpError,
+    retry: Option<Option<std::time::Duration>>,
+}
+
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        Self { error, retry: None }
+    }
+}
+
+impl HttpClient {
+    /// Makes a client. Connects to nothing and reads no file until it is used.
+    pub fn new(options: NetworkOptions) -> Self {
+        Self {
+            transport: Transport::new(options),
+        }
+    }
+
+    /// Fetches a file into a writer.
+    ///
+    /// `open` gives an empty writer; it is called again when the transfer has to begin anew. If
+    /// the connection breaks, the rest is asked for, provided that the server can tell that the
+    /// file has not changed meanwhile.
+    pub async fn fetch<W: Write + Send>(
+        &self,
+        request: &HttpRequest,
+        open: impl FnMut() -> std::io::Result<W> + Send,
+        progress: Progress<'_>,
+    ) -> Result<HttpAnswer<W>, HttpError> {
+        let mut url = Url::parse(&request.url).map_err(|error| HttpError::Url {
+            url: request.url.clone(),
+            reason: error.to_string(),
+        })?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(HttpError::Url {
+                url: shown(&url),
+                reason: "it begins neither with http:// nor with https://".to_owned(),
+            });
+        }
+        url.set_fragment(None);
+        let transfer = Transfer {
+            client: self,
+            request,
+            shown: shown(&url),
+            url,
+            progress,
+        };
+        transfer.run(open).await
+    }
+}
+
+/// Leaves out the password of a URL and its query, which may hold a token.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Neither can be set where there is none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.to_string()
+}
+
+struct Transfer<'a> {
+    client: &'a HttpClient,
+    request: &'a HttpRequest,
+    url: Url,
+    shown: String,
+    progress: Progress<'a>,
+}
+
+/// A transfer that has begun.
+struct Begun<W> {
+    writer: DigestWriter<W>,
+    version: HttpVersion,
+}
+
+impl Transfer<'_> {
+    async fn run<W: Write + Send>(
+        &self,
+        mut open: impl FnMut() -> std::io::Result<W> + Send,
+    ) -> Result<HttpAnswer<W>, HttpError> {
+        let mut backoff = Backoff::new(self.client.transport.retries());
+        let mut begun: Option<Begun<W>> = None;
+        let begun = loop {
+            let before = begun.as_ref().map(|begun| begun.writer.bytes());
+            let failure = match self.attempt(&mut begun, &mut open).await {
+                Ok(false) => return Ok(HttpAnswer::NotModified),
+                Ok(true) => break begun,
+                Err(failure) => failure,
+            };
+            if begun.as_ref().map(|begun| begun.writer.bytes()) > before {
+                backoff.reset();
+            }
+            let wait = failure.retry.and_then(|asked| backoff.next(asked));
+            let Some(wait) = wait else {
+                return Err(failure.error);
+            };
+            tracing::debug!("trying again in {wait:?}: {}", failure.error);
+            tokio::time::sleep(wait).await;
+        };
+        let begun = begun.expect("because an attempt that succeeds has begun");
+        let (writer, digest, size) = begun.writer.finish();
+        if let Some(expected) = self.request.expected.filter(|expected| *expected != digest) {
+            return Err(HttpError::Checksum {
+                url: self.shown.clone(),
+                expected,
+                found: digest,
+            });
+        }
+        let modified = begun.version.last_modified.as_deref();
+        Ok(HttpAnswer::File(HttpFile {
+            writer,
+            digest,
+            size,
+            modified: modified.and_then(crate::http_date::parse),
+            version: begun.version,
+        }))
+    }
+
+    /// Asks for the file, or for the rest of it. Returns whether it came: it may be unmodified.
+    async fn attempt<W: Write + Send>(
+        &self,
+        begun: &mut Option<Begun<W>>,
+        open: &mut (impl FnMut() -> std::io::Result<W> + Send),
+    ) -> Result<bool, Failure> {
+        // A weak tag does not promise equal bytes.
+        let resume = begun.as_ref().and_then(|begun| {
+            let etag = begun.version.etag.as_deref()?;
+            (!etag.starts_with("W/") && begun.writer.bytes() > 0)
+                .then(|| (begun.writer.bytes(), etag.to_owned()))
+        });
+        let mut response = self.send(resume.as_ref()).await?;
+        if response.status() == StatusCode::NOT_MODIFIED && begun.is_none() {
+            return Ok(false);
+        }
+        let resumed = response.status() == StatusCode::PARTIAL_CONTENT
+            && resume
+                .as_ref()
+                .is_some_and(|(have, _)| starts_at(&response, *have));
+        if !resumed {
+            if response.status() != StatusCode::OK {
+                return Err(self.status(&response));
+            }
+            let writer = open().map_err(|source| self.local(source))?;
+            *begun = Some(Begun {
+                writer: DigestWriter::new(writer),
+                version: HttpVersion {
+                    etag: text(&response, ETAG.as_str()),
+                    last_modified: text(&response, LAST_MODIFIED.as_str()),
+                },
+            });
+        }
+        let begun = begun.as_mut().expect("because it was just set, or resumed");
+        loop {
+            match response.chunk().await {
+                Ok(None) => return Ok(true),
+                Ok(Some(chunk)) => {
+                    begun
+                        .writer
+                        .write_all(&chunk)
+                        .map_err(|source| self.local(source))?;
+                    (self.progress)(begun.writer.bytes());
+                }
+                Err(error) => return Err(self.unreachable(error, true)),
+            }
+        }
+    }
+
+    async fn send(&self, resume: Option<&(u64, String)>) -> Result<Response, Failure> {
+        let mut url = self.url.clone();
+        let home = host_of(&url);
+        for _ in 0..=REDIRECTS_MAX {
+            let host = host_of(&url).unwrap_or_default();
+            let client = self
+                .client
+                .transport
+                .client(&host, false)
+                .map_err(|error| HttpError::Unreachable {
+                    url: self.shown.clone(),
+                    reason: error.to_string(),
+                })?;
+            // The digest is that of the file, not of what a server makes of it on the way.
+            let mut request = client
+                .request(Method::GET, url.clone())
+                .header(ACCEPT_ENCODING, "identity");
+            if let Some(value) = self.request.authorization.as_deref()
+                && home == host_of(&url)
+                && url.scheme() == self.url.scheme()
+            {
+                let mut value = HeaderValue::from_str(value).map_err(|_| HttpError::Url {
+                    url: self.shown.clone(),
+                    reason: "its credentials have a control character".to_owned(),
+                })?;
+                value.set_sensitive(true);
+                request = request.header(AUTHORIZATION, value);
+            }
+            let known = &self.request.known;
+            request = match (resume, &known.etag, &known.last_modified) {
+                (Some((have, etag)), _, _) => request
+                    .header(RANGE, format!("bytes={have}-"))
+                    .header(IF_RANGE, etag),
+                (None, Some(etag), _) => request.header(IF_NONE_MATCH, etag),
+                (None, None, Some(date)) => request.header(IF_MODIFIED_SINCE, date),
+                (None, None, None) => request,
+            };
+            let response = request
+                .send()
+                .await
+                .map_err(|error| self.unreachable(error, false))?;
+            let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            let Some(location) = text(&response, LOCATION.as_str()).filter(|_| redirects) else {
+                return Ok(response);
+            };
+            url = self.redirect(&url, &location)?;
+        }
+        Err(self
+            .redirect_error(format!("it redirects more than {REDIRECTS_MAX} times"))
+            .into())
+    }
+
+    fn redirect(&self, from: &Url, location: &str) -> Result<Url, HttpError> {
+        let url = from
+            .join(location)
+            .map_err(|error| self.redirect_error(format!("it redirects nowhere: {error}")))?;
+        match url.scheme() {
+            "https" | "http" => Ok(url),
+            other => Err(self.redirect_error(format!("it redirects to {other}://"))),
+        }
+    }
+
+    fn redirect_error(&self, reason: String) -> HttpError {
+        HttpError::Redirect {
+            url: self.shown.clone(),
+            reason,
+        }
+    }
+
+    fn local(&self, source: std::io::Error) -> HttpError {
+        HttpError::Local {
+            url: self.shown.clone(),
+            source,
+        }
+    }
+
+    fn unreachable(&self, error: reqwest::Error, in_the_middle: bool) -> Failure {
+        let error = error.without_url();
+        let retry = in_the_middle || error.is_timeout() || !error.is_connect();
+        Failure {
+            error: HttpError::Unreachable {
+                url: self.shown.clone(),
+                reason: with_causes(&error),
+            },
+            retry: retry.then_some(None),
+        }
+    }
+
+    fn status(&self, response: &Response) -> Failure {
+        let status = response.status().as_u16();
+        let wait = text(response, RETRY_AFTER.as_str())
+            .and_then(|text| text.parse().ok())
+            .map(std::time::Duration::from_secs);
+        let retry = matches!(status, 408 | 429 | 500 | 502 | 503 | 504);
+        Failure {
+            error: HttpError::Status {
+                url: self.shown.clone(),
+                status,
+            },
+            retry: retry.then_some(wait),
+        }
+    }
+}
+
+fn text(response: &Response, name: &str) -> Option<String> {
+    Some(response.headers().get(name)?.to_str().ok()?.to_owned())
+}
+
+/// Tells whether a part of a file begins at an offset.
+fn starts_at(response: &Response, offset: u64) -> bool {
+    text(response, CONTENT_RANGE.as_str())
+        .is_some_and(|range| range.starts_with(&format!("bytes {offset}-")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_named_by_the_path() {
+        for (url, expected) in [
+            ("https://a.example/b/c.tar.gz?x=1#y", "c.tar.gz"),
+            ("https://a.example/b/", "b"),
+            ("https://a.example/", "__unnamed__"),
+            ("https://a.example", "__unnamed__"),
+            ("https://a.example/a%20b", "a b"),
+            ("https://a.example/a%2Fb", "a_b"),
+            ("https://a.example/100%", "100%"),
+            ("nonsense", "__unnamed__"),
+        ] {
+            assert_eq!(file_name_of_url(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn secrets_of_an_address_are_not_shown() {
+        let url = Url::parse("https://user:hidden@a.example/b?token=hidden").unwrap();
+        assert_eq!(shown(&url), "https://a.example/b");
+    }
+}
