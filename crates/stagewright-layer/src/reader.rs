@@ -102,6 +102,8 @@ pub struct LayerReader<R: Read> {
     pending: u64,
     padding: u64,
     ended: bool,
+    /// Whether names mean nothing but themselves.
+    plain: bool,
     /// Of the current file; kept here because it is large.
     hasher: ContentHasher,
 }
@@ -137,8 +139,17 @@ impl<R: Read> LayerReader<R> {
             pending: 0,
             padding: 0,
             ended: false,
+            plain: false,
             hasher: ContentHasher::new(),
         }
+    }
+
+    /// Reads an uncompressed tar that is not a layer: names that would mark deletions in one are
+    /// names like others.
+    pub fn archive(reader: R) -> Self {
+        let mut reader = Self::new(reader);
+        reader.plain = true;
+        reader
     }
 
     /// Returns the next item; nothing at the end of the archive. What was not read of the last
@@ -309,7 +320,12 @@ impl<R: Read> LayerReader<R> {
         if is_file || fields.kind == b'D' {
             self.begin_content(fields.size);
         }
-        match whiteout::meaning(&path) {
+        let meaning = if self.plain {
+            Meaning::Entry
+        } else {
+            whiteout::meaning(&path)
+        };
+        match meaning {
             Meaning::Entry => {}
             Meaning::Whiteout(gone) => return Ok(Some(Found::Other(Entry::whiteout(gone)))),
             Meaning::Opaque(directory) => return Ok(Some(Found::Opaque(directory))),

@@ -1,1 +1,35 @@
-//! Root file systems: merged views, prepare, commit.
+//! Root file systems out of layers, and layers out of root file systems.
+//!
+//! - [`MergedTree`] is the read-only view of a stack of layers: lookups, walks and reads out of the
+//!   layers' indexes and whichever form each has. `COPY --from`, users and groups, `.dockerignore`
+//!   of stages: nothing of it needs a mount.
+//! - [`Snapshots`] prepares what overlayfs is mounted of for a step ([`Prepared`]), makes a layer
+//!   of what the step changed, imports the layers of images, and makes the other forms of layers.
+//! - [`LayerBuilder`] makes the layer of a COPY, an ADD or a WORKDIR, without a mount.
+//!
+//! Files of unpacked layers are touched by a [`TreeAgent`]: in this process when it may, by a
+//! process in the user namespace to whose ids they belong otherwise.
+//!
+//! This crate mounts nothing and starts no process.
+
+mod agent;
+mod builder;
+mod content;
+mod create;
+mod error;
+mod file;
+mod prepared;
+mod prune;
+mod scan;
+mod snapshots;
+mod sys;
+mod tree;
+
+pub use agent::{DirectAgent, OverlayXattrs, Prune, TreeAgent};
+pub use builder::LayerBuilder;
+pub use content::{Content, NewEntry};
+pub use error::SnapshotError;
+pub use file::FileReader;
+pub use prepared::Prepared;
+pub use snapshots::{Forms, PackedLayer, Snapshots};
+pub use tree::{FileId, MergedTree, Resolved, TreeEntry, TreeError, TreeLayer, Walk};

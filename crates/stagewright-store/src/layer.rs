@@ -6,6 +6,7 @@
 //! layers/<name>/packed.tar   the packed form, if something needed it
 //! layers/<name>/fs/          the unpacked form, if something needed it
 //! layers/<name>/lock         held while a form or the record is added
+//! layers/<name>/making       held while somebody makes a form, so that it is made once
 //! ```
 //!
 //! A layer exists when its `record` does, which is written last. A form is renamed into its place
@@ -121,7 +122,18 @@ impl Store {
         Ok(record)
     }
 
-    /// Waits until this process is alone with a layer: to make a form of it once.
+    /// Waits until nobody else makes a form of a layer: to make it once. It may be published while
+    /// this is held.
+    ///
+    /// # Errors
+    /// When the lock cannot be made.
+    pub fn lock_making(&self, id: &LayerId) -> Result<FileLock, StoreError> {
+        let directory = self.layer_directory(id);
+        fs::create_dir_all(&directory)?;
+        Ok(FileLock::wait(&directory.join("making"))?)
+    }
+
+    /// Waits until this process is alone with a layer, for a moment: to change its record.
     pub fn lock_layer(&self, id: &LayerId) -> Result<FileLock, StoreError> {
         let directory = self.layer_directory(id);
         fs::create_dir_all(&directory)?;
@@ -184,14 +196,18 @@ impl LayerDraft {
         let directory = self.store.layer_directory(id);
         let existing = self.store.layer(id)?;
         self.make_durable()?;
-        for name in [INDEX, PACKED, UNPACKED] {
+        let mut packs = false;
+        for name in [PACKED, UNPACKED, INDEX] {
             let (from, to) = (self.dir().join(name), directory.join(name));
             // What a broken attempt left behind has no record: it is replaced.
             if existing.is_none() {
                 remove(&to)?;
             }
-            if from.symlink_metadata().is_ok() && to.symlink_metadata().is_err() {
+            // The index of a packed form says where in it the files are: it comes with it.
+            let replaces = to.symlink_metadata().is_err() || name == INDEX && packs;
+            if from.symlink_metadata().is_ok() && replaces {
                 fs::rename(&from, &to)?;
+                packs |= name == PACKED;
             }
         }
         files::sync_directory(&directory)?;

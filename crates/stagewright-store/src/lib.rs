@@ -32,6 +32,6 @@ pub use document::PlaceRecord;
 pub use error::StoreError;
 pub use journal::ActionResult;
 pub use layer::{CompressedBlob, Layer, LayerDraft, LayerRecord};
-pub use lock::ActionLock;
+pub use lock::{ActionLock, FileLock};
 pub use store::{Store, StoreOptions};
 pub use temp::TempDir;

@@ -1,0 +1,187 @@
+//! Who touches the files of unpacked layers.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use stagewright_layer::{EntryKind, EntryPath, LayerIndex, LayerWriter, WrittenLayer};
+
+use crate::content::{Content, NewEntry};
+use crate::create::{CreateOptions, create};
+use crate::error::SnapshotError;
+use crate::file::LayerFiles;
+use crate::scan::scan;
+use crate::sys;
+use crate::tree::TreeLayer;
+
+/// The extended attributes in which overlayfs keeps its marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverlayXattrs {
+    /// `trusted.overlay.*`, for mounts by root.
+    Trusted,
+    /// `user.overlay.*`, for mounts in user namespaces (`userxattr`).
+    User,
+}
+
+impl OverlayXattrs {
+    pub(crate) fn opaque(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted.overlay.opaque",
+            Self::User => "user.overlay.opaque",
+        }
+    }
+}
+
+/// What is to be taken out of the tree that a step made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prune {
+    /// Paths to remove, what is in a directory before the directory itself.
+    pub remove: Vec<EntryPath>,
+    /// Directories that are no longer opaque.
+    pub clear_opaque: Vec<EntryPath>,
+}
+
+/// Makes and reads the files of unpacked layers.
+///
+/// Root does it itself ([`DirectAgent`]). Without root the files belong to ids of a user namespace,
+/// and a process in there has to do it.
+pub trait TreeAgent: Send + Sync + fmt::Debug {
+    /// Reads what is in a directory that nobody changes any more.
+    fn scan(&self, root: &Path) -> Result<LayerIndex, SnapshotError>;
+
+    /// Makes a new directory of entries, which are in the order of paths.
+    fn create(&self, root: &Path, entries: &[NewEntry]) -> Result<LayerIndex, SnapshotError>;
+
+    /// Makes a new directory of the packed form of a layer.
+    fn unpack(&self, layer: &TreeLayer, root: &Path) -> Result<(), SnapshotError>;
+
+    /// Writes the packed form of an unpacked layer to a new file.
+    fn pack(&self, layer: &TreeLayer, tar: &Path) -> Result<WrittenLayer<()>, SnapshotError>;
+
+    /// Takes things out of a directory.
+    fn prune(&self, root: &Path, prune: &Prune) -> Result<(), SnapshotError>;
+}
+
+/// Touches files in this process.
+#[derive(Debug, Clone, Copy)]
+pub struct DirectAgent {
+    options: CreateOptions,
+}
+
+impl DirectAgent {
+    /// Returns an agent that uses at most `threads` threads.
+    pub fn new(overlay_xattrs: OverlayXattrs, threads: usize) -> Self {
+        Self {
+            options: CreateOptions {
+                threads: threads.max(1),
+                overlay_xattrs,
+            },
+        }
+    }
+}
+
+impl TreeAgent for DirectAgent {
+    fn scan(&self, root: &Path) -> Result<LayerIndex, SnapshotError> {
+        scan(root, self.options.threads)
+    }
+
+    fn create(&self, root: &Path, entries: &[NewEntry]) -> Result<LayerIndex, SnapshotError> {
+        create(root, entries, self.options)
+    }
+
+    fn unpack(&self, layer: &TreeLayer, root: &Path) -> Result<(), SnapshotError> {
+        create(root, &entries_of(layer), self.options).map(drop)
+    }
+
+    fn pack(&self, layer: &TreeLayer, tar: &Path) -> Result<WrittenLayer<()>, SnapshotError> {
+        pack_entries(&entries_of(layer), tar)
+    }
+
+    fn prune(&self, root: &Path, prune: &Prune) -> Result<(), SnapshotError> {
+        let failed = |path: &EntryPath, source| SnapshotError::Remove {
+            path: path.below(root),
+            source,
+        };
+        let top = sys::open_directory(root).map_err(SnapshotError::Draft)?;
+        for path in &prune.remove {
+            // Some are directories: the kind is tried instead of looked up.
+            let unlink = |flags| rustix::fs::unlinkat(&top, path.as_path(), flags);
+            match unlink(AtFlags::empty()) {
+                Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {
+                    unlink(AtFlags::REMOVEDIR)
+                }
+                other => other,
+            }
+            .map_err(|errno| failed(path, errno.into()))?;
+        }
+        for path in &prune.clear_opaque {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let directory = sys::open_below(&top, path, flags, Mode::empty())
+                .map_err(|source| failed(path, source))?;
+            for xattrs in [OverlayXattrs::Trusted, OverlayXattrs::User] {
+                match rustix::fs::fremovexattr(&directory, xattrs.opaque()) {
+                    Ok(()) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => {}
+                    // Without root there are no trusted attributes.
+                    Err(rustix::io::Errno::PERM) if xattrs == OverlayXattrs::Trusted => {}
+                    Err(errno) => return Err(failed(path, errno.into())),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the entries of a layer with their bytes, out of whichever form it has.
+fn entries_of(layer: &TreeLayer) -> Vec<NewEntry> {
+    let files = Arc::new(LayerFiles::new(layer.clone()));
+    let records = layer.index.records().iter().enumerate();
+    records
+        .map(|(at, record)| match &record.entry.kind {
+            EntryKind::File { .. } => NewEntry::File {
+                path: record.entry.path.clone(),
+                metadata: record.entry.metadata.clone(),
+                content: Content::layer(Arc::clone(&files), at),
+            },
+            _ => NewEntry::Other(record.entry.clone()),
+        })
+        .collect()
+}
+
+/// Writes the tar of entries, which are in the order of paths, to a new file.
+pub(crate) fn pack_entries(
+    entries: &[NewEntry],
+    tar: &Path,
+) -> Result<WrittenLayer<()>, SnapshotError> {
+    let file = fs_err::File::create_new(tar).map_err(SnapshotError::Draft)?;
+    let mut writer = LayerWriter::new(file);
+    for entry in entries {
+        match entry {
+            NewEntry::File {
+                path,
+                metadata,
+                content,
+            } => {
+                let (bytes, mut reader) =
+                    content.open().map_err(|source| SnapshotError::Content {
+                        path: path.clone(),
+                        source,
+                    })?;
+                writer.append_file(path, metadata, bytes, &mut *reader)?;
+            }
+            NewEntry::Other(entry) => writer.append(entry)?,
+        }
+    }
+    let WrittenLayer {
+        diff_id,
+        bytes,
+        index,
+        ..
+    } = writer.finish()?;
+    Ok(WrittenLayer {
+        writer: (),
+        diff_id,
+        bytes,
+        index,
+    })
+}

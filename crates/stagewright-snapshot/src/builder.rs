@@ -1,0 +1,263 @@
+//! Layers that are written entry by entry: COPY, ADD, WORKDIR.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
+
+use fs_err as fs;
+use stagewright_digest::LayerId;
+use stagewright_layer::{
+    Entry, EntryKind, EntryPath, IndexBuilder, LayerItem, LayerReader, Metadata, Record, decompress,
+};
+
+use crate::content::{Content, NewEntry};
+use crate::error::SnapshotError;
+use crate::prune::prune_copy;
+use crate::snapshots::{Forms, Snapshots};
+use crate::tree::{FileId, MergedTree, TreeEntry};
+
+/// A layer that is written entry by entry, in any order. Of entries with the same path the last
+/// one counts. Nothing is read or written before [`LayerBuilder::finish`].
+#[derive(Debug)]
+pub struct LayerBuilder {
+    snapshots: Snapshots,
+    parent: MergedTree,
+    forms: Forms,
+    entries: BTreeMap<EntryPath, NewEntry>,
+}
+
+impl LayerBuilder {
+    pub(crate) fn new(snapshots: Snapshots, parent: MergedTree, forms: Forms) -> Self {
+        Self {
+            snapshots,
+            parent,
+            forms,
+            entries: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the view of what the layer lies on.
+    pub fn parent(&self) -> &MergedTree {
+        &self.parent
+    }
+
+    /// Adds a file.
+    pub fn file(&mut self, path: EntryPath, metadata: Metadata, content: Content) -> &mut Self {
+        self.entry(NewEntry::File {
+            path,
+            metadata,
+            content,
+        })
+    }
+
+    /// Adds a directory. One that is there already keeps what it holds, and takes the attributes.
+    pub fn directory(&mut self, path: EntryPath, metadata: Metadata) -> &mut Self {
+        self.entry(NewEntry::Other(Entry::directory(path, metadata)))
+    }
+
+    /// Adds an entry of any kind.
+    pub fn entry(&mut self, entry: NewEntry) -> &mut Self {
+        self.entries.insert(entry.path().clone(), entry);
+        self
+    }
+
+    /// Returns what was added at a path so far.
+    pub fn get(&self, path: &EntryPath) -> Option<&NewEntry> {
+        self.entries.get(path)
+    }
+
+    /// Adds what a merged view holds at its root directory and below, to lie in `destination`.
+    /// Hard links among it stay hard links.
+    pub fn add_tree(&mut self, tree: &MergedTree, destination: &EntryPath) -> &mut Self {
+        let mut first_names: HashMap<FileId, EntryPath> = HashMap::new();
+        for found in tree.walk(&EntryPath::root()) {
+            let path = destination.join(found.path());
+            let first = found
+                .file_id()
+                .filter(|_| !found.kind().is_directory())
+                .map(|id| {
+                    first_names
+                        .entry(id)
+                        .or_insert_with(|| path.clone())
+                        .clone()
+                });
+            let entry = match first {
+                Some(target) if target != path => {
+                    let kind = EntryKind::Hardlink { target };
+                    NewEntry::Other(Entry {
+                        path,
+                        kind,
+                        metadata: found.entry.metadata,
+                    })
+                }
+                _ => new_entry(tree, found, path),
+            };
+            self.entry(entry);
+        }
+        self
+    }
+
+    /// Adds what a tar holds, compressed with gzip, zstd or not at all, to lie in `destination`.
+    /// `change` may change the attributes of each entry. Whiteouts are taken as files, as ADD
+    /// unpacks archives and does not apply layers.
+    ///
+    /// # Errors
+    /// When the tar can't be read, or holds what an image can't.
+    pub fn add_archive(
+        &mut self,
+        archive: impl BufRead + Send,
+        destination: &EntryPath,
+        change: &mut dyn FnMut(&mut Metadata),
+    ) -> Result<&mut Self, SnapshotError> {
+        let spool = self.snapshots.store().temp_dir()?;
+        let path = spool.path().join("archive");
+        let mut plain = decompress(archive)?;
+        let mut file = fs::File::create_new(&path).map_err(SnapshotError::Draft)?;
+        std::io::copy(&mut plain, &mut file).map_err(SnapshotError::Draft)?;
+        drop(file);
+        let file = fs::File::open(&path).map_err(SnapshotError::Draft)?;
+        let records = archive_records(BufReader::with_capacity(1 << 17, &file))?;
+        // The open file outlives its name.
+        let file = Arc::new(file);
+        for Record { mut entry, data } in records {
+            if entry.path.is_root() {
+                continue;
+            }
+            entry.path = destination.join(&entry.path);
+            change(&mut entry.metadata);
+            let new = match (entry.kind, data) {
+                (EntryKind::File { bytes, .. }, Some(data)) => NewEntry::File {
+                    path: entry.path,
+                    metadata: entry.metadata,
+                    content: Content::archive(Arc::clone(&file), data, bytes),
+                },
+                (EntryKind::Hardlink { target }, _) => {
+                    let kind = EntryKind::Hardlink {
+                        target: destination.join(&target),
+                    };
+                    NewEntry::Other(Entry {
+                        path: entry.path,
+                        kind,
+                        metadata: entry.metadata,
+                    })
+                }
+                (kind, _) => NewEntry::Other(Entry {
+                    path: entry.path,
+                    kind,
+                    metadata: entry.metadata,
+                }),
+            };
+            self.entry(new);
+        }
+        Ok(self)
+    }
+
+    /// Writes the layer in its forms and stores it. Nothing when it would change nothing: every
+    /// entry is a directory that is there with these attributes.
+    ///
+    /// Directories above entries that were not added themselves get the attributes that they have
+    /// in the parent; new ones get root's and mode `0755`.
+    ///
+    /// # Errors
+    /// When a file's content can't be read, the entries do not make a layer, or it can't be stored.
+    pub fn finish(mut self) -> Result<Option<LayerId>, SnapshotError> {
+        self.add_parents();
+        let entries = self.changing_entries()?;
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let draft = self.snapshots.store().layer_draft()?;
+        let (index, record) = self.snapshots.write(&draft, &entries, self.forms)?;
+        let id = LayerId::Made(index.content_digest());
+        self.snapshots.publish(draft, &id, &index, record)?;
+        Ok(Some(id))
+    }
+
+    fn add_parents(&mut self) {
+        let missing: Vec<EntryPath> = self
+            .entries
+            .keys()
+            .flat_map(|path| path.ancestors().collect::<Vec<_>>())
+            .filter(|path| !path.is_root() && !self.entries.contains_key(path))
+            .collect();
+        for path in missing {
+            let below = self
+                .parent
+                .lookup(&path)
+                .filter(|below| below.kind().is_directory());
+            let metadata = below.map_or(Metadata::with_mode(0o755), |below| below.entry.metadata);
+            self.entries.insert(
+                path.clone(),
+                NewEntry::Other(Entry::directory(path, metadata)),
+            );
+        }
+    }
+
+    /// Leaves out the directories that are as they were and hold nothing new.
+    fn changing_entries(&mut self) -> Result<Vec<NewEntry>, SnapshotError> {
+        let shapes = self.entries.values().map(|entry| match entry {
+            NewEntry::Other(entry) => entry.clone().into(),
+            // What a file holds does not matter here.
+            NewEntry::File { path, metadata, .. } => Record::from(Entry {
+                path: path.clone(),
+                kind: EntryKind::Fifo,
+                metadata: metadata.clone(),
+            }),
+        });
+        let index = stagewright_layer::LayerIndex::from_records(shapes.collect())
+            .map_err(SnapshotError::Entries)?;
+        let (index, _) = prune_copy(index, &self.parent)?;
+        let mut entries = std::mem::take(&mut self.entries);
+        Ok(index
+            .entries()
+            .filter_map(|kept| {
+                let mut entry = entries.remove(&kept.path)?;
+                if let NewEntry::Other(entry) = &mut entry {
+                    // Opaque marks that hide nothing were taken away.
+                    entry.kind = kept.kind.clone();
+                }
+                Some(entry)
+            })
+            .collect())
+    }
+}
+
+impl MergedTree {
+    /// Returns an entry of this view as one that is to be made at `path` in another layer.
+    pub fn copied(&self, entry: TreeEntry, path: EntryPath) -> NewEntry {
+        new_entry(self, entry, path)
+    }
+}
+
+fn new_entry(tree: &MergedTree, found: TreeEntry, path: EntryPath) -> NewEntry {
+    match tree.content(&found) {
+        Some(content) => NewEntry::File {
+            path,
+            metadata: found.entry.metadata,
+            content,
+        },
+        None => NewEntry::Other(Entry {
+            path,
+            ..found.entry
+        }),
+    }
+}
+
+/// Reads what an archive extracts to.
+fn archive_records(reader: impl Read) -> Result<Vec<Record>, SnapshotError> {
+    let mut reader = LayerReader::archive(reader);
+    let mut builder = IndexBuilder::new();
+    while let Some(item) = reader.next().map_err(SnapshotError::Archive)? {
+        match item {
+            LayerItem::File(file) => {
+                let (entry, data) = file.finish().map_err(SnapshotError::Archive)?;
+                builder.add(entry, Some(data))?;
+            }
+            LayerItem::Other(entry) => {
+                builder.add(entry, None)?;
+            }
+            LayerItem::Opaque(directory) => builder.mark_opaque(&directory)?,
+        }
+    }
+    Ok(builder.finish()?.into_records())
+}

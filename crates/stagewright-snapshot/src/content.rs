@@ -1,0 +1,132 @@
+//! Where the bytes of a file that is to be made come from.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fs_err::File;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use rustix::fs::OFlags;
+use stagewright_layer::{Entry, EntryKind, EntryPath, FileData, Metadata};
+
+use crate::file::{LayerFiles, PackedFile};
+
+/// Where the bytes of a new file come from. Nothing is read before the layer is made.
+#[derive(Clone)]
+pub struct Content(Source);
+
+#[derive(Clone)]
+enum Source {
+    Bytes(Arc<[u8]>),
+    File(PathBuf),
+    Layer {
+        files: Arc<LayerFiles>,
+        record: usize,
+    },
+    Archive {
+        file: Arc<File>,
+        data: FileData,
+        bytes: u64,
+    },
+}
+
+impl Content {
+    /// Bytes that are in memory.
+    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self(Source::Bytes(bytes.into()))
+    }
+
+    /// A regular file of the host. Its last component must not be a symbolic link.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Source::File(path.into()))
+    }
+
+    pub(crate) fn layer(files: Arc<LayerFiles>, record: usize) -> Self {
+        Self(Source::Layer { files, record })
+    }
+
+    pub(crate) fn archive(file: Arc<File>, data: FileData, bytes: u64) -> Self {
+        Self(Source::Archive { file, data, bytes })
+    }
+
+    /// Opens it, and says how long it is.
+    pub(crate) fn open(&self) -> io::Result<(u64, Box<dyn Read + Send>)> {
+        match &self.0 {
+            Source::Bytes(bytes) => {
+                let reader = io::Cursor::new(Arc::clone(bytes));
+                Ok((bytes.len() as u64, Box::new(reader)))
+            }
+            Source::File(path) => {
+                let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+                let mut options = fs_err::OpenOptions::new();
+                let file = options
+                    .read(true)
+                    .custom_flags(i32::try_from(flags).map_err(io::Error::other)?)
+                    .open(path)?;
+                let metadata = file.metadata()?;
+                if !metadata.is_file() {
+                    let message = format!("{} is not a regular file", path.display());
+                    return Err(io::Error::other(message));
+                }
+                Ok((metadata.len(), Box::new(file)))
+            }
+            Source::Layer { files, record } => {
+                let EntryKind::File { bytes, .. } = files.index().records()[*record].entry.kind
+                else {
+                    return Err(io::Error::other("it is not a file"));
+                };
+                Ok((bytes, Box::new(files.open(*record)?)))
+            }
+            Source::Archive { file, data, bytes } => Ok((
+                *bytes,
+                Box::new(PackedFile::new(Arc::clone(file), data, *bytes)),
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            Source::File(path) => path.fmt(f),
+            Source::Layer { .. } => f.write_str("a file of a layer"),
+            Source::Archive { .. } => f.write_str("a file of an archive"),
+        }
+    }
+}
+
+/// An entry of a layer that is to be made.
+#[derive(Debug, Clone)]
+pub enum NewEntry {
+    /// A file.
+    File {
+        /// Where it is to be.
+        path: EntryPath,
+        /// Its attributes.
+        metadata: Metadata,
+        /// Its bytes.
+        content: Content,
+    },
+    /// Anything else. A hard link's target must be an earlier path.
+    Other(Entry),
+}
+
+impl NewEntry {
+    /// Returns where it is to be.
+    pub fn path(&self) -> &EntryPath {
+        match self {
+            Self::File { path, .. } => path,
+            Self::Other(entry) => &entry.path,
+        }
+    }
+
+    /// Returns its attributes.
+    pub fn metadata(&self) -> &Metadata {
+        match self {
+            Self::File { metadata, .. } => metadata,
+            Self::Other(entry) => &entry.metadata,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Reading a tree of files into an index.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use stagewright_digest::{ContentDigest, ContentHasher};
+use stagewright_layer::{
+    Entry, EntryKind, EntryPath, LayerIndex, Metadata, Mtime, Record, xattr_belongs,
+};
+
+use crate::error::SnapshotError;
+use crate::sys;
+
+/// Files are read in pieces of this size.
+const PIECE_BYTES: usize = 128 * 1024;
+/// A thread takes this many files at a time.
+const FILES_AT_ONCE: usize = 16;
+
+/// Attributes of overlayfs that say that a file's bytes or a directory's content is elsewhere.
+const ELSEWHERE: [&[u8]; 4] = [
+    b"trusted.overlay.redirect",
+    b"trusted.overlay.metacopy",
+    b"user.overlay.redirect",
+    b"user.overlay.metacopy",
+];
+/// Attributes of overlayfs that mark a directory as opaque.
+const OPAQUE: [&[u8]; 2] = [b"trusted.overlay.opaque", b"user.overlay.opaque"];
+
+/// Reads the upper directory of an overlay, which nobody changes any more.
+pub(crate) fn scan(root: &Path, threads: usize) -> Result<LayerIndex, SnapshotError> {
+    let failed = |path: &EntryPath, source| SnapshotError::Scan {
+        path: path.below(root),
+        source,
+    };
+    let descriptor =
+        sys::open_directory(root).map_err(|source| failed(&EntryPath::root(), source))?;
+    let mut scan = Scan {
+        root: &descriptor,
+        records: Vec::new(),
+        unread: Vec::new(),
+        waiting: Vec::new(),
+        first_names: HashMap::new(),
+    };
+    let stat =
+        rustix::fs::fstat(&descriptor).map_err(|errno| failed(&EntryPath::root(), errno.into()))?;
+    scan.waiting.push((EntryPath::root(), stat));
+    while let Some((path, stat)) = scan.waiting.pop() {
+        scan.visit(&path, &stat)
+            .map_err(|source| failed(&path, source))?;
+    }
+    let Scan {
+        mut records,
+        unread,
+        ..
+    } = scan;
+    let paths: Vec<&EntryPath> = unread.iter().map(|&at| &records[at].entry.path).collect();
+    let contents =
+        read_all(&descriptor, &paths, threads).map_err(|(at, source)| failed(paths[at], source))?;
+    for (at, read) in unread.into_iter().zip(contents) {
+        let entry = &mut records[at].entry;
+        entry.kind = EntryKind::File {
+            bytes: read.bytes,
+            content: read.content,
+        };
+        entry.metadata.xattrs = read.xattrs;
+    }
+    // The other names of a file have its attributes.
+    for at in 0..records.len() {
+        if let EntryKind::Hardlink { target } = &records[at].entry.kind {
+            let source = records.binary_search_by(|record| record.entry.path.cmp(target));
+            if let Ok(source) = source {
+                records[at].entry.metadata = records[source].entry.metadata.clone();
+            }
+        }
+    }
+    LayerIndex::from_records(records).map_err(SnapshotError::Entries)
+}
+
+struct Scan<'a> {
+    root: &'a OwnedFd,
+    records: Vec<Record>,
+    /// Positions of files whose content was not read yet.
+    unread: Vec<usize>,
+    /// In reverse order.
+    waiting: Vec<(EntryPath, Stat)>,
+    /// The first name of each file that has several.
+    first_names: HashMap<(u64, u64), EntryPath>,
+}
+
+impl Scan<'_> {
+    fn visit(&mut self, path: &EntryPath, stat: &Stat) -> io::Result<()> {
+        let mut metadata = Metadata {
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: Mtime {
+                seconds: stat.st_mtime,
+                nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+            },
+            ..Metadata::default()
+        };
+        let device = (
+            rustix::fs::major(stat.st_rdev),
+            rustix::fs::minor(stat.st_rdev),
+        );
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let (opaque, xattrs) = self.list(path)?;
+                metadata.xattrs = xattrs;
+                EntryKind::Directory { opaque }
+            }
+            FileType::CharacterDevice if device == (0, 0) => {
+                self.records.push(Entry::whiteout(path.clone()).into());
+                return Ok(());
+            }
+            _ if stat.st_nlink > 1 && self.is_another_name(path, stat) => {
+                let target = self.first_names[&(stat.st_dev, stat.st_ino)].clone();
+                EntryKind::Hardlink { target }
+            }
+            FileType::RegularFile => {
+                self.unread.push(self.records.len());
+                let content = ContentDigest::from_bytes([0; 32]);
+                EntryKind::File { bytes: 0, content }
+            }
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(self.root, path.as_path(), Vec::new())?;
+                EntryKind::Symlink {
+                    target: target.into_bytes(),
+                }
+            }
+            FileType::CharacterDevice => EntryKind::CharDevice {
+                major: device.0,
+                minor: device.1,
+            },
+            FileType::BlockDevice => EntryKind::BlockDevice {
+                major: device.0,
+                minor: device.1,
+            },
+            FileType::Fifo => EntryKind::Fifo,
+            // A socket means nothing without the process that made it.
+            _ => return Ok(()),
+        };
+        self.records.push(
+            Entry {
+                path: path.clone(),
+                kind,
+                metadata,
+            }
+            .into(),
+        );
+        Ok(())
+    }
+
+    fn is_another_name(&mut self, path: &EntryPath, stat: &Stat) -> bool {
+        let first = self
+            .first_names
+            .entry((stat.st_dev, stat.st_ino))
+            .or_insert_with(|| path.clone());
+        first != path
+    }
+
+    /// Queues what is in a directory, and returns whether it is opaque, and its attributes.
+    fn list(&mut self, path: &EntryPath) -> io::Result<(bool, Xattrs)> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let directory = sys::open_below(self.root, path, flags, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name.to_vec());
+            }
+        }
+        names.sort_unstable_by(|one, other| other.cmp(one));
+        for name in names {
+            let stat = rustix::fs::statat(&directory, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
+            let child = path.child(&name).map_err(io::Error::other)?;
+            self.waiting.push((child, stat));
+        }
+        let all = sys::xattrs(&directory)?;
+        let opaque = OPAQUE
+            .iter()
+            .any(|name| all.get(*name).is_some_and(|value| value == b"y"));
+        Ok((opaque, own_xattrs(all)?))
+    }
+}
+
+type Xattrs = std::collections::BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Keeps the attributes that belong to an image.
+fn own_xattrs(all: Xattrs) -> io::Result<Xattrs> {
+    if ELSEWHERE.iter().any(|name| all.contains_key(*name)) {
+        let message = "overlayfs keeps a part of it elsewhere: the overlay must be mounted with redirect_dir=off and metacopy=off";
+        return Err(io::Error::other(message));
+    }
+    Ok(all
+        .into_iter()
+        .filter(|(name, _)| xattr_belongs(name))
+        .collect())
+}
+
+/// What was read of one file.
+struct ReadFile {
+    bytes: u64,
+    content: ContentDigest,
+    xattrs: Xattrs,
+}
+
+/// Reads files in parallel. An error comes with the position of its path.
+fn read_all(
+    root: &OwnedFd,
+    paths: &[&EntryPath],
+    threads: usize,
+) -> Result<Vec<ReadFile>, (usize, io::Error)> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut done = Vec::new();
+        loop {
+            let start = next.fetch_add(FILES_AT_ONCE, Ordering::Relaxed);
+            if start >= paths.len() {
+                return Ok(done);
+            }
+            for (at, path) in paths.iter().enumerate().skip(start).take(FILES_AT_ONCE) {
+                let read = read_one(root, path, &mut piece).map_err(|error| (at, error))?;
+                done.push((at, read));
+            }
+        }
+    };
+    let threads = threads.min(paths.len().div_ceil(FILES_AT_ONCE)).max(1);
+    let parts: Vec<_> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        std::iter::once(own)
+            .chain(others.into_iter().map(join))
+            .collect()
+    });
+    let mut all = Vec::with_capacity(paths.len());
+    for part in parts {
+        all.extend(part?);
+    }
+    all.sort_unstable_by_key(|(at, _)| *at);
+    Ok(all.into_iter().map(|(_, read)| read).collect())
+}
+
+fn read_one(root: &OwnedFd, path: &EntryPath, piece: &mut [u8]) -> io::Result<ReadFile> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let file = sys::open_below(root, path, flags, Mode::empty())?;
+    let mut hasher = ContentHasher::new();
+    let mut bytes = 0;
+    loop {
+        let count = match rustix::io::read(&file, &mut *piece) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        hasher.update(&piece[..count]);
+        bytes += count as u64;
+    }
+    let xattrs = own_xattrs(sys::xattrs(&file)?)?;
+    Ok(ReadFile {
+        bytes,
+        content: hasher.finish(),
+        xattrs,
+    })
+}

@@ -1,0 +1,536 @@
+//! Root file systems out of layers, and layers out of root file systems.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, Read, Write};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fs_err as fs;
+use stagewright_digest::{DiffId, LayerId};
+use stagewright_layer::{
+    Codec, Compression, Compressor, EntryPath, LayerIndex, decompress, read_index,
+};
+use stagewright_store::{CompressedBlob, Layer, LayerDraft, LayerRecord, Store};
+
+use crate::agent::{TreeAgent, pack_entries};
+use crate::builder::LayerBuilder;
+use crate::content::NewEntry;
+use crate::error::SnapshotError;
+use crate::prepared::Prepared;
+use crate::prune::prune_step;
+use crate::tree::{MergedTree, TreeLayer};
+
+/// The most layers that are mounted one above the other.
+///
+/// The kernel takes 500, but an uncached lookup asks every layer: 8 µs with 5 layers, 83 with 50,
+/// 246 with 200. Images have at most 127; few have more than 30. What is below the limit is merged
+/// into one layer, once, by copying: its files could be hard links to those of the layers that
+/// they come from, but then damage in one would be damage in both.
+const MOUNTED_LAYERS_MAX: usize = 100;
+
+/// The forms in which a layer is to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Forms {
+    /// As a tar: to be exported or copied from.
+    pub packed: bool,
+    /// As a directory: to be mounted below a step.
+    pub unpacked: bool,
+}
+
+impl Forms {
+    /// The form to export and copy from.
+    pub const PACKED: Self = Self {
+        packed: true,
+        unpacked: false,
+    };
+    /// The form to mount.
+    pub const UNPACKED: Self = Self {
+        packed: false,
+        unpacked: true,
+    };
+    /// Both.
+    pub const BOTH: Self = Self {
+        packed: true,
+        unpacked: true,
+    };
+
+    fn are_in(self, layer: &Layer) -> bool {
+        (!self.packed || layer.packed_path().is_some())
+            && (!self.unpacked || layer.unpacked_path().is_some())
+    }
+}
+
+/// The packed form of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedLayer {
+    /// The uncompressed tar.
+    pub path: PathBuf,
+    /// Its name.
+    pub diff_id: DiffId,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Makes root file systems out of the layers of a store, and layers out of them. Clones share it.
+///
+/// All methods block: call them off an asynchronous runtime's threads.
+#[derive(Debug, Clone)]
+pub struct Snapshots(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    agent: Arc<dyn TreeAgent>,
+    threads: NonZeroUsize,
+    /// Guards the map only. An index is found under the file that it was read from.
+    indexes: Mutex<HashMap<LayerId, (FileVersion, Arc<LayerIndex>)>>,
+}
+
+/// A file's device and inode: publishing an index makes another file.
+type FileVersion = (u64, u64);
+
+impl Snapshots {
+    /// Works on a store. `agent` touches the files, `threads` compress.
+    pub fn new(store: Store, agent: Arc<dyn TreeAgent>, threads: NonZeroUsize) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            agent,
+            threads,
+            indexes: Mutex::default(),
+        }))
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Returns who touches the files.
+    pub(crate) fn agent(&self) -> &dyn TreeAgent {
+        &*self.0.agent
+    }
+
+    /// Returns what a layer holds.
+    ///
+    /// # Errors
+    /// When the layer is not in the store, or its index is damaged.
+    pub fn index(&self, id: &LayerId) -> Result<Arc<LayerIndex>, SnapshotError> {
+        self.index_of(&self.layer(id)?)
+    }
+
+    /// Returns the merged view of layers, given from the bottom up.
+    ///
+    /// # Errors
+    /// When one of them is not in the store, or its index is damaged.
+    pub fn tree(&self, layers: &[LayerId]) -> Result<MergedTree, SnapshotError> {
+        let layers: Result<Vec<_>, _> = layers.iter().map(|id| self.tree_layer(id)).collect();
+        Ok(MergedTree::new(layers?))
+    }
+
+    /// Returns a layer as part of a merged view.
+    ///
+    /// # Errors
+    /// When it is not in the store, or its index is damaged.
+    pub fn tree_layer(&self, id: &LayerId) -> Result<TreeLayer, SnapshotError> {
+        let layer = self.layer(id)?;
+        // The forms first: an index that is newer than them is as good.
+        let (packed, unpacked) = (layer.packed_path(), layer.unpacked_path());
+        Ok(TreeLayer {
+            index: self.index_of(&layer)?,
+            packed,
+            unpacked,
+        })
+    }
+
+    /// Prepares a root file system of layers, given from the bottom up, for a step to change.
+    /// Layers that are not unpacked yet are.
+    ///
+    /// # Errors
+    /// When a layer is not in the store, or can't be unpacked.
+    pub fn prepare(&self, layers: &[LayerId]) -> Result<Prepared, SnapshotError> {
+        let parent = self.tree(layers)?;
+        let mut mounted = layers.to_vec();
+        if let Some(excess) = layers
+            .len()
+            .checked_sub(MOUNTED_LAYERS_MAX)
+            .filter(|n| *n > 0)
+        {
+            let flat = self.flatten(&layers[..=excess])?;
+            mounted.splice(..=excess, flat);
+        }
+        let lowers: Result<Vec<_>, _> = mounted.iter().rev().map(|id| self.unpacked(id)).collect();
+        Prepared::new(self, parent, lowers?, self.store().layer_draft()?)
+    }
+
+    /// Makes a layer of what a step changed; nothing when it changed nothing. The step's processes
+    /// and mounts must be gone.
+    ///
+    /// # Errors
+    /// When what it made can't be read or stored.
+    pub fn commit(&self, prepared: Prepared) -> Result<Option<LayerId>, SnapshotError> {
+        let (parent, draft) = prepared.into_parts();
+        let root = draft.fs();
+        let (index, prune) = prune_step(self.agent().scan(&root)?, &parent)?;
+        if index.is_empty() {
+            return Ok(None);
+        }
+        self.agent().prune(&root, &prune)?;
+        let id = LayerId::Made(index.content_digest());
+        self.publish(draft, &id, &index, LayerRecord::default())?;
+        Ok(Some(id))
+    }
+
+    /// Starts a layer that is written entry by entry, on top of `parent`.
+    pub fn builder(&self, parent: MergedTree, forms: Forms) -> LayerBuilder {
+        LayerBuilder::new(self.clone(), parent, forms)
+    }
+
+    /// Stores a layer that came with an image, in the forms that are asked for. `blob` is its tar,
+    /// compressed or not; it is not read when the forms are there already.
+    ///
+    /// # Errors
+    /// When the blob can't be read, is not the layer that it should be, or can't be stored.
+    pub fn import(
+        &self,
+        diff_id: &DiffId,
+        forms: Forms,
+        blob: impl FnOnce() -> io::Result<Box<dyn BufRead + Send>>,
+    ) -> Result<Layer, SnapshotError> {
+        let id = LayerId::Pulled(*diff_id);
+        let present = || -> Result<Option<Layer>, SnapshotError> {
+            Ok(self.store().layer(&id)?.filter(|layer| forms.are_in(layer)))
+        };
+        if let Some(layer) = present()? {
+            return Ok(layer);
+        }
+        let _making = self.store().lock_making(&id)?;
+        if let Some(layer) = present()? {
+            return Ok(layer);
+        }
+        let existing = self.store().layer(&id)?;
+        if let Some(packed) = existing.as_ref().and_then(Layer::packed_path) {
+            return self.unpack_into(&id, packed);
+        }
+        let draft = self.store().layer_draft()?;
+        let tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
+        let plain = decompress(blob().map_err(SnapshotError::Draft)?)?;
+        let copy = Copying {
+            reader: plain,
+            copy: io::BufWriter::with_capacity(1 << 17, tar),
+        };
+        let read = copy.index(diff_id)?;
+        let record = LayerRecord {
+            diff_id: Some(*diff_id),
+            packed_bytes: Some(read.bytes),
+            ..LayerRecord::default()
+        };
+        if forms.unpacked {
+            let packed = Some(draft.packed());
+            let index = Arc::new(read.index.clone());
+            self.agent().unpack(
+                &TreeLayer {
+                    index,
+                    packed,
+                    unpacked: None,
+                },
+                &draft.fs(),
+            )?;
+        }
+        if !forms.packed {
+            fs::remove_file(draft.packed()).map_err(SnapshotError::Draft)?;
+        }
+        self.publish(draft, &id, &read.index, record)
+    }
+
+    /// Returns the unpacked form of a layer, and makes it if it is missing.
+    ///
+    /// # Errors
+    /// When the layer is not in the store, or can't be unpacked.
+    pub fn unpacked(&self, id: &LayerId) -> Result<PathBuf, SnapshotError> {
+        if let Some(path) = self.layer(id)?.unpacked_path() {
+            return Ok(path);
+        }
+        if let LayerId::Pulled(diff_id) = id
+            && self.layer(id)?.packed_path().is_none()
+        {
+            let layer = self.import(diff_id, Forms::UNPACKED, || self.pulled_blob(id))?;
+            return layer.unpacked_path().ok_or(SnapshotError::NoForm(*id));
+        }
+        let _making = self.store().lock_making(id)?;
+        let layer = self.layer(id)?;
+        if let Some(path) = layer.unpacked_path() {
+            return Ok(path);
+        }
+        let packed = layer.packed_path().ok_or(SnapshotError::NoForm(*id))?;
+        let layer = self.unpack_into(id, packed)?;
+        layer.unpacked_path().ok_or(SnapshotError::NoForm(*id))
+    }
+
+    /// Returns the packed form of a layer, and makes it if it is missing.
+    ///
+    /// # Errors
+    /// When the layer is not in the store, or can't be packed.
+    pub fn packed(&self, id: &LayerId) -> Result<PackedLayer, SnapshotError> {
+        if let Some(packed) = packed_of(&self.layer(id)?) {
+            return Ok(packed);
+        }
+        if let LayerId::Pulled(diff_id) = id {
+            // Only the original bytes have the name that the image gives them.
+            let layer = self.import(diff_id, Forms::PACKED, || self.pulled_blob(id))?;
+            return packed_of(&layer).ok_or(SnapshotError::NoForm(*id));
+        }
+        let _making = self.store().lock_making(id)?;
+        if let Some(packed) = packed_of(&self.layer(id)?) {
+            return Ok(packed);
+        }
+        let draft = self.store().layer_draft()?;
+        let written = self.agent().pack(&self.tree_layer(id)?, &draft.packed())?;
+        let record = LayerRecord {
+            diff_id: Some(written.diff_id),
+            packed_bytes: Some(written.bytes),
+            ..LayerRecord::default()
+        };
+        let layer = self.publish(draft, id, &written.index, record)?;
+        packed_of(&layer).ok_or(SnapshotError::NoForm(*id))
+    }
+
+    /// Returns a compressed form of a layer as a blob of the store, and makes it if it is missing:
+    /// once per layer and codec.
+    ///
+    /// # Errors
+    /// When the layer is not in the store, or can't be compressed.
+    pub fn compressed(&self, id: &LayerId, codec: Codec) -> Result<CompressedBlob, SnapshotError> {
+        if let Some(blob) = self.compressed_of(id, codec)? {
+            return Ok(blob);
+        }
+        let packed = self.packed(id)?;
+        let _making = self.store().lock_making(id)?;
+        if let Some(blob) = self.compressed_of(id, codec)? {
+            return Ok(blob);
+        }
+        let mut tar = fs::File::open(&packed.path).map_err(SnapshotError::Draft)?;
+        let mut writer = Compressor::new(self.store().blob_writer()?, codec, self.0.threads)?;
+        copy(&mut tar, &mut writer).map_err(SnapshotError::Draft)?;
+        let (digest, bytes) = writer
+            .finish()
+            .map_err(SnapshotError::Draft)?
+            .commit(None)?;
+        let blob = CompressedBlob {
+            codec: codec_name(codec),
+            digest,
+            bytes,
+            media_type: media_type(codec).to_owned(),
+        };
+        self.store()
+            .update_record(id, |record| record.compressed.push(blob.clone()))?;
+        Ok(blob)
+    }
+
+    /// Makes one layer of several, given from the bottom up; nothing when nothing is left of them.
+    ///
+    /// # Errors
+    /// When one of them is not in the store, or the layer can't be made.
+    pub fn flatten(&self, layers: &[LayerId]) -> Result<Option<LayerId>, SnapshotError> {
+        let tree = self.tree(layers)?;
+        let mut builder = self.builder(MergedTree::default(), Forms::UNPACKED);
+        builder.add_tree(&tree, &EntryPath::root());
+        builder.finish()
+    }
+
+    /// Stores what was made in a draft.
+    pub(crate) fn publish(
+        &self,
+        draft: LayerDraft,
+        id: &LayerId,
+        index: &LayerIndex,
+        record: LayerRecord,
+    ) -> Result<Layer, SnapshotError> {
+        fs::write(draft.index(), index.encode()).map_err(SnapshotError::Draft)?;
+        let record = LayerRecord {
+            content_bytes: index.content_bytes(),
+            entries: index.len() as u64,
+            ..record
+        };
+        Ok(draft.publish(id, record)?)
+    }
+
+    /// Writes entries, which are in the order of paths, to a draft, and returns what they are.
+    pub(crate) fn write(
+        &self,
+        draft: &LayerDraft,
+        entries: &[NewEntry],
+        forms: Forms,
+    ) -> Result<(LayerIndex, LayerRecord), SnapshotError> {
+        if !forms.packed {
+            return Ok((
+                self.agent().create(&draft.fs(), entries)?,
+                LayerRecord::default(),
+            ));
+        }
+        let written = pack_entries(entries, &draft.packed())?;
+        let record = LayerRecord {
+            diff_id: Some(written.diff_id),
+            packed_bytes: Some(written.bytes),
+            ..LayerRecord::default()
+        };
+        if forms.unpacked {
+            let index = Arc::new(written.index.clone());
+            let packed = Some(draft.packed());
+            self.agent().unpack(
+                &TreeLayer {
+                    index,
+                    packed,
+                    unpacked: None,
+                },
+                &draft.fs(),
+            )?;
+        }
+        Ok((written.index, record))
+    }
+
+    fn unpack_into(&self, id: &LayerId, packed: PathBuf) -> Result<Layer, SnapshotError> {
+        let index = self.index(id)?;
+        let draft = self.store().layer_draft()?;
+        let layer = TreeLayer {
+            index: Arc::clone(&index),
+            packed: Some(packed),
+            unpacked: None,
+        };
+        self.agent().unpack(&layer, &draft.fs())?;
+        self.publish(draft, id, &index, LayerRecord::default())
+    }
+
+    fn layer(&self, id: &LayerId) -> Result<Layer, SnapshotError> {
+        let found = self.store().layer(id)?;
+        found.ok_or(SnapshotError::Store(
+            stagewright_store::StoreError::NoLayer(*id),
+        ))
+    }
+
+    fn index_of(&self, layer: &Layer) -> Result<Arc<LayerIndex>, SnapshotError> {
+        let mut file = fs::File::open(layer.index_path()).map_err(SnapshotError::Draft)?;
+        let metadata = file.metadata().map_err(SnapshotError::Draft)?;
+        let version = (metadata.dev(), metadata.ino());
+        let indexes = || {
+            self.0
+                .indexes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some((known, index)) = indexes().get(&layer.id)
+            && *known == version
+        {
+            return Ok(Arc::clone(index));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(SnapshotError::Draft)?;
+        let index = LayerIndex::decode(&bytes).map_err(|source| SnapshotError::Index {
+            layer: layer.id,
+            source,
+        })?;
+        let index = Arc::new(index);
+        indexes().insert(layer.id, (version, Arc::clone(&index)));
+        Ok(index)
+    }
+
+    fn compressed_of(
+        &self,
+        id: &LayerId,
+        codec: Codec,
+    ) -> Result<Option<CompressedBlob>, SnapshotError> {
+        let name = codec_name(codec);
+        for blob in self.layer(id)?.record.compressed {
+            if blob.codec == name && self.store().blob(&blob.digest)?.is_some() {
+                return Ok(Some(blob));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens any compressed form of a layer.
+    fn pulled_blob(&self, id: &LayerId) -> io::Result<Box<dyn BufRead + Send>> {
+        let layer = self.layer(id).map_err(io::Error::other)?;
+        for blob in &layer.record.compressed {
+            if let Some(blob) = self.store().blob(&blob.digest).map_err(io::Error::other)? {
+                let file = fs::File::open(blob.path)?;
+                return Ok(Box::new(io::BufReader::with_capacity(1 << 17, file)));
+            }
+        }
+        let message = format!("layer {id} is in the store without its files");
+        Err(io::Error::new(io::ErrorKind::NotFound, message))
+    }
+}
+
+fn packed_of(layer: &Layer) -> Option<PackedLayer> {
+    Some(PackedLayer {
+        path: layer.packed_path()?,
+        diff_id: layer.record.diff_id?,
+        bytes: layer.record.packed_bytes?,
+    })
+}
+
+/// How a codec is called in the record of a layer. Names the compressor too, so that another one
+/// makes other blobs.
+fn codec_name(codec: Codec) -> String {
+    match codec {
+        Codec::Uncompressed => "uncompressed".to_owned(),
+        Codec::Gzip { level } => format!("gzip-{level}"),
+        Codec::Zstd { level } => format!("zstd-{level}"),
+    }
+}
+
+/// The media types of layers (image specification, "Layer Media Types").
+fn media_type(codec: Codec) -> &'static str {
+    match codec.compression() {
+        Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+        Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+        _ => "application/vnd.oci.image.layer.v1.tar",
+    }
+}
+
+/// Copies in large pieces.
+fn copy(reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
+    let mut piece = vec![0; 1 << 17];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => writer.write_all(&piece[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Passes on what it reads, and writes it to a file.
+struct Copying<R> {
+    reader: R,
+    copy: io::BufWriter<fs::File>,
+}
+
+impl<R: Read> Copying<R> {
+    /// Reads a layer's tar to its end.
+    fn index(mut self, expected: &DiffId) -> Result<stagewright_layer::ReadLayer, SnapshotError> {
+        let read = read_index(&mut self).map_err(|source| SnapshotError::Import {
+            layer: *expected,
+            source,
+        })?;
+        self.copy.flush().map_err(SnapshotError::Draft)?;
+        if read.diff_id != *expected {
+            return Err(SnapshotError::WrongDiffId {
+                expected: *expected,
+                found: read.diff_id,
+            });
+        }
+        Ok(read)
+    }
+}
+
+impl<R: Read> Read for Copying<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.copy.write_all(&buffer[..count])?;
+        Ok(count)
+    }
+}
