@@ -1,1 +1,21 @@
 //! Runs one process in a root file system, sandboxed.
+//!
+//! The library lives inside other people's programs with many threads, so that nothing of it may
+//! run between `fork` and `exec`: a small executable without dependencies (`init/`) is embedded,
+//! and each step is one start of it. [`Sandbox::probe`] finds out what the host can do,
+//! [`Sandbox::run`] runs a [`Step`].
+
+mod error;
+#[expect(dead_code, reason = "both ends share it; the executable uses the rest")]
+mod message;
+mod report;
+mod sandbox;
+mod step;
+mod wire;
+
+pub use error::{ExecError, ProbeError};
+pub use report::{HostFinding, HostReport, Mode};
+pub use sandbox::{CancelHandle, ProbeOptions, Sandbox, Stream};
+pub use step::{
+    Exit, Limits, Mount, Network, ResolvConf, Resource, RootFs, Security, Step, Ulimit, User,
+};

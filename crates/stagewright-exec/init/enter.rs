@@ -1,0 +1,56 @@
+//! Process 1 of a step: makes the root, starts the program, reaps, cleans up.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::message::{Failure, Means, Report};
+use crate::step::{Exit, Network, Step};
+use crate::sys;
+use crate::trouble::Doing;
+use crate::{program, root, wire};
+
+/// Runs the step and ends.
+pub(crate) fn process_one(step: &Step, means: &Means, report_to: OwnedFd) -> ! {
+    let send = |report: &Report| {
+        // Who does not listen any more has killed this process.
+        let _ = sys::write_all(report_to.as_fd(), &wire::message(report));
+    };
+    match run(step, means, &report_to) {
+        Ok(Some(exit)) => send(&Report::Ended { exit }),
+        Ok(None) => {}
+        Err(failure) => send(&Report::Failed { failure }),
+    }
+    sys::exit(0)
+}
+
+fn run(step: &Step, means: &Means, report_to: &OwnedFd) -> Result<Option<Exit>, Failure> {
+    sys::die_with_parent().doing("tying the step to its caller", "")?;
+    sys::set_hostname(&step.hostname).doing("setting the host's name", &step.hostname)?;
+    if step.network == Network::None {
+        sys::loopback_up().doing("bringing the loopback interface up", "lo")?;
+    }
+    let stubs = root::enter(step, means)?;
+    let child = sys::split().doing("starting the program", "")?;
+    if child == 0 {
+        program::start(step, means, report_to);
+    }
+    let mut exit = None;
+    while exit.is_none() {
+        match sys::wait(-1) {
+            Some((pid, status)) if pid == child => exit = Some(exit_of(status)),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    // What the program left running ends with it.
+    sys::kill(-1, sys::SIGKILL);
+    while sys::wait(-1).is_some() {}
+    stubs.remove();
+    Ok(exit)
+}
+
+fn exit_of(status: i32) -> Exit {
+    match status & 0x7f {
+        0 => Exit::Code(status >> 8 & 0xff),
+        signal => Exit::Signal(signal),
+    }
+}

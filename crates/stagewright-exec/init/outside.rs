@@ -1,0 +1,121 @@
+//! The process outside: takes the request, watches the caller, passes reports on.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use crate::enter;
+use crate::message::{Failure, FailureKind, Means, Report, Request};
+use crate::step::{Network, Step};
+use crate::sys;
+use crate::trouble::Doing;
+use crate::wire;
+
+/// The control socket.
+pub(crate) fn control() -> BorrowedFd<'static> {
+    // SAFETY is not needed here: descriptor 0 is open for the whole life of this program.
+    sys::standard_input()
+}
+
+/// Takes the request and does it.
+pub(crate) fn serve() {
+    let Some(bytes) = receive_message() else { return };
+    let report = match wire::parse::<Request>(&bytes) {
+        Ok(Request::Run { step, means }) => run(step, means),
+        Ok(_) => Err(unsupported("this request")),
+        Err(_) => Err(unsupported("a request that is not of this version")),
+    };
+    if let Err(failure) = report {
+        send(&Report::Failed { failure });
+    }
+}
+
+fn unsupported(what: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Unsupported,
+        doing: format!("{what} is not supported"),
+        subject: wire::Bytes(Vec::new()),
+        errno: 0,
+    }
+}
+
+/// Sends a report to the caller, if it is still there.
+fn send(report: &Report) {
+    let _ = sys::send_all(control(), &wire::message(report));
+}
+
+fn receive_message() -> Option<Vec<u8>> {
+    let length = receive_exactly(4)?;
+    let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
+    if length > wire::MESSAGE_BYTES_MAX {
+        return None;
+    }
+    receive_exactly(length)
+}
+
+fn receive_exactly(count: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; count];
+    let mut filled = 0;
+    while filled < count {
+        let (received, _) = sys::receive(control(), &mut bytes[filled..]).ok()?;
+        if received == 0 {
+            return None;
+        }
+        filled += received;
+    }
+    Some(bytes)
+}
+
+fn run(step: Step, means: Means) -> Result<(), Failure> {
+    let mut namespaces =
+        sys::CLONE_NEWNS | sys::CLONE_NEWPID | sys::CLONE_NEWIPC | sys::CLONE_NEWUTS;
+    if step.network == Network::None {
+        namespaces |= sys::CLONE_NEWNET;
+    }
+    sys::unshare(namespaces).doing("making namespaces", "")?;
+    let (reports, report_to) = sys::pipe().doing("making a pipe", "")?;
+    let child = sys::split().doing("starting process 1", "")?;
+    if child == 0 {
+        drop(reports);
+        enter::process_one(&step, &means, report_to);
+    }
+    drop(report_to);
+    release_output();
+    watch(child, &reports);
+    Ok(())
+}
+
+/// Lets go of the step's output, so that its end is the end of the step.
+fn release_output() {
+    if let Ok(null) = sys::open("/dev/null".as_ref(), sys::O_RDWR, 0) {
+        let _ = sys::dup_onto(std::os::fd::AsFd::as_fd(&null), 1);
+        let _ = sys::dup_onto(std::os::fd::AsFd::as_fd(&null), 2);
+    }
+}
+
+/// Passes reports on until process 1 ends, and ends it when the caller goes.
+fn watch(child: i32, reports: &OwnedFd) {
+    let mut open = true;
+    while open {
+        let mut fds = [
+            sys::PollFd { fd: control().as_raw_fd(), events: sys::POLLIN, revents: 0 },
+            sys::PollFd { fd: reports.as_raw_fd(), events: sys::POLLIN, revents: 0 },
+        ];
+        if sys::poll(&mut fds, -1).is_err() {
+            break;
+        }
+        if fds[0].revents != 0 {
+            // Nothing follows the request: this is the end of the socket.
+            sys::kill(child, sys::SIGKILL);
+            break;
+        }
+        if fds[1].revents != 0 {
+            let mut bytes = [0; 4096];
+            match sys::read(std::os::fd::AsFd::as_fd(reports), &mut bytes) {
+                Ok(count) if count > 0 => {
+                    let _ = sys::send_all(control(), &bytes[..count]);
+                }
+                _ => open = false,
+            }
+        }
+    }
+    sys::wait(child);
+}

@@ -1,0 +1,338 @@
+//! The step's root file system and everything that is mounted into it.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::message::{Failure, Means};
+use crate::step::{Mount, ResolvConf, RootFs, Security, Step};
+use crate::stubs::Stubs;
+use crate::sys;
+use crate::trouble::Doing;
+
+/// Files of the kernel that a step must not see (the OCI runtime's and Docker's list).
+const MASKED: [&str; 11] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+/// Files of the kernel that a step must not change.
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const DEVICES: [(&CStr, (u32, u32)); 6] = [
+    (c"null", (1, 3)),
+    (c"zero", (1, 5)),
+    (c"full", (1, 7)),
+    (c"random", (1, 8)),
+    (c"urandom", (1, 9)),
+    (c"tty", (5, 0)),
+];
+const LINKS: [(&CStr, &CStr); 6] = [
+    (c"/proc/self/fd", c"fd"),
+    (c"/proc/self/fd/0", c"stdin"),
+    (c"/proc/self/fd/1", c"stdout"),
+    (c"/proc/self/fd/2", c"stderr"),
+    (c"pts/ptmx", c"ptmx"),
+    (c"/proc/kcore", c"core"),
+];
+
+/// Makes the root file system and enters it.
+pub(crate) fn enter(step: &Step, means: &Means) -> Result<Stubs, Failure> {
+    sys::mount(c"none", c"/", c"", sys::MS_REC | sys::MS_PRIVATE, None)
+        .doing("making mounts private", "/")?;
+    let root = root(&step.root)?;
+    let mut stubs = Stubs::default();
+    let mut place = Place { root: &root, stubs: &mut stubs };
+    place.kernel_files(step)?;
+    place.devices(step)?;
+    place.network_files(step, means)?;
+    for mount in &step.mounts {
+        place.mount(mount)?;
+    }
+    if step.readonly_root {
+        sys::set_attributes(root.as_fd(), sys::ATTR_RDONLY, false)
+            .doing("making the root read-only", "/")?;
+    }
+    sys::fchdir(root.as_fd()).doing("entering the root", "/")?;
+    sys::pivot_root_here().doing("changing the root", "/")?;
+    sys::unmount(c".").doing("leaving the old root", "/")?;
+    sys::chdir(c"/").doing("entering the root", "/")?;
+    Ok(stubs)
+}
+
+/// Mounts the root file system where only this namespace sees it.
+fn root(root: &RootFs) -> Result<OwnedFd, Failure> {
+    let directory = match root {
+        RootFs::Overlay { lowers, upper, work } if !lowers.is_empty() => {
+            let overlay = overlay(lowers, Some((upper, work))).doing("mounting the root", upper)?;
+            // The draft's own folder is hidden by the mount; the overlay holds what it needs of it.
+            let place = upper.parent().unwrap_or(upper).to_owned();
+            let target = sys::open(&place, sys::O_PATH, 0).doing("opening", &place)?;
+            sys::attach(overlay.as_fd(), target.as_fd()).doing("mounting the root", &place)?;
+            return sys::open(&place, sys::O_PATH | sys::O_DIRECTORY, 0).doing("opening", &place);
+        }
+        RootFs::Overlay { upper, .. } => upper,
+        RootFs::Directory(path) => path,
+    };
+    let path = sys::c_string(directory).doing("mounting the root", directory)?;
+    sys::mount(&path, &path, c"", sys::MS_BIND | sys::MS_REC, None)
+        .doing("mounting the root", directory)?;
+    sys::open(directory, sys::O_PATH | sys::O_DIRECTORY, 0).doing("opening", directory)
+}
+
+/// Makes an overlay that is attached nowhere yet.
+fn overlay(
+    lowers: &[PathBuf],
+    writable: Option<(&PathBuf, &PathBuf)>,
+) -> std::io::Result<OwnedFd> {
+    let make = |one_by_one: bool| -> std::io::Result<OwnedFd> {
+        let overlay = sys::FileSystem::open(c"overlay")?;
+        if one_by_one {
+            for lower in lowers {
+                overlay.set(c"lowerdir+", &sys::c_string(lower)?)?;
+            }
+        } else {
+            overlay.set(c"lowerdir", &sys::c_string(escaped(lowers))?)?;
+        }
+        if let Some((upper, work)) = writable {
+            overlay.set(c"upperdir", &sys::c_string(upper)?)?;
+            overlay.set(c"workdir", &sys::c_string(work)?)?;
+            // A step that is cut off by a crash is thrown away: nothing in it needs to last.
+            overlay.flag(c"volatile")?;
+        }
+        overlay.mount()
+    };
+    // Kernels before 6.8 take all lower directories in one text.
+    make(true).or_else(|error| match error.raw_os_error() {
+        Some(sys::EINVAL) => make(false),
+        _ => Err(error),
+    })
+}
+
+fn escaped(lowers: &[PathBuf]) -> std::ffi::OsString {
+    let mut text = Vec::new();
+    for lower in lowers {
+        if !text.is_empty() {
+            text.push(b':');
+        }
+        for &byte in lower.as_os_str().as_bytes() {
+            if byte == b':' || byte == b'\\' {
+                text.push(b'\\');
+            }
+            text.push(byte);
+        }
+    }
+    std::os::unix::ffi::OsStringExt::from_vec(text)
+}
+
+struct Place<'a> {
+    root: &'a OwnedFd,
+    stubs: &'a mut Stubs,
+}
+
+impl Place<'_> {
+    fn open(&mut self, target: &str, directory: bool) -> Result<OwnedFd, Failure> {
+        self.stubs.open(self.root.as_fd(), Path::new(target), directory)
+    }
+
+    /// Mounts a new file system at a path.
+    fn new_mount(
+        &mut self,
+        kind: &CStr,
+        target: &Path,
+        flags: u64,
+        options: Option<&CStr>,
+    ) -> Result<(), Failure> {
+        let at = self.stubs.open(self.root.as_fd(), target, true)?;
+        sys::mount(kind, &sys::fd_path(at.as_fd()), kind, flags, options)
+            .doing("mounting", target)
+    }
+
+    /// Shows a path of the host.
+    fn bind(&mut self, source: &Path, target: &Path, readonly: bool) -> Result<(), Failure> {
+        let directory =
+            std::fs::metadata(source).doing("looking at what is mounted", source)?.is_dir();
+        let at = self.stubs.open(self.root.as_fd(), target, directory)?;
+        let from = sys::c_string(source).doing("mounting", source)?;
+        let flags = sys::MS_BIND | sys::MS_REC;
+        sys::mount(&from, &sys::fd_path(at.as_fd()), c"", flags, None).doing("mounting", source)?;
+        if readonly {
+            let mounted = sys::open_in_root(self.root.as_fd(), target, sys::O_PATH)
+                .doing("opening", target)?;
+            sys::set_attributes(mounted.as_fd(), sys::ATTR_RDONLY, true)
+                .doing("making a mount read-only", target)?;
+        }
+        Ok(())
+    }
+
+    fn kernel_files(&mut self, step: &Step) -> Result<(), Failure> {
+        let guarded = sys::MS_NOSUID | sys::MS_NODEV | sys::MS_NOEXEC;
+        self.new_mount(c"proc", Path::new("/proc"), guarded, None)?;
+        let readonly = match step.security {
+            Security::Sandbox => guarded | sys::MS_RDONLY,
+            Security::Insecure => guarded,
+        };
+        self.new_mount(c"sysfs", Path::new("/sys"), readonly, None)?;
+        if step.security == Security::Insecure {
+            return Ok(());
+        }
+        for path in MASKED {
+            let Ok(at) = sys::open_in_root(self.root.as_fd(), path.as_ref(), sys::O_PATH) else {
+                continue;
+            };
+            let target = sys::fd_path(at.as_fd());
+            if sys::is_dir(at.as_fd()).doing("looking at", path)? {
+                sys::mount(c"tmpfs", &target, c"tmpfs", sys::MS_RDONLY, Some(c"size=0"))
+            } else {
+                sys::mount(c"/dev/null", &target, c"", sys::MS_BIND, None)
+            }
+            .doing("masking", path)?;
+        }
+        for path in READ_ONLY {
+            let Ok(at) = sys::open_in_root(self.root.as_fd(), path.as_ref(), sys::O_PATH) else {
+                continue;
+            };
+            let target = sys::fd_path(at.as_fd());
+            sys::mount(&target, &target, c"", sys::MS_BIND | sys::MS_REC, None)
+                .doing("protecting", path)?;
+            let mounted =
+                sys::open_in_root(self.root.as_fd(), path.as_ref(), sys::O_PATH).doing("opening", path)?;
+            sys::set_attributes(mounted.as_fd(), sys::ATTR_RDONLY, true).doing("protecting", path)?;
+        }
+        Ok(())
+    }
+
+    fn devices(&mut self, step: &Step) -> Result<(), Failure> {
+        let flags = sys::MS_NOSUID | sys::MS_STRICTATIME;
+        self.new_mount(c"tmpfs", Path::new("/dev"), flags, Some(c"mode=755,size=65536k"))?;
+        let dev = self.open("/dev", true)?;
+        for (name, device) in DEVICES {
+            sys::mknod_at(dev.as_fd(), name, sys::S_IFCHR | 0o666, device)
+                .doing("making a device", "/dev")?;
+            sys::chmod_at(dev.as_fd(), name, 0o666).doing("making a device", "/dev")?;
+        }
+        for (target, name) in LINKS {
+            sys::symlink_at(target, dev.as_fd(), name).doing("making a link", "/dev")?;
+        }
+        let guarded = sys::MS_NOSUID | sys::MS_NOEXEC;
+        let terminals = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
+        self.new_mount(c"devpts", Path::new("/dev/pts"), guarded, Some(terminals))?;
+        let size = std::ffi::CString::new(format!("mode=1777,size={}", step.shm_bytes))
+            .unwrap_or_default();
+        let shared = guarded | sys::MS_NODEV;
+        self.new_mount(c"tmpfs", Path::new("/dev/shm"), shared, Some(&size))?;
+        self.new_mount(c"mqueue", Path::new("/dev/mqueue"), shared, None)
+    }
+
+    /// Shows files in memory that name hosts and servers; the layer never sees them.
+    fn network_files(&mut self, step: &Step, means: &Means) -> Result<(), Failure> {
+        let mut hosts = String::from(
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        );
+        for (name, address) in &step.extra_hosts {
+            hosts += &format!("{address}\t{name}\n");
+        }
+        self.file("/etc/hosts".as_ref(), hosts.as_bytes(), 0o644, 0, 0, false)?;
+        let resolv_conf = match &step.resolv_conf {
+            ResolvConf::Host => &means.resolv_conf.0,
+            ResolvConf::Given(bytes) => bytes,
+            ResolvConf::Image => return Ok(()),
+        };
+        self.file("/etc/resolv.conf".as_ref(), resolv_conf, 0o644, 0, 0, false)
+    }
+
+    /// Shows a file that exists in memory only.
+    fn file(
+        &mut self,
+        target: &Path,
+        bytes: &[u8],
+        mode: u32,
+        uid: u32,
+        gid: u32,
+        readonly: bool,
+    ) -> Result<(), Failure> {
+        let memory = sys::FileSystem::open(c"tmpfs")
+            .and_then(|memory| memory.mount())
+            .doing("making a file in memory", target)?;
+        let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL;
+        let file = sys::open_at(memory.as_fd(), c"file", flags, 0o600)
+            .doing("making a file in memory", target)?;
+        sys::write_all(file.as_fd(), bytes)
+            .and_then(|()| sys::chown(file.as_fd(), uid, gid))
+            .and_then(|()| sys::chmod(file.as_fd(), mode))
+            .doing("making a file in memory", target)?;
+        drop(file);
+        let tree = sys::clone_mount(memory.as_fd(), c"file").doing("mounting", target)?;
+        if readonly {
+            sys::set_attributes(tree.as_fd(), sys::ATTR_RDONLY, false).doing("mounting", target)?;
+        }
+        let at = self.stubs.open(self.root.as_fd(), target, false)?;
+        sys::attach(tree.as_fd(), at.as_fd()).doing("mounting", target)
+    }
+
+    fn mount(&mut self, mount: &Mount) -> Result<(), Failure> {
+        match mount {
+            Mount::Bind { source, target, readonly } => self.bind(source, target, *readonly),
+            Mount::BindDiscard { source, target, upper, work } => {
+                let lowers = [source.clone()];
+                self.layers(&lowers, Path::new("/"), target, Some((upper, work)))
+            }
+            Mount::Layers { lowers, source, target, scratch } => {
+                let scratch = scratch.as_ref().map(|(upper, work)| (upper, work));
+                self.layers(lowers, source, target, scratch)
+            }
+            Mount::Tmpfs { target, size_bytes, mode } => {
+                let size = size_bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
+                let options = std::ffi::CString::new(format!("mode={mode:o}{size}"))
+                    .unwrap_or_default();
+                self.new_mount(c"tmpfs", target, sys::MS_NOSUID, Some(&options))
+            }
+            Mount::Secret { bytes, target, mode, uid, gid } => {
+                self.file(target, bytes, *mode, *uid, *gid, true)
+            }
+            Mount::Socket { source, target, mode, uid, gid } => {
+                let socket = sys::open(source, sys::O_PATH, 0).doing("opening", source)?;
+                let path = sys::fd_path(socket.as_fd());
+                let here = sys::open("/".as_ref(), sys::O_PATH, 0).doing("opening", "/")?;
+                sys::chmod_at(here.as_fd(), &path, *mode).doing("preparing a socket", source)?;
+                sys::chown(socket.as_fd(), *uid, *gid).doing("preparing a socket", source)?;
+                self.bind(source, target, false)
+            }
+        }
+    }
+
+    /// Shows a part of a stack of layers.
+    fn layers(
+        &mut self,
+        lowers: &[PathBuf],
+        source: &Path,
+        target: &Path,
+        scratch: Option<(&PathBuf, &PathBuf)>,
+    ) -> Result<(), Failure> {
+        let stack = match (lowers, scratch) {
+            ([], _) => sys::FileSystem::open(c"tmpfs").and_then(|memory| memory.mount()),
+            // An overlay needs two layers or a writable one.
+            ([only], None) => sys::clone_mount_at(only),
+            _ => overlay(lowers, scratch),
+        }
+        .doing("stacking layers", target)?;
+        let inside = sys::open_in_root(stack.as_fd(), source, sys::O_PATH)
+            .doing("opening", source)?;
+        let directory = sys::is_dir(inside.as_fd()).doing("looking at", source)?;
+        let part = sys::clone_mount(inside.as_fd(), c"").doing("mounting", source)?;
+        if scratch.is_none() {
+            sys::set_attributes(part.as_fd(), sys::ATTR_RDONLY, true).doing("mounting", target)?;
+        }
+        let at = self.stubs.open(self.root.as_fd(), target, directory)?;
+        sys::attach(part.as_fd(), at.as_fd()).doing("mounting", target)
+    }
+}

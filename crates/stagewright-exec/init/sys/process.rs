@@ -1,0 +1,202 @@
+//! Processes: namespaces, ids, signals, programs.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long};
+use std::io;
+
+use super::raw;
+
+pub(crate) const CLONE_NEWNS: c_long = 0x0002_0000;
+pub(crate) const CLONE_NEWUTS: c_long = 0x0400_0000;
+pub(crate) const CLONE_NEWIPC: c_long = 0x0800_0000;
+pub(crate) const CLONE_NEWPID: c_long = 0x2000_0000;
+pub(crate) const CLONE_NEWNET: c_long = 0x4000_0000;
+pub(crate) const SIGKILL: c_int = 9;
+
+unsafe extern "C" {
+    fn fork() -> c_int;
+}
+
+/// Leaves namespaces for new ones; a new PID namespace begins with the next child.
+pub(crate) fn unshare(flags: c_long) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    raw::check_long(unsafe { raw::syscall(raw::number::UNSHARE, flags) })?;
+    Ok(())
+}
+
+/// Splits this process in two. Returns the child's pid to the parent and 0 to the child.
+pub(crate) fn split() -> io::Result<c_int> {
+    // SAFETY: this program has one thread, so that the child is a whole copy.
+    raw::check(unsafe { fork() })
+}
+
+/// Ends this process at once.
+pub(crate) fn exit(code: c_int) -> ! {
+    // SAFETY: it does not return.
+    unsafe { raw::_exit(code) }
+}
+
+/// Waits for a child (-1: for any). Nothing when there is none.
+pub(crate) fn wait(pid: c_int) -> Option<(c_int, c_int)> {
+    loop {
+        let mut status = 0;
+        // SAFETY: the kernel writes one number.
+        match raw::check(unsafe { raw::waitpid(pid, &raw mut status, 0) }) {
+            Ok(pid) => return Some((pid, status)),
+            Err(error) if error.raw_os_error() == Some(super::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+pub(crate) fn kill(pid: c_int, signal: c_int) {
+    // SAFETY: no memory is passed; a process that is gone is what is wanted.
+    unsafe { raw::kill(pid, signal) };
+}
+
+pub(crate) fn new_session() {
+    // SAFETY: no memory is passed.
+    unsafe { raw::setsid() };
+}
+
+pub(crate) fn parent() -> c_int {
+    // SAFETY: no memory is passed; it cannot fail.
+    unsafe { raw::getppid() }
+}
+
+/// Asks for a signal when the parent dies.
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    const PR_SET_PDEATHSIG: c_int = 1;
+    // SAFETY: no memory is passed.
+    raw::check(unsafe { raw::prctl(PR_SET_PDEATHSIG, SIGKILL as i64) })?;
+    Ok(())
+}
+
+/// Gives every signal its default action and lets all through.
+pub(crate) fn reset_signals() {
+    const SIG_SETMASK: c_int = 2;
+    let none = raw::SigSet { words: [0; 16] };
+    let default = raw::SigAction { handler: 0, mask: none, flags: 0, restorer: 0 };
+    for signal in 1..=64 {
+        // SAFETY: the action outlives the call; those that cannot be changed give an error.
+        unsafe { raw::sigaction(signal, &raw const default, std::ptr::null_mut()) };
+    }
+    // SAFETY: the set outlives the call.
+    unsafe { raw::sigprocmask(SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
+}
+
+pub(crate) fn set_hostname(name: &str) -> io::Result<()> {
+    // SAFETY: the name is as long as said.
+    raw::check(unsafe { raw::sethostname(name.as_ptr().cast(), name.len()) })?;
+    Ok(())
+}
+
+pub(crate) fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: the groups are as many as said.
+    raw::check(unsafe { raw::setgroups(groups.len(), groups.as_ptr()) })?;
+    // SAFETY: no memory is passed.
+    raw::check(unsafe { raw::setresgid(gid, gid, gid) })?;
+    // SAFETY: no memory is passed.
+    raw::check(unsafe { raw::setresuid(uid, uid, uid) })?;
+    Ok(())
+}
+
+/// Sets a resource limit, never above what the host's hard limit allows.
+pub(crate) fn set_limit(resource: c_int, soft: u64, hard: u64) -> io::Result<()> {
+    let mut now = raw::RLimit { soft: 0, hard: 0 };
+    // SAFETY: the kernel writes one limit.
+    raw::check(unsafe { raw::prlimit(0, resource, std::ptr::null(), &raw mut now) })?;
+    let hard = hard.min(now.hard);
+    let new = raw::RLimit { soft: soft.min(hard), hard };
+    // SAFETY: the limit outlives the call.
+    raw::check(unsafe { raw::prlimit(0, resource, &raw const new, std::ptr::null_mut()) })?;
+    Ok(())
+}
+
+/// Drops every capability but those of the mask from the set that programs can get.
+pub(crate) fn bound_capabilities(keep: u64) {
+    const PR_CAPBSET_DROP: c_int = 24;
+    const CAPABILITY_MAX: u64 = 63;
+    for capability in 0..=CAPABILITY_MAX {
+        if keep & (1 << capability) == 0 {
+            // SAFETY: no memory is passed; a number that the kernel does not know is an error.
+            unsafe { raw::prctl(PR_CAPBSET_DROP, capability, 0u64, 0u64, 0u64) };
+        }
+    }
+}
+
+/// Keeps only the capabilities of the mask, of those that this process has.
+pub(crate) fn set_capabilities(mask: u64) -> io::Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = [VERSION_3, 0];
+    let (low, high) = (mask as u32, (mask >> 32) as u32);
+    // Effective, permitted, inheritable, twice: for the low and the high half.
+    let data = [low, low, 0, high, high, 0];
+    // SAFETY: both have the layout of the kernel's structures.
+    raw::check_long(unsafe {
+        raw::syscall(raw::number::CAPSET, header.as_ptr(), data.as_ptr())
+    })?;
+    Ok(())
+}
+
+/// An instruction of a system call filter.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct FilterInstruction {
+    pub(crate) code: u16,
+    pub(crate) if_true: u8,
+    pub(crate) if_false: u8,
+    pub(crate) value: u32,
+}
+
+/// Installs a system call filter.
+pub(crate) fn set_filter(program: &[FilterInstruction]) -> io::Result<()> {
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const FilterInstruction,
+    }
+    const SET_MODE_FILTER: c_int = 1;
+    let program = Program {
+        length: u16::try_from(program.len()).unwrap_or(u16::MAX),
+        instructions: program.as_ptr(),
+    };
+    // SAFETY: the program outlives the call and is as long as said.
+    raw::check_long(unsafe {
+        raw::syscall(raw::number::SECCOMP, SET_MODE_FILTER, 0, &raw const program)
+    })?;
+    Ok(())
+}
+
+/// Becomes another program. Returns only when that fails.
+pub(crate) fn execute(path: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
+    let pointers = |words: &[CString]| -> Vec<*const c_char> {
+        words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: both lists end with null, and all strings outlive the call.
+    unsafe { raw::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Brings the loopback interface of a new network namespace up.
+pub(crate) fn loopback_up() -> io::Result<()> {
+    const AF_INET: c_int = 2;
+    const SOCK_DGRAM: c_int = 2;
+    const SIOCSIFFLAGS: u64 = 0x8914;
+    const IFF_UP: u16 = 1;
+    let mut request = [0u8; 40];
+    request[..2].copy_from_slice(b"lo");
+    request[16..18].copy_from_slice(&IFF_UP.to_ne_bytes());
+    // SAFETY: no memory is passed.
+    let socket = raw::check(unsafe { raw::socket(AF_INET, SOCK_DGRAM, 0) })?;
+    // SAFETY: the kernel reads a `struct ifreq` of 40 bytes.
+    let done = raw::check(unsafe { raw::ioctl(socket, SIOCSIFFLAGS, request.as_mut_ptr()) });
+    done.map(drop)
+}
+
+/// Ends this process by a signal.
+pub(crate) fn kill_self() -> ! {
+    // SAFETY: no memory is passed.
+    unsafe { raw::kill(raw::getpid(), SIGKILL) };
+    exit(1)
+}

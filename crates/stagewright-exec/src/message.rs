@@ -1,0 +1,322 @@
+//! The messages of the control socket.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::step::{
+    Exit, Limits, Mount, Network, ResolvConf, Resource, RootFs, Security, Step, Ulimit, User,
+};
+use crate::wire::{Bytes, Input, Malformed, Wire, wire_enum, wire_struct};
+
+/// What the executable inside is asked to do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Request {
+    /// Run a step.
+    Run { step: Step, means: Means },
+    /// Say what the host can do.
+    Probe { scratch: PathBuf, means: Means },
+    /// Work on directory trees inside the user namespace, as further messages say.
+    Tree { means: Means },
+}
+
+/// How to isolate, as the probe of the host decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Means {
+    /// The way of isolating.
+    pub(crate) way: Way,
+    /// User ids of a user namespace; empty for none.
+    pub(crate) uids: Vec<IdRange>,
+    /// Group ids of a user namespace.
+    pub(crate) gids: Vec<IdRange>,
+    /// The setuid program that maps several user ids, when it is needed.
+    pub(crate) newuidmap: Option<PathBuf>,
+    /// The setuid program that maps several group ids.
+    pub(crate) newgidmap: Option<PathBuf>,
+    /// The contents of the host's `/etc/resolv.conf`.
+    pub(crate) resolv_conf: Bytes,
+    /// Whether the step takes the caller's terminal.
+    pub(crate) interactive: bool,
+    /// The cgroup file systems, for steps that ask for one.
+    pub(crate) cgroups: Vec<CgroupHome>,
+}
+
+/// The ways of isolating.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Namespaces, without a user namespace.
+    Namespaces,
+    /// Namespaces, inside a user namespace.
+    UserNamespace,
+    /// No namespaces: chroot.
+    Chroot,
+}
+
+/// A range of ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IdRange {
+    /// The first id inside.
+    pub(crate) inside: u32,
+    /// The first id outside.
+    pub(crate) outside: u32,
+    /// How many.
+    pub(crate) count: u32,
+}
+
+/// A directory of a cgroup file system in which cgroups can be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CgroupHome {
+    /// The controllers of this file system; empty for the unified one.
+    pub(crate) controllers: Vec<String>,
+    /// Where it is mounted.
+    pub(crate) mounted: PathBuf,
+    /// The path below that this process is in.
+    pub(crate) own: PathBuf,
+}
+
+/// What the executable inside says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// The step's program runs.
+    Started,
+    /// The step ended and nothing of it is left.
+    Ended { exit: Exit },
+    /// The step could not be run.
+    Failed { failure: Failure },
+    /// What the host can do.
+    Probed { findings: Vec<Finding> },
+    /// The out-of-memory killer ended processes of the step.
+    OutOfMemory { kills: u64 },
+}
+
+/// Why a step could not be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Whose fault it is.
+    pub(crate) kind: FailureKind,
+    /// What was being done, such as "mounting the root".
+    pub(crate) doing: String,
+    /// The path or word that it was done to; may be empty.
+    pub(crate) subject: Bytes,
+    /// The error number; 0 when there is none.
+    pub(crate) errno: i32,
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// The sandbox could not be made.
+    Setup,
+    /// The step's program could not be started.
+    Start,
+    /// The request cannot be met on this host or in this mode.
+    Unsupported,
+    /// The sandbox broke.
+    Broken,
+}
+
+/// Whether the host can do something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// What, by a fixed name.
+    pub(crate) name: String,
+    /// The error number of trying; 0 when it works.
+    pub(crate) errno: i32,
+}
+
+/// A signal for the step's process group: the only message after the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deliver {
+    /// The signal.
+    pub(crate) signal: i32,
+}
+
+wire_enum!(Request {
+    1 => Run { step, means },
+    2 => Probe { scratch, means },
+    3 => Tree { means },
+});
+wire_struct!(Means {
+    way,
+    uids,
+    gids,
+    newuidmap,
+    newgidmap,
+    resolv_conf,
+    interactive,
+    cgroups,
+});
+wire_enum!(Way { 1 => Namespaces, 2 => UserNamespace, 3 => Chroot });
+wire_struct!(IdRange {
+    inside,
+    outside,
+    count
+});
+wire_struct!(CgroupHome {
+    controllers,
+    mounted,
+    own
+});
+wire_enum!(Report {
+    1 => Started,
+    2 => Ended { exit },
+    3 => Failed { failure },
+    4 => Probed { findings },
+    5 => OutOfMemory { kills },
+});
+wire_struct!(Failure {
+    kind,
+    doing,
+    subject,
+    errno
+});
+wire_enum!(FailureKind { 1 => Setup, 2 => Start, 3 => Unsupported, 4 => Broken });
+wire_struct!(Finding { name, errno });
+wire_struct!(Deliver { signal });
+
+wire_struct!(Step {
+    root,
+    argv,
+    env,
+    cwd,
+    user,
+    hostname,
+    mounts,
+    network,
+    security,
+    readonly_root,
+    ulimits,
+    shm_bytes,
+    resolv_conf,
+    extra_hosts,
+    cgroup_parent,
+    limits,
+    timeout,
+});
+wire_struct!(User { uid, gid, groups });
+wire_enum!(Network { 1 => Host, 2 => None });
+wire_enum!(Security { 1 => Sandbox, 2 => Insecure });
+wire_struct!(Ulimit {
+    resource,
+    soft,
+    hard
+});
+wire_struct!(Limits {
+    memory_bytes,
+    memory_swap_bytes,
+    cpu_quota_us,
+    cpu_period_us,
+    cpu_shares,
+    cpuset_cpus,
+    cpuset_mems,
+    pids,
+});
+wire_enum!(Mount {
+    1 => Bind { source, target, readonly },
+    2 => BindDiscard { source, target, upper, work },
+    3 => Layers { lowers, source, target, scratch },
+    4 => Tmpfs { target, size_bytes, mode },
+    5 => Secret { bytes, target, mode, uid, gid },
+    6 => Socket { source, target, mode, uid, gid },
+});
+
+impl Wire for RootFs {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Overlay {
+                lowers,
+                upper,
+                work,
+            } => {
+                out.push(1);
+                lowers.put(out);
+                upper.put(out);
+                work.put(out);
+            }
+            Self::Directory(path) => {
+                out.push(2);
+                path.put(out);
+            }
+        }
+    }
+
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        match u8::take(input)? {
+            1 => Ok(Self::Overlay {
+                lowers: Wire::take(input)?,
+                upper: Wire::take(input)?,
+                work: Wire::take(input)?,
+            }),
+            2 => Ok(Self::Directory(Wire::take(input)?)),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Wire for ResolvConf {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Host => out.push(1),
+            Self::Given(bytes) => {
+                out.push(2);
+                bytes.put(out);
+            }
+            Self::Image => out.push(3),
+        }
+    }
+
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        match u8::take(input)? {
+            1 => Ok(Self::Host),
+            2 => Ok(Self::Given(Wire::take(input)?)),
+            3 => Ok(Self::Image),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Wire for Exit {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Code(code) => {
+                out.push(1);
+                code.put(out);
+            }
+            Self::Signal(signal) => {
+                out.push(2);
+                signal.put(out);
+            }
+        }
+    }
+
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        match u8::take(input)? {
+            1 => Ok(Self::Code(Wire::take(input)?)),
+            2 => Ok(Self::Signal(Wire::take(input)?)),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Wire for Resource {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(*self as u8);
+    }
+
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        let number = u8::take(input)?;
+        Self::ALL.get(number as usize).copied().ok_or(Malformed)
+    }
+}
+
+impl Wire for Duration {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.as_nanos()).put(out);
+    }
+
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        let nanos = u128::take(input)?;
+        let seconds = u64::try_from(nanos / 1_000_000_000).map_err(|_| Malformed)?;
+        let rest = u32::try_from(nanos % 1_000_000_000).map_err(|_| Malformed)?;
+        Ok(Self::new(seconds, rest))
+    }
+}

@@ -1,0 +1,370 @@
+//! Runs steps: starts the embedded executable and talks to it.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use fs_err as fs;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::MemfdFlags;
+
+use crate::error::{ExecError, ProbeError};
+use crate::message::{Failure, FailureKind, Means, Report, Request, Way};
+use crate::report::{HostReport, Mode};
+use crate::step::{Exit, Step};
+use crate::wire::{self, Bytes};
+
+/// The executable that runs steps.
+const EXECUTABLE: &[u8] = include_bytes!(env!("STAGEWRIGHT_INIT"));
+/// A piece of output.
+const PIECE_BYTES: usize = 32 << 10;
+
+/// How a host is probed.
+#[derive(Debug, Clone, Default)]
+pub struct ProbeOptions {
+    /// A directory for the executable, where memory cannot be executed.
+    pub scratch: Option<PathBuf>,
+}
+
+/// Where a step wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Stops a step from another thread. Clones stop the same one.
+#[derive(Debug, Clone)]
+pub struct CancelHandle(Arc<UnixStream>, Arc<UnixStream>);
+
+impl CancelHandle {
+    /// Makes a handle for one step.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn new() -> Result<Self, ExecError> {
+        let (write, read) = UnixStream::pair().map_err(ExecError::Spawn)?;
+        Ok(Self(Arc::new(write), Arc::new(read)))
+    }
+
+    /// Kills everything in the step.
+    pub fn cancel(&self) {
+        // A byte that does not fit any more follows others that say the same.
+        let _ = self.0.set_nonblocking(true);
+        let _ = (&*self.0).write(&[1]);
+    }
+}
+
+/// A host on which steps can run.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Keeps the executable's memory alive.
+    _executable: OwnedFd,
+    path: PathBuf,
+    resolv_conf: Vec<u8>,
+    report: HostReport,
+}
+
+impl Sandbox {
+    /// Finds out how steps can run on this host, and puts the executable into memory.
+    ///
+    /// # Errors
+    /// When no way of running a step works here.
+    pub fn probe(options: ProbeOptions) -> Result<Self, ProbeError> {
+        let report = HostReport::of_this_host();
+        if report.mode == Mode::None {
+            return Err(ProbeError::NoMode(report.reason.clone()));
+        }
+        let (executable, path) = place_executable(options.scratch)?;
+        let resolv_conf = fs::read("/etc/resolv.conf").unwrap_or_default();
+        Ok(Self {
+            _executable: executable,
+            path,
+            resolv_conf,
+            report,
+        })
+    }
+
+    /// Returns the mode that is used.
+    pub fn mode(&self) -> Mode {
+        self.report.mode
+    }
+
+    /// Says what was found out about the host.
+    pub fn report(&self) -> &HostReport {
+        &self.report
+    }
+
+    /// Runs a step to its end and hands out what it writes. Blocks.
+    ///
+    /// When this returns, nothing of the step runs any more and none of its mounts is left.
+    ///
+    /// # Errors
+    /// When the step could not be run, was cancelled or took too long. A program that ended, however
+    /// it did, is no error.
+    pub fn run(
+        &self,
+        step: &Step,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &CancelHandle,
+    ) -> Result<Exit, ExecError> {
+        let (control, theirs) = UnixStream::pair().map_err(ExecError::Spawn)?;
+        let mut child = Command::new(&self.path)
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(ExecError::Spawn)?;
+        let result = self.attend(step, &control, &mut child, output, cancel);
+        // The end of the socket is what ends the step, if anything of it is left.
+        drop(control);
+        drop(child.stdout.take());
+        drop(child.stderr.take());
+        // A host that reaps every child itself leaves none to wait for.
+        let _ = child.wait();
+        result
+    }
+
+    /// Runs a program with the caller's own standard streams.
+    ///
+    /// # Errors
+    /// As [`Sandbox::run`].
+    pub fn run_attached(&self, step: &Step, cancel: &CancelHandle) -> Result<Exit, ExecError> {
+        let (control, theirs) = UnixStream::pair().map_err(ExecError::Spawn)?;
+        let mut child = Command::new(&self.path)
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .spawn()
+            .map_err(ExecError::Spawn)?;
+        let result = self.attend(step, &control, &mut child, &mut |_, _| {}, cancel);
+        drop(control);
+        let _ = child.wait();
+        result
+    }
+
+    fn attend(
+        &self,
+        step: &Step,
+        control: &UnixStream,
+        child: &mut Child,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &CancelHandle,
+    ) -> Result<Exit, ExecError> {
+        let request = Request::Run {
+            step: step.clone(),
+            means: self.means(),
+        };
+        (&*control)
+            .write_all(&wire::message(&request))
+            .map_err(ExecError::Spawn)?;
+        let mut attendant = Attendant {
+            deadline: step.timeout.map(|timeout| Instant::now() + timeout),
+            stdout: child.stdout.take().map(OwnedFd::from),
+            stderr: child.stderr.take().map(OwnedFd::from),
+            reports: Vec::new(),
+            result: None,
+        };
+        attendant.run(step, control, output, cancel)
+    }
+
+    fn means(&self) -> Means {
+        Means {
+            way: Way::Namespaces,
+            uids: Vec::new(),
+            gids: Vec::new(),
+            newuidmap: None,
+            newgidmap: None,
+            resolv_conf: Bytes(self.resolv_conf.clone()),
+            interactive: false,
+            cgroups: Vec::new(),
+        }
+    }
+}
+
+/// Puts the executable into memory, or into a file where memory cannot be executed.
+fn place_executable(scratch: Option<PathBuf>) -> Result<(OwnedFd, PathBuf), ProbeError> {
+    if let Some(directory) = scratch {
+        let path = directory.join("stagewright-init");
+        write_executable(&path).map_err(ProbeError::Prepare)?;
+        let file = fs::File::open(&path).map_err(ProbeError::Prepare)?;
+        return Ok((std::fs::File::from(file.into_parts().0).into(), path));
+    }
+    let memory = rustix::fs::memfd_create("stagewright-init", MemfdFlags::CLOEXEC)
+        .map_err(|errno| ProbeError::Prepare(errno.into()))?;
+    let mut file = std::fs::File::from(memory);
+    file.write_all(EXECUTABLE).map_err(ProbeError::Prepare)?;
+    use std::os::fd::AsRawFd as _;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into();
+    Ok((file.into(), path))
+}
+
+fn write_executable(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::write(path, EXECUTABLE)?;
+    fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}
+
+/// Attends to a running step.
+struct Attendant {
+    deadline: Option<Instant>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    /// Bytes of reports that are not whole yet.
+    reports: Vec<u8>,
+    result: Option<Result<Exit, ExecError>>,
+}
+
+impl Attendant {
+    fn run(
+        &mut self,
+        step: &Step,
+        control: &UnixStream,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &CancelHandle,
+    ) -> Result<Exit, ExecError> {
+        let mut control_open = true;
+        while control_open || self.stdout.is_some() || self.stderr.is_some() {
+            let left = self
+                .deadline
+                .map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(ExecError::TimedOut(step.timeout.unwrap_or_default()));
+            }
+            let ready = self.wait(control_open.then_some(control), cancel, left)?;
+            if ready.cancelled {
+                return Err(ExecError::Cancelled);
+            }
+            if ready.stdout {
+                copy(&mut self.stdout, Stream::Stdout, output)?;
+            }
+            if ready.stderr {
+                copy(&mut self.stderr, Stream::Stderr, output)?;
+            }
+            if ready.control {
+                control_open = self.receive(control)?;
+            }
+        }
+        self.result.take().unwrap_or(Err(ExecError::Lost))
+    }
+
+    fn wait(
+        &self,
+        control: Option<&UnixStream>,
+        cancel: &CancelHandle,
+        left: Option<std::time::Duration>,
+    ) -> Result<Ready, ExecError> {
+        let sources = [
+            control.map(AsFd::as_fd),
+            self.stdout.as_ref().map(AsFd::as_fd),
+            self.stderr.as_ref().map(AsFd::as_fd),
+        ];
+        let mut fds = vec![PollFd::new(&*cancel.1, PollFlags::IN)];
+        fds.extend(
+            sources
+                .iter()
+                .flatten()
+                .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)),
+        );
+        let timeout = left.map(|left| rustix::event::Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(ExecError::Read(errno.into())),
+        }
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        let cancelled = ready.next().unwrap_or(false);
+        let mut next = |source: &Option<_>| source.is_some() && ready.next().unwrap_or(false);
+        let [control, stdout, stderr] = [&sources[0], &sources[1], &sources[2]].map(&mut next);
+        Ok(Ready {
+            cancelled,
+            control,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Takes in reports. Returns whether more can come.
+    fn receive(&mut self, control: &UnixStream) -> Result<bool, ExecError> {
+        let mut piece = [0; 4096];
+        let count = match (&*control).read(&mut piece) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+            Err(error) => return Err(ExecError::Read(error)),
+        };
+        if count == 0 {
+            return Ok(false);
+        }
+        self.reports.extend_from_slice(&piece[..count]);
+        while let Some(length) = self.reports.first_chunk::<4>() {
+            let end = 4 + u32::from_le_bytes(*length) as usize;
+            if self.reports.len() < end {
+                break;
+            }
+            let report = wire::parse::<Report>(&self.reports[4..end]);
+            self.reports.drain(..end);
+            self.take(report.map_err(|_| ExecError::Lost)?);
+        }
+        Ok(true)
+    }
+
+    /// The first report of an end counts.
+    fn take(&mut self, report: Report) {
+        let result = match report {
+            Report::Ended { exit } => Ok(exit),
+            Report::Failed { failure } => Err(failed(failure)),
+            Report::Started | Report::Probed { .. } | Report::OutOfMemory { .. } => return,
+        };
+        self.result.get_or_insert(result);
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ready {
+    cancelled: bool,
+    control: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+fn copy(
+    pipe: &mut Option<OwnedFd>,
+    stream: Stream,
+    output: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<(), ExecError> {
+    let Some(fd) = pipe else { return Ok(()) };
+    let mut piece = vec![0; PIECE_BYTES];
+    match rustix::io::read(&*fd, &mut piece) {
+        Ok(0) => *pipe = None,
+        Ok(count) => output(stream, &piece[..count]),
+        Err(rustix::io::Errno::INTR) => {}
+        Err(errno) => return Err(ExecError::Read(errno.into())),
+    }
+    Ok(())
+}
+
+fn failed(failure: Failure) -> ExecError {
+    let subject = String::from_utf8_lossy(&failure.subject.0).into_owned();
+    let source = io::Error::from_raw_os_error(failure.errno);
+    match failure.kind {
+        FailureKind::Start => ExecError::Start {
+            doing: failure.doing,
+            program: subject,
+            source,
+        },
+        FailureKind::Unsupported => ExecError::Unsupported(failure.doing),
+        FailureKind::Setup | FailureKind::Broken => ExecError::Setup {
+            doing: failure.doing,
+            subject,
+            source,
+        },
+    }
+}
