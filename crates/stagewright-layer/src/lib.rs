@@ -42,4 +42,5 @@ pub use index::{Child, Extent, FileData, IndexFault, LayerIndex, Record};
 pub use index_builder::{BuildFault, IndexBuilder, ReadIndexError, ReadLayer, read_index};
 pub use path::{EntryPath, InvalidPath, PathFault};
 pub use reader::{FileItem, LayerItem, LayerReader, ReadError};
+pub use whiteout::is_reserved;
 pub use writer::{LayerWriter, WriteError, WrittenLayer};

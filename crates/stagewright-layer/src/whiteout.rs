@@ -9,6 +9,12 @@ pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Other names with this prefix are aufs' own bookkeeping.
 pub(crate) const BOOKKEEPING: &[u8] = b".wh..wh.";
 
+/// Returns whether the last component of a path means something else than itself in a layer's tar,
+/// so that no file of an image can have it.
+pub fn is_reserved(path: &EntryPath) -> bool {
+    path.name().is_some_and(|name| name.starts_with(PREFIX))
+}
+
 /// Returns the name in a tar that says that `path` is gone.
 pub(crate) fn marker(path: &EntryPath) -> Vec<u8> {
     let name = path.name().unwrap_or_default();

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use fs_err as fs;
 use stagewright_digest::LayerId;
 use stagewright_layer::{
-    Entry, EntryKind, EntryPath, IndexBuilder, LayerItem, LayerReader, Metadata, Record, decompress,
+    Entry, EntryKind, EntryPath, IndexBuilder, LayerItem, LayerReader, Metadata, Record,
+    decompress, is_reserved,
 };
 
 use crate::content::{Content, NewEntry};
@@ -161,6 +162,9 @@ impl LayerBuilder {
     /// # Errors
     /// When a file's content can't be read, the entries do not make a layer, or it can't be stored.
     pub fn finish(mut self) -> Result<Option<LayerId>, SnapshotError> {
+        if let Some(path) = self.entries.keys().find(|path| is_reserved(path)) {
+            return Err(stagewright_layer::WriteError::Reserved { path: path.clone() }.into());
+        }
         self.add_parents();
         let entries = self.changing_entries()?;
         if entries.is_empty() {

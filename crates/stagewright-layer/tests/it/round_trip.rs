@@ -281,7 +281,10 @@ fn the_tar_is_pinned() {
         .append(&other("j", EntryKind::CharDevice { major: 1, minor: 3 }))
         .unwrap();
     let diff_id = writer.finish().unwrap().diff_id;
-    assert_eq!(diff_id.to_hex(), "a9e729159783a9740b8c6f9cea087d5514e2923d1c982f9755a628fe208ccf49");
+    assert_eq!(
+        diff_id.to_hex(),
+        "a9e729159783a9740b8c6f9cea087d5514e2923d1c982f9755a628fe208ccf49"
+    );
 }
 
 #[test]
