@@ -91,6 +91,11 @@ fn line_hint(line: Option<usize>) -> String {
 }
 
 impl ContextError {
+    /// Says whether what was named is not there, or excluded.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::Ignored { .. })
+    }
+
     pub(crate) fn read(path: impl Into<PathBuf>, source: impl Into<std::io::Error>) -> Self {
         Self::Read {
             path: path.into(),

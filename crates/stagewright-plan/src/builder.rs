@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::graph::{Input, Vertex, VertexId};
+use crate::op::Op;
 
 /// A plan under construction.
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub(crate) struct Vertices {
 
 impl Vertices {
     /// Returns what a vertex does.
-    pub(crate) fn op(&self, id: VertexId) -> &crate::op::Op {
+    pub(crate) fn op(&self, id: VertexId) -> &Op {
         &self.vertices[id.0].op
     }
     /// Adds a vertex, or finds the one that does the same with the same inputs.
@@ -55,14 +56,30 @@ impl Vertices {
             }
             vertices.push(vertex);
         }
+        mark_mounted(&mut vertices);
         (vertices, new_ids)
+    }
+}
+
+/// Marks what steps mount: their root file systems and bind mounts, with all that these are
+/// stacked on.
+fn mark_mounted(vertices: &mut [Vertex]) {
+    for index in (0..vertices.len()).rev() {
+        let is_exec = matches!(vertices[index].op, Op::Exec(_));
+        let mounted = vertices[index].mounted;
+        let inputs = vertices[index].inputs.clone();
+        for (position, input) in inputs.iter().enumerate() {
+            if is_exec || (mounted && position == 0) {
+                vertices[input.vertex.0].mounted = true;
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Op, SourceOp};
+    use crate::op::SourceOp;
 
     fn context(name: &str, inputs: &[usize]) -> Vertex {
         Vertex {
@@ -79,6 +96,7 @@ mod tests {
             stage: String::new(),
             span: None,
             place: String::new(),
+            mounted: false,
             no_cache: false,
         }
     }

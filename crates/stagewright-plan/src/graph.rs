@@ -62,6 +62,8 @@ pub struct Vertex {
     /// Names this place in the Dockerfile across builds, so that a miss can be compared with the
     /// last time that it ran.
     pub place: String,
+    /// A step mounts what it makes, so that its files are wanted as a directory.
+    pub mounted: bool,
     /// Its cached result must not be used (`--no-cache`, `--no-cache-filter`).
     pub no_cache: bool,
 }

@@ -4,13 +4,15 @@ use crate::error::StepError;
 
 /// A user as a step runs with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Account {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+pub struct Account {
+    /// The user's number.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
     /// Supplementary groups.
-    pub(crate) groups: Vec<u32>,
+    pub groups: Vec<u32>,
     /// The home directory; `/` where the user has no entry.
-    pub(crate) home: String,
+    pub home: String,
 }
 
 /// The text of the two files; empty where a root file system has none.
@@ -50,7 +52,12 @@ impl Accounts {
             (None, None) => (0, Vec::new()),
         };
         let home = line.map_or("/", |line| line.home);
-        Ok(Account { uid, gid, groups, home: if home.is_empty() { "/" } else { home }.to_owned() })
+        Ok(Account {
+            uid,
+            gid,
+            groups,
+            home: if home.is_empty() { "/" } else { home }.to_owned(),
+        })
     }
 
     /// Finds the owner of `--chown`. As in BuildKit, a user alone also gives the group: that of
@@ -118,11 +125,20 @@ fn parse_passwd_line(line: &str) -> Option<PasswdLine<'_>> {
     let name = fields.next().filter(|name| !name.is_empty())?;
     let uid = fields.nth(1)?.parse().ok()?;
     let gid = fields.next()?.parse().ok()?;
-    Some(PasswdLine { name, uid, gid, home: fields.nth(1).unwrap_or_default() })
+    Some(PasswdLine {
+        name,
+        uid,
+        gid,
+        home: fields.nth(1).unwrap_or_default(),
+    })
 }
 
 fn unknown(kind: &'static str, name: &str, file: &'static str) -> StepError {
-    StepError::UnknownUser { kind, name: name.to_owned(), file }
+    StepError::UnknownUser {
+        kind,
+        name: name.to_owned(),
+        file,
+    }
 }
 
 #[cfg(test)]
@@ -185,9 +201,15 @@ mod tests {
     #[test]
     fn unknown_names_say_where_they_were_looked_up() {
         let message = accounts().user("nodo").unwrap_err().to_string();
-        assert!(message.contains("\"nodo\"") && message.contains("/etc/passwd"), "{message}");
+        assert!(
+            message.contains("\"nodo\"") && message.contains("/etc/passwd"),
+            "{message}"
+        );
         let message = accounts().owner("node:nodo").unwrap_err().to_string();
-        assert!(message.contains("group") && message.contains("/etc/group"), "{message}");
+        assert!(
+            message.contains("group") && message.contains("/etc/group"),
+            "{message}"
+        );
         assert!(Accounts::default().user("node").is_err());
     }
 }

@@ -44,7 +44,7 @@ use crate::error::StepError;
 use crate::parts::Parts;
 use crate::services::Services;
 use crate::vertex::{Snapshot, VertexResult};
-use crate::{file_step, run_step};
+use crate::{file_step, run_mounts, run_step};
 
 /// What is known of an action once its key is computed.
 pub(crate) struct Work {
@@ -56,8 +56,12 @@ pub(crate) struct Work {
 
 /// Returns the parts of the quick key of a copy from a snapshot.
 pub(crate) fn quick_parts(op: &Op, inputs: &[VertexResult]) -> Option<Parts> {
-    let Op::File(FileOp::Copy(copy)) = op else { return None };
-    let Some(VertexResult::Snapshot(source)) = inputs.get(1) else { return None };
+    let Op::File(FileOp::Copy(copy)) = op else {
+        return None;
+    };
+    let Some(VertexResult::Snapshot(source)) = inputs.get(1) else {
+        return None;
+    };
     let mut parts = Parts::default();
     copy_parts(copy, inputs, &mut parts);
     parts.text("source", source.id.to_string());
@@ -77,7 +81,7 @@ pub(crate) fn prepare(
     match &vertex.op {
         Op::Exec(exec) => {
             exec_parts(services, exec, inputs, &mut parts);
-            run_step::mount_parts(services, exec, inputs, event, &mut parts)?;
+            run_mounts::parts(services, exec, inputs, event, &mut parts)?;
         }
         Op::File(FileOp::Copy(op)) => {
             copy_parts(op, inputs, &mut parts);
@@ -87,11 +91,16 @@ pub(crate) fn prepare(
             parts.files("file", copy::selection_digests(op, &selection));
         }
         Op::File(FileOp::Mkdir(op)) => {
-            parts.text("step", "WORKDIR").text("path", &op.path).text("user", &op.user);
+            parts
+                .text("step", "WORKDIR")
+                .text("path", &op.path)
+                .text("user", &op.user);
             base_part(inputs, &mut parts);
         }
         Op::Source(_) => {
-            return Err(StepError::Internal("a source has no key of its own".to_owned()));
+            return Err(StepError::Internal(
+                "a source has no key of its own".to_owned(),
+            ));
         }
     }
     Ok(Work { parts, selection })
@@ -119,7 +128,9 @@ pub(crate) fn execute(
 pub(crate) fn parent(inputs: &[VertexResult]) -> Result<&Snapshot, StepError> {
     match inputs.first() {
         Some(VertexResult::Snapshot(snapshot)) => Ok(snapshot),
-        _ => Err(StepError::Internal("a step has no root file system".to_owned())),
+        _ => Err(StepError::Internal(
+            "a step has no root file system".to_owned(),
+        )),
     }
 }
 
@@ -146,7 +157,11 @@ fn exec_parts(services: &Services, op: &ExecOp, inputs: &[VertexResult], parts: 
     if !limits.ulimits.is_empty() {
         parts.list(
             "ulimits",
-            limits.ulimits.iter().map(|(name, soft, hard)| format!("{name}={soft}:{hard}")).collect(),
+            limits
+                .ulimits
+                .iter()
+                .map(|limit| format!("{}={}:{}", limit.resource.name(), limit.soft, limit.hard))
+                .collect(),
         );
     }
     if let Some(bytes) = limits.shm_bytes {
@@ -154,7 +169,14 @@ fn exec_parts(services: &Services, op: &ExecOp, inputs: &[VertexResult], parts: 
     }
     if !limits.extra_hosts.is_empty() {
         // As in BuildKit the names count and the addresses do not.
-        parts.list("extra hosts", limits.extra_hosts.iter().map(|(name, _)| name.clone()).collect());
+        parts.list(
+            "extra hosts",
+            limits
+                .extra_hosts
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
+        );
     }
     base_part(inputs, parts);
 }
@@ -169,7 +191,11 @@ fn copy_parts(op: &CopyOp, inputs: &[VertexResult], parts: &mut Parts) {
     if let Some(chmod) = &op.chmod {
         flags.insert("chmod".to_owned(), chmod.to_string());
     }
-    for (name, set) in [("link", op.link), ("parents", op.parents), ("unpack", op.unpack)] {
+    for (name, set) in [
+        ("link", op.link),
+        ("parents", op.parents),
+        ("unpack", op.unpack),
+    ] {
         if set {
             flags.insert(name.to_owned(), String::new());
         }
@@ -185,7 +211,9 @@ fn copy_parts(op: &CopyOp, inputs: &[VertexResult], parts: &mut Parts) {
     }
     // Names of owners are looked up below, so that a linked layer with a named owner depends on it.
     let named_owner = op.chown.as_ref().is_some_and(|chown| {
-        chown.split(':').any(|part| !part.is_empty() && part.parse::<u32>().is_err())
+        chown
+            .split(':')
+            .any(|part| !part.is_empty() && part.parse::<u32>().is_err())
     });
     if !op.link || named_owner {
         base_part(inputs, parts);

@@ -1,13 +1,13 @@
 //! A build context as the steps of a build read it.
 
-use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use stagewright_context::{Context, ContextFile, Entry, EntryKind, StatCache};
+use stagewright_context::{Context, Entry, EntryKind, StatCache};
 use stagewright_digest::ContentDigest;
 use stagewright_layer::{EntryKind as LayerKind, EntryPath, Metadata, Mtime};
+use stagewright_snapshot::Content;
 use stagewright_store::Store;
 
 use crate::copy::{Found, Node, NodeKind, SourceTree};
@@ -39,7 +39,12 @@ impl ContextFiles {
             .and_then(|bytes| StatCache::decode(&bytes).ok())
             .unwrap_or_default();
         let description = description.to_owned();
-        Ok(Self { context, description, document, cache: Mutex::new(cache) })
+        Ok(Self {
+            context,
+            description,
+            document,
+            cache: Mutex::new(cache),
+        })
     }
 
     /// Stores what was learned of the files, for the next build.
@@ -65,7 +70,12 @@ impl SourceTree for ContextFiles {
         let found = self.context.find(source)?;
         found
             .into_iter()
-            .map(|found| Ok(Found { named: entry_path(&found.named)?, path: entry_path(&found.path)? }))
+            .map(|found| {
+                Ok(Found {
+                    named: entry_path(&found.named)?,
+                    path: entry_path(&found.path)?,
+                })
+            })
             .collect()
     }
 
@@ -87,14 +97,8 @@ impl SourceTree for ContextFiles {
             .collect()
     }
 
-    fn open(&self, node: &Node) -> Result<Box<dyn Read + Send>, StepError> {
-        let missing = || {
-            StepError::Copy(format!("{} was removed while the build was reading it", node.path))
-        };
-        let entry = self.context.lookup(node.path.as_path())?.ok_or_else(missing)?;
-        let file = self.context.open_file(&entry)?;
-        let NodeKind::File { content, .. } = node.kind else { return Err(missing()) };
-        Ok(Box::new(CheckedFile { file: Some(file), expected: content, path: entry.path }))
+    fn content(&self, node: &Node) -> Result<Content, StepError> {
+        Ok(Content::file(self.context.path().join(node.path.as_path())))
     }
 
     fn describe(&self) -> String {
@@ -102,53 +106,32 @@ impl SourceTree for ContextFiles {
     }
 }
 
-/// A file whose bytes must be those that its key was made of.
-struct CheckedFile {
-    /// Taken at the end of the file, when its digest is compared.
-    file: Option<ContextFile>,
-    expected: Option<ContentDigest>,
-    path: PathBuf,
-}
-
-impl Read for CheckedFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(file) = &mut self.file else { return Ok(0) };
-        let count = file.read(buffer)?;
-        if count > 0 || buffer.is_empty() {
-            return Ok(count);
-        }
-        let digest = self.file.take().map(ContextFile::finish).transpose().map_err(io::Error::other)?;
-        if digest != self.expected {
-            let path = self.path.display();
-            return Err(io::Error::other(format!(
-                "{path} was changed while the build was reading it: build again"
-            )));
-        }
-        Ok(0)
-    }
-}
-
 fn entry_path(path: &Path) -> Result<EntryPath, StepError> {
-    EntryPath::clean(path.as_os_str().as_bytes()).map_err(|error| StepError::Copy(error.to_string()))
+    EntryPath::clean(path.as_os_str().as_bytes())
+        .map_err(|error| StepError::Copy(error.to_string()))
 }
 
 /// Everything in a context belongs to root, as BuildKit's client sends it.
 fn node(path: EntryPath, entry: &Entry) -> Node {
     let kind = match &entry.kind {
         EntryKind::Directory => NodeKind::Directory,
-        EntryKind::File => {
-            NodeKind::File { bytes: entry.bytes, content: entry.content, inode: None }
-        }
-        EntryKind::Symlink { target } => {
-            NodeKind::Symlink { target: target.as_os_str().as_bytes().to_vec() }
-        }
+        EntryKind::File => NodeKind::File {
+            bytes: entry.bytes,
+            content: entry.content,
+            inode: None,
+        },
+        EntryKind::Symlink { target } => NodeKind::Symlink {
+            target: target.as_os_str().as_bytes().to_vec(),
+        },
         EntryKind::Fifo => NodeKind::Special(LayerKind::Fifo),
-        EntryKind::CharDevice { major, minor } => {
-            NodeKind::Special(LayerKind::CharDevice { major: *major, minor: *minor })
-        }
-        EntryKind::BlockDevice { major, minor } => {
-            NodeKind::Special(LayerKind::BlockDevice { major: *major, minor: *minor })
-        }
+        EntryKind::CharDevice { major, minor } => NodeKind::Special(LayerKind::CharDevice {
+            major: *major,
+            minor: *minor,
+        }),
+        EntryKind::BlockDevice { major, minor } => NodeKind::Special(LayerKind::BlockDevice {
+            major: *major,
+            minor: *minor,
+        }),
     };
     let metadata = Metadata {
         mode: entry.mode,
@@ -157,7 +140,11 @@ fn node(path: EntryPath, entry: &Entry) -> Node {
         mtime: mtime(entry.mtime_ns),
         xattrs: entry.xattrs.iter().cloned().collect(),
     };
-    Node { path, kind, metadata }
+    Node {
+        path,
+        kind,
+        metadata,
+    }
 }
 
 fn mtime(nanoseconds: i128) -> Mtime {

@@ -20,12 +20,20 @@ pub struct SolveError {
 impl SolveError {
     /// A failure of a vertex.
     pub(crate) fn at(vertex: &Vertex, error: StepError) -> Self {
-        Self { vertex: Some(vertex.name.clone()), span: vertex.span, error }
+        Self {
+            vertex: Some(vertex.name.clone()),
+            span: vertex.span,
+            error,
+        }
     }
 
     /// A failure outside any vertex.
     pub fn outside(error: StepError) -> Self {
-        Self { vertex: None, span: None, error }
+        Self {
+            vertex: None,
+            span: None,
+            error,
+        }
     }
 
     pub(crate) fn cancelled() -> Self {
@@ -112,12 +120,18 @@ pub enum StepError {
         /// True when it is a registry that refused or could not be reached.
         registry: bool,
     },
+    /// A file of the host could not be read or made; the message names it.
+    #[error(transparent)]
+    Io(std::io::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] stagewright_store::StoreError),
     /// A layer could not be made or read.
     #[error(transparent)]
     Snapshot(#[from] stagewright_snapshot::SnapshotError),
+    /// The files of a stage or an image could not be read.
+    #[error(transparent)]
+    Tree(#[from] stagewright_snapshot::TreeError),
     /// The build context could not be read.
     #[error(transparent)]
     Context(#[from] stagewright_context::ContextError),

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use stagewright_digest::LayerId;
+use stagewright_digest::{ContentDigest, LayerId};
 use stagewright_layer::{Entry, EntryKind, EntryPath};
 use stagewright_plan::{CopyFrom, CopyOp, MkdirOp, Vertex};
-use stagewright_snapshot::MergedTree;
+use stagewright_snapshot::{Content, Forms, MergedTree, NewEntry};
 
-use crate::accounts::Accounts;
+use crate::accounts::{Account, Accounts};
 use crate::action;
-use crate::copy::{
-    self, Below, Bytes, Node, NodeKind, Owner, Placement, Placing, Selection, SourceTree,
-};
+use crate::copy::{self, Below, Bytes, NodeKind, Owner, Placement, Placing, Selection, SourceTree};
 use crate::error::StepError;
 use crate::services::Services;
 use crate::snapshot_files::SnapshotFiles;
@@ -25,7 +23,9 @@ pub(crate) fn select(
     event: u64,
 ) -> Result<Selection, StepError> {
     let paths: Vec<&str> = action::path_sources(op).collect();
-    with_source(services, op, inputs, event, |tree| copy::select(op, &paths, tree))
+    with_source(services, op, inputs, event, |tree| {
+        copy::select(op, &paths, tree)
+    })
 }
 
 /// Calls `work` with the tree that a copy takes its files from.
@@ -36,13 +36,16 @@ fn with_source<T>(
     event: u64,
     work: impl FnOnce(&dyn SourceTree) -> Result<T, StepError>,
 ) -> Result<T, StepError> {
-    match (op.from, inputs.get(1)) {
+    match (&op.from, inputs.get(1)) {
         (CopyFrom::Context, Some(VertexResult::Context(name))) => {
             work(services.context(name)?.as_ref())
         }
         (CopyFrom::Snapshot, Some(VertexResult::Snapshot(snapshot))) => {
             let description = "the stage or image that is copied from";
-            work(&SnapshotFiles::new(services.tree(snapshot, event)?, description))
+            work(&SnapshotFiles::new(
+                services.tree(snapshot, event)?,
+                description,
+            ))
         }
         _ => Err(StepError::Internal("a copy has no source".to_owned())),
     }
@@ -57,23 +60,43 @@ pub(crate) fn copy(
     selection: &Selection,
     vertex: &Vertex,
 ) -> Result<Option<LayerId>, StepError> {
+    copy_with(
+        services,
+        op,
+        inputs,
+        event,
+        selection,
+        services.forms(vertex),
+    )
+}
+
+/// Makes the layer of a copy in the forms that are asked for.
+pub(crate) fn copy_with(
+    services: &Services,
+    op: &CopyOp,
+    inputs: &[VertexResult],
+    event: u64,
+    selection: &Selection,
+    forms: Forms,
+) -> Result<Option<LayerId>, StepError> {
     let parent = action::parent(inputs)?;
     let needs_names = op.chown.as_deref().is_some_and(has_names);
     // A linked layer knows nothing of what it goes onto.
     let tree = if op.link && !needs_names {
-        MergedTree::empty(&services.store)
+        MergedTree::default()
     } else {
         services.tree(parent, event)?
     };
     let owner = owner(op.chown.as_deref(), &tree)?;
-    let below = if op.link { MergedTree::empty(&services.store) } else { tree };
-    let below = SnapshotFiles::new(below, "the root file system");
-    let placed = copy::place(op, selection, &below, owner, services.now())?;
-    let forms = services.forms(vertex);
+    let below = if op.link { MergedTree::default() } else { tree };
+    let files = SnapshotFiles::new(below.clone(), "the root file system");
+    let placed = copy::place(op, selection, &files, owner, services.now())?;
     if op.from == CopyFrom::Nothing {
-        return write(services, placed, None, forms);
+        return write(services, placed, below, None, forms);
     }
-    with_source(services, op, inputs, event, |tree| write(services, placed, Some(tree), forms))
+    with_source(services, op, inputs, event, |tree| {
+        write(services, placed, below, Some(tree), forms)
+    })
 }
 
 /// Makes the layer of a `WORKDIR`: none when the directory is there.
@@ -88,18 +111,29 @@ pub(crate) fn mkdir(
     let tree = services.tree(parent, event)?;
     let user = Some(op.user.as_str()).filter(|user| !user.is_empty());
     let owner = owner(user, &tree)?;
-    let below = SnapshotFiles::new(tree, "the root file system");
+    let below = SnapshotFiles::new(tree.clone(), "the root file system");
     let mut placing = Placing::new(&below, owner, services.now());
     let path = placing.resolve(&copy::clean(&op.path)?)?;
-    if below.node(&path)?.is_some_and(|node| node.kind == NodeKind::Directory) {
+    if below
+        .node(&path)?
+        .is_some_and(|node| node.kind == NodeKind::Directory)
+    {
         return Ok(None);
     }
     placing.directories(&path)?;
-    write(services, placing.into_entries(), None, services.forms(vertex))
+    write(
+        services,
+        placing.into_entries(),
+        tree,
+        None,
+        services.forms(vertex),
+    )
 }
 
 fn has_names(owner: &str) -> bool {
-    owner.split(':').any(|part| !part.is_empty() && part.parse::<u32>().is_err())
+    owner
+        .split(':')
+        .any(|part| !part.is_empty() && part.parse::<u32>().is_err())
 }
 
 fn owner(spec: Option<&str>, tree: &MergedTree) -> Result<Option<Owner>, StepError> {
@@ -108,64 +142,113 @@ fn owner(spec: Option<&str>, tree: &MergedTree) -> Result<Option<Owner>, StepErr
     Ok(Some(Owner { uid, gid }))
 }
 
+/// Finds a user of a root file system, as `USER` names it.
+///
+/// # Errors
+/// When it has no such user or group.
+pub fn accounts_of(tree: &MergedTree, user: &str) -> Result<Account, StepError> {
+    accounts(tree)?.user(user)
+}
+
 /// Reads the users and groups of a root file system.
 pub(crate) fn accounts(tree: &MergedTree) -> Result<Accounts, StepError> {
     const BYTES_MAX: u64 = 16 << 20;
     let read = |path: &str| -> Result<String, StepError> {
-        let bytes = tree.read_small(&copy::clean(path)?, BYTES_MAX)?.unwrap_or_default();
+        let bytes = tree
+            .read_small(path.as_bytes(), BYTES_MAX)?
+            .unwrap_or_default();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    Ok(Accounts { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+    Ok(Accounts {
+        passwd: read("/etc/passwd")?,
+        group: read("/etc/group")?,
+    })
 }
 
 /// Writes the layer that holds the entries.
 fn write(
     services: &Services,
     placed: BTreeMap<EntryPath, Placement>,
+    below: MergedTree,
     source: Option<&dyn SourceTree>,
-    forms: stagewright_snapshot::Forms,
+    forms: Forms,
 ) -> Result<Option<LayerId>, StepError> {
-    if placed.is_empty() {
-        return Ok(None);
-    }
-    let mut builder = services.snapshots.layer_builder(forms)?;
+    let mut expected = Vec::new();
+    let mut builder = services.snapshots.builder(below, forms);
     for (path, placement) in placed {
-        if services.cancel.is_cancelled() {
-            return Err(StepError::Cancelled);
+        if let NodeKind::File {
+            content: Some(content),
+            ..
+        } = placement.node.kind
+            && placement.bytes == Bytes::Source
+        {
+            expected.push((path.clone(), content));
         }
-        let Placement { node, bytes } = placement;
-        add(&mut builder, path, &node, bytes, source)?;
+        builder.entry(new_entry(path, placement, source)?);
     }
-    Ok(Some(builder.finish()?))
+    if services.cancel.is_cancelled() {
+        return Err(StepError::Cancelled);
+    }
+    let Some(layer) = builder.finish()? else {
+        return Ok(None);
+    };
+    check_content(services, &layer, &expected)?;
+    Ok(Some(layer))
 }
 
-fn add(
-    builder: &mut stagewright_snapshot::LayerBuilder,
-    path: EntryPath,
-    node: &Node,
-    bytes: Bytes,
-    source: Option<&dyn SourceTree>,
+/// The key was made of files as they were when they were looked at: what was copied must be that.
+fn check_content(
+    services: &Services,
+    layer: &LayerId,
+    expected: &[(EntryPath, ContentDigest)],
 ) -> Result<(), StepError> {
-    let metadata = node.metadata.clone();
-    let entry = |kind| Entry { path: path.clone(), kind, metadata: metadata.clone() };
-    match (&node.kind, bytes) {
-        (NodeKind::Directory, _) => builder.add(entry(EntryKind::Directory { opaque: false }))?,
-        (NodeKind::Symlink { target }, _) => {
-            builder.add(entry(EntryKind::Symlink { target: target.clone() }))?;
-        }
-        (NodeKind::Special(kind), _) => builder.add(entry(kind.clone()))?,
-        (NodeKind::File { .. }, Bytes::LinkTo(target)) => {
-            builder.add(entry(EntryKind::Hardlink { target }))?;
-        }
-        (NodeKind::File { .. }, Bytes::Inline(text)) => {
-            builder.add_file(&path, &metadata, text.len() as u64, &mut text.as_slice())?;
-        }
-        (NodeKind::File { bytes, .. }, _) => {
-            let source = source.ok_or_else(|| {
-                StepError::Internal(format!("{path} has no source to be copied from"))
-            })?;
-            builder.add_file(&path, &metadata, *bytes, &mut source.open(node)?)?;
+    let index = services.snapshots.index(layer)?;
+    for (path, digest) in expected {
+        let copied = index.get(path).map(|entry| &entry.kind);
+        if !matches!(copied, Some(EntryKind::File { content, .. }) if *content == *digest) {
+            let message =
+                format!("what is copied to /{path} was changed while it was read: build again");
+            return Err(StepError::Copy(message));
         }
     }
     Ok(())
+}
+
+fn new_entry(
+    path: EntryPath,
+    placement: Placement,
+    source: Option<&dyn SourceTree>,
+) -> Result<NewEntry, StepError> {
+    let Placement { node, bytes } = placement;
+    let metadata = node.metadata.clone();
+    let kind = match (&node.kind, bytes) {
+        (NodeKind::Directory, _) => EntryKind::Directory { opaque: false },
+        (NodeKind::Symlink { target }, _) => EntryKind::Symlink {
+            target: target.clone(),
+        },
+        (NodeKind::Special(kind), _) => kind.clone(),
+        (NodeKind::File { .. }, Bytes::LinkTo(target)) => EntryKind::Hardlink { target },
+        (NodeKind::File { .. }, Bytes::Inline(text)) => {
+            return Ok(NewEntry::File {
+                path,
+                metadata,
+                content: Content::bytes(text),
+            });
+        }
+        (NodeKind::File { .. }, _) => {
+            let source = source.ok_or_else(|| {
+                StepError::Internal(format!("{path} has no source to be copied from"))
+            })?;
+            return Ok(NewEntry::File {
+                path,
+                metadata,
+                content: source.content(&node)?,
+            });
+        }
+    };
+    Ok(NewEntry::Other(Entry {
+        path,
+        kind,
+        metadata,
+    }))
 }

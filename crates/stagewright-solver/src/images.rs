@@ -1,8 +1,10 @@
 //! Base images: what a reference means, and its layers when a step needs them.
 
 use std::collections::BTreeMap;
+use std::io::{self, BufReader};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{DiffId, Digest, LayerId};
 use stagewright_fetch::{RegistryClient, RegistryOptions};
@@ -11,8 +13,8 @@ use stagewright_oci::{
     Reference,
 };
 use stagewright_plan::{ImageNeed, KnownImage};
-use stagewright_snapshot::Snapshots;
-use stagewright_store::Store;
+use stagewright_snapshot::{Forms, Snapshots};
+use stagewright_store::{CompressedBlob, Store};
 
 use crate::error::StepError;
 use crate::event::EventKind;
@@ -22,6 +24,8 @@ use crate::reporter::Reporter;
 const RESOLUTION_KIND: &str = "resolution";
 /// The kind of the store's documents that hold the images with local names.
 pub const TAG_KIND: &str = "tag";
+/// How the blob of a layer is called that came with its image.
+pub const PULLED_CODEC: &str = "pulled";
 
 /// An image on disk that takes the place of a reference.
 #[derive(Clone)]
@@ -91,7 +95,14 @@ impl Images {
         pull: bool,
     ) -> Self {
         let client = RegistryClient::new(registries);
-        Self { store, snapshots, client, named, pull, origins: Mutex::default() }
+        Self {
+            store,
+            snapshots,
+            client,
+            named,
+            pull,
+            origins: Mutex::default(),
+        }
     }
 
     /// Finds out what an image is: from a named context, among the images with local names, from
@@ -130,21 +141,35 @@ impl Images {
         let summary = named
             .source
             .resolve(&named.selector, &need.platform)
-            .map_err(|error| StepError::Image { message: error.to_string(), registry: false })?;
+            .map_err(|error| StepError::Image {
+                message: error.to_string(),
+                registry: false,
+            })?;
         let origin = Origin::Disk(Arc::clone(&named.source));
         self.learn(&summary.layers, &origin);
         Ok(known(need.reference.clone(), summary))
     }
 
     fn tagged(&self, name: &str, platform: &Platform) -> Result<Option<KnownImage>, StepError> {
-        let Some(bytes) = self.store.document(TAG_KIND, name)? else { return Ok(None) };
-        let Ok(image) = serde_json::from_slice::<TaggedImage>(&bytes) else { return Ok(None) };
-        let Some(config) = self.read_config(&image.config)? else { return Ok(None) };
+        let Some(bytes) = self.store.document(TAG_KIND, name)? else {
+            return Ok(None);
+        };
+        let Ok(image) = serde_json::from_slice::<TaggedImage>(&bytes) else {
+            return Ok(None);
+        };
+        let Some(config) = self.read_config(&image.config)? else {
+            return Ok(None);
+        };
         if !platform.matches(&config.platform()) {
             return Ok(None);
         }
         let layers = image.layers;
-        Ok(Some(KnownImage { name: image.name, manifest: None, config, layers }))
+        Ok(Some(KnownImage {
+            name: image.name,
+            manifest: None,
+            config,
+            layers,
+        }))
     }
 
     fn resolved_before(
@@ -156,17 +181,29 @@ impl Images {
         let Some(bytes) = self.store.document(RESOLUTION_KIND, &document)? else {
             return Ok(None);
         };
-        let Ok(resolution) = serde_json::from_slice::<Resolution>(&bytes) else { return Ok(None) };
-        let Some(config) = self.read_config(&resolution.config)? else { return Ok(None) };
-        let Ok(reference) = resolution.name.parse::<Reference>() else { return Ok(None) };
+        let Ok(resolution) = serde_json::from_slice::<Resolution>(&bytes) else {
+            return Ok(None);
+        };
+        let Some(config) = self.read_config(&resolution.config)? else {
+            return Ok(None);
+        };
+        let Ok(reference) = resolution.name.parse::<Reference>() else {
+            return Ok(None);
+        };
         let pinned = Origin::Registry(reference.with_digest(resolution.manifest));
         let mut layers = Vec::new();
         for layer in resolution.layers {
             layers.push(LayerId::Pulled(layer.diff_id));
-            self.origins().insert(layer.diff_id, (layer.descriptor, pinned.clone()));
+            self.origins()
+                .insert(layer.diff_id, (layer.descriptor, pinned.clone()));
         }
         let manifest = Some(resolution.manifest);
-        Ok(Some(KnownImage { name: resolution.name, manifest, config, layers }))
+        Ok(Some(KnownImage {
+            name: resolution.name,
+            manifest,
+            config,
+            layers,
+        }))
     }
 
     async fn from_registry(
@@ -178,7 +215,10 @@ impl Images {
             .client
             .resolve(reference, platform)
             .await
-            .map_err(|error| StepError::Image { message: error.to_string(), registry: true })?;
+            .map_err(|error| StepError::Image {
+                message: error.to_string(),
+                registry: true,
+            })?;
         let summary = resolved.summary;
         let config = self.store.put_blob(&resolved.config_bytes)?;
         let resolution = Resolution {
@@ -197,7 +237,8 @@ impl Images {
         let bytes = serde_json::to_vec(&resolution)
             .map_err(|error| StepError::Internal(error.to_string()))?;
         let document = format!("{reference} {platform}");
-        self.store.put_document(RESOLUTION_KIND, &document, &bytes)?;
+        self.store
+            .put_document(RESOLUTION_KIND, &document, &bytes)?;
         let pinned = reference.with_digest(summary.manifest_digest);
         self.learn(&summary.layers, &Origin::Registry(pinned));
         Ok(known(reference.to_string(), summary))
@@ -215,9 +256,7 @@ impl Images {
         }
     }
 
-    fn origins(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<DiffId, (Descriptor, Origin)>> {
+    fn origins(&self) -> std::sync::MutexGuard<'_, BTreeMap<DiffId, (Descriptor, Origin)>> {
         // The map is whole whatever happened to its last user.
         self.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,24 +301,15 @@ impl Images {
                 registry: false,
             });
         };
-        let store = self.store.clone();
         let id = LayerId::Pulled(diff_id);
-        // One process moves a layer, the others wait for it.
-        let lock = tokio::task::spawn_blocking(move || store.lock_layer(&id))
-            .await
-            .map_err(|join| StepError::Internal(join.to_string()))??;
-        if self.store.layer(&id)?.is_some() {
-            return Ok(());
-        }
         if self.store.blob(&descriptor.digest)?.is_none() {
-            self.fetch_blob(&descriptor, &origin, reporter, event).await?;
+            self.fetch_blob(&descriptor, &origin, reporter, event)
+                .await?;
         }
-        drop(lock);
-        let snapshots = self.snapshots.clone();
-        tokio::task::spawn_blocking(move || snapshots.import(diff_id, &descriptor))
+        let (store, snapshots) = (self.store.clone(), self.snapshots.clone());
+        tokio::task::spawn_blocking(move || import(&store, &snapshots, id, diff_id, &descriptor))
             .await
-            .map_err(|join| StepError::Internal(join.to_string()))??;
-        Ok(())
+            .map_err(|join| StepError::Internal(join.to_string()))?
     }
 
     async fn fetch_blob(
@@ -289,8 +319,7 @@ impl Images {
         reporter: &Reporter,
         event: u64,
     ) -> Result<(), StepError> {
-        let image_error =
-            |message: String, registry| StepError::Image { message, registry };
+        let image_error = |message: String, registry| StepError::Image { message, registry };
         let writer = match origin {
             Origin::Disk(source) => {
                 let mut writer = self.store.blob_writer()?;
@@ -329,11 +358,44 @@ impl Images {
     }
 }
 
+/// Makes a layer of a blob that was downloaded, as a directory: what needs a base image's files
+/// mounts them.
+fn import(
+    store: &Store,
+    snapshots: &Snapshots,
+    id: LayerId,
+    diff_id: DiffId,
+    descriptor: &Descriptor,
+) -> Result<(), StepError> {
+    let digest = descriptor.digest;
+    snapshots.import(&diff_id, Forms::UNPACKED, || {
+        let blob = store.blob(&digest).map_err(io::Error::other)?;
+        let blob = blob.ok_or_else(|| io::Error::other(format!("blob {digest} is gone")))?;
+        let file = fs::File::open(blob.path)?;
+        Ok(Box::new(BufReader::with_capacity(1 << 17, file)))
+    })?;
+    store.update_record(&id, |record| {
+        if record.compressed.iter().all(|blob| blob.digest != digest) {
+            record.compressed.push(CompressedBlob {
+                codec: PULLED_CODEC.to_owned(),
+                digest,
+                bytes: descriptor.size,
+                media_type: descriptor.media_type.clone(),
+            });
+        }
+    })?;
+    Ok(())
+}
+
 fn known(name: String, summary: ImageSummary) -> KnownImage {
     KnownImage {
         name,
         manifest: Some(summary.manifest_digest),
         config: summary.config,
-        layers: summary.layers.iter().map(|layer| LayerId::Pulled(layer.diff_id)).collect(),
+        layers: summary
+            .layers
+            .iter()
+            .map(|layer| LayerId::Pulled(layer.diff_id))
+            .collect(),
     }
 }

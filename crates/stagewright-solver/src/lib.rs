@@ -1,12 +1,41 @@
 //! Solves a plan: keys each vertex, looks it up, executes what is not there, records, explains.
+//!
+//! [`solve`] is given a plan and the [`Services`] that its steps use. Each vertex starts as soon as
+//! its inputs are there; its key is made of what it reads, by content ([`action`] has the table of
+//! inputs); its result is looked up in the store's action cache and only a miss executes anything.
+//! A miss is compared with the last run of that place in the Dockerfile and [explained].
+//!
+//! [explained]: MissReason
 
+mod accounts;
+pub mod action;
+mod context_files;
+mod copy;
+mod error;
 mod event;
+mod file_step;
+mod images;
 mod miss;
 mod parts;
 mod reporter;
+mod run_mounts;
+mod run_step;
+mod schedule;
+mod services;
+mod snapshot_files;
+mod solve;
+mod vertex;
 
+pub use accounts::Account;
+pub use context_files::ContextFiles;
+pub use error::{SolveError, StepError};
 pub use event::{Event, EventKind, LogStream, Outcome, VertexInfo};
+pub use file_step::accounts_of;
+pub use images::{Images, NamedImage, PULLED_CODEC, TAG_KIND, TaggedImage};
 pub use miss::{Change, MissReason};
 pub use parts::{Part, Parts};
 pub use reporter::{EventSink, Reporter};
+pub use services::{LazySandbox, Limits, Secret, Services, SolveOptions};
+pub use solve::{Solved, solve};
 pub use tokio_util::sync::CancellationToken;
+pub use vertex::{Snapshot, VertexResult};

@@ -27,6 +27,11 @@ impl Reporter {
         }
     }
 
+    /// Makes a reporter that tells nobody.
+    pub fn silent() -> Self {
+        Self::new(Arc::new(|_| {}))
+    }
+
     /// Reserves `count` ids for vertices and returns the first.
     pub fn reserve(&self, count: usize) -> u64 {
         self.next_id.fetch_add(count as u64, Ordering::Relaxed)

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 
 use stagewright_digest::LayerId;
-use stagewright_exec::{
-    CancelHandle, Exit, Network, RootFs, Security, Step, Stream, Ulimit, User,
-};
+use stagewright_exec::{CancelHandle, Exit, Network, RootFs, Security, Step, Stream, User};
 use stagewright_plan::{ExecOp, NetworkMode, SecurityMode};
 
 use crate::action;
@@ -46,18 +44,25 @@ pub(crate) fn run(
     let mut env = op.env.clone();
     env.extend(op.env_unkeyed.clone());
     env.extend(mounts.env.clone());
-    env.entry("HOME".to_owned()).or_insert_with(|| account.home.clone());
+    env.entry("HOME".to_owned())
+        .or_insert_with(|| account.home.clone());
     let limits = &services.options.limits;
+    let root = RootFs::Overlay {
+        lowers: prepared.lowers().to_vec(),
+        upper: prepared.upper().to_owned(),
+        work: prepared.work().to_owned(),
+    };
     let step = Step {
-        root: RootFs::Overlay {
-            lowers: prepared.lowers().to_vec(),
-            upper: prepared.upper(),
-            work: prepared.work(),
+        env: env
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        cwd: op.cwd.clone().into(),
+        user: User {
+            uid: account.uid,
+            gid: account.gid,
+            groups: account.groups,
         },
-        argv: op.argv.iter().map(|word| word.clone().into_bytes()).collect(),
-        env: env.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect(),
-        cwd: op.cwd.clone(),
-        user: User { uid: account.uid, gid: account.gid, groups: account.groups },
         hostname: HOSTNAME.to_owned(),
         mounts: mounts.mounts,
         network: match op.network {
@@ -68,19 +73,16 @@ pub(crate) fn run(
             SecurityMode::Sandbox => Security::Sandbox,
             SecurityMode::Insecure => Security::Insecure,
         },
-        ulimits: limits
-            .ulimits
-            .iter()
-            .map(|(name, soft, hard)| Ulimit { name: name.clone(), soft: *soft, hard: *hard })
-            .collect(),
+        ulimits: limits.ulimits.clone(),
         shm_bytes: limits.shm_bytes.unwrap_or(SHM_BYTES),
-        ..Step::default()
+        extra_hosts: limits.extra_hosts.clone(),
+        ..Step::new(root, op.argv.iter().map(Into::into).collect())
     };
     let tail = execute(services, &step, event)?;
     // The mounts' directories and locks are needed until here.
     drop(mounts.leases);
     check_exit(op, tail)?;
-    Ok(services.snapshots.commit(prepared, &tree)?)
+    Ok(services.snapshots.commit(prepared)?)
 }
 
 struct Ended {
@@ -119,8 +121,16 @@ fn check_exit(op: &ExecOp, ended: Ended) -> Result<(), StepError> {
     let log_tail = ended.tail.lines();
     match ended.exit {
         Exit::Code(0) => Ok(()),
-        Exit::Code(code) => Err(StepError::Exit { command, code, log_tail }),
-        Exit::Signal(signal) => Err(StepError::Signal { command, signal, log_tail }),
+        Exit::Code(code) => Err(StepError::Exit {
+            command,
+            code,
+            log_tail,
+        }),
+        Exit::Signal(signal) => Err(StepError::Signal {
+            command,
+            signal,
+            log_tail,
+        }),
     }
 }
 
@@ -154,7 +164,11 @@ impl Tail {
     fn lines(&self) -> Vec<String> {
         self.lines
             .iter()
-            .map(|line| String::from_utf8_lossy(line).trim_end_matches('\r').to_owned())
+            .map(|line| {
+                String::from_utf8_lossy(line)
+                    .trim_end_matches('\r')
+                    .to_owned()
+            })
             .collect()
     }
 }

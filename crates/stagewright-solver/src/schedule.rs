@@ -82,7 +82,11 @@ pub(crate) async fn run(
     if let Some(error) = failure {
         return Err(error);
     }
-    Ok(build.results.iter().filter_map(|sender| sender.borrow().clone()).collect())
+    Ok(build
+        .results
+        .iter()
+        .filter_map(|sender| sender.borrow().clone())
+        .collect())
 }
 
 fn announce(plan: &Plan, services: &Services, first: u64) {
@@ -94,7 +98,11 @@ fn announce(plan: &Plan, services: &Services, first: u64) {
             id: first + index as u64,
             name: vertex.name.clone(),
             stage: vertex.stage.clone(),
-            inputs: vertex.inputs.iter().map(|input| first + input.vertex.0 as u64).collect(),
+            inputs: vertex
+                .inputs
+                .iter()
+                .map(|input| first + input.vertex.0 as u64)
+                .collect(),
             line: vertex.span.as_ref().map(|span| span.start.line),
             step: vertex::is_step(&vertex.op),
         })
@@ -113,7 +121,10 @@ async fn solve_vertex(build: Arc<Build>, id: VertexId) -> Result<(), SolveError>
     }
     let event_id = build.event_id(id);
     let finished = |outcome| {
-        build.services.reporter.send(EventKind::Finished { vertex: event_id, outcome });
+        build.services.reporter.send(EventKind::Finished {
+            vertex: event_id,
+            outcome,
+        });
     };
     match vertex::solve(&build, id, &inputs).await {
         Ok((result, outcome)) => {
@@ -126,7 +137,9 @@ async fn solve_vertex(build: Arc<Build>, id: VertexId) -> Result<(), SolveError>
             Err(SolveError::cancelled())
         }
         Err(error) => {
-            finished(Outcome::Failed { message: error.to_string() });
+            finished(Outcome::Failed {
+                message: error.to_string(),
+            });
             Err(SolveError::at(vertex, error))
         }
     }

@@ -1,22 +1,25 @@
 //! What the steps of one build use.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use stagewright_context::Context;
-use stagewright_digest::ActionKey;
-use stagewright_exec::Sandbox;
+use stagewright_digest::{ActionKey, LayerId};
+use stagewright_exec::{ProbeOptions, Sandbox, Ulimit};
 use stagewright_layer::Mtime;
 use stagewright_oci::Platform;
-use stagewright_snapshot::Snapshots;
+use stagewright_plan::Vertex;
+use stagewright_snapshot::{Forms, MergedTree, Snapshots};
 use stagewright_store::Store;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::context_files::ContextFiles;
 use crate::error::StepError;
 use crate::images::Images;
 use crate::reporter::Reporter;
+use crate::vertex::Snapshot;
 
 /// What a build is told besides its plan.
 #[derive(Debug, Clone)]
@@ -32,19 +35,17 @@ pub struct SolveOptions {
     pub secrets: BTreeMap<String, Secret>,
     /// Entitlements that steps may use.
     pub allow: Vec<String>,
-    /// Files that steps get for names: the host's.
-    pub resolv_conf: Option<PathBuf>,
 }
 
 /// Limits and surroundings of all steps of a build.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
-    /// Names for addresses in `/etc/hosts`, as `(name, address)`.
-    pub extra_hosts: Vec<(String, String)>,
+    /// Names for addresses in `/etc/hosts`.
+    pub extra_hosts: Vec<(String, IpAddr)>,
     /// The size of `/dev/shm` in bytes.
     pub shm_bytes: Option<u64>,
-    /// `(name, soft, hard)`.
-    pub ulimits: Vec<(String, u64, u64)>,
+    /// Resource limits.
+    pub ulimits: Vec<Ulimit>,
 }
 
 /// Where the value of a secret comes from.
@@ -73,7 +74,7 @@ impl LazySandbox {
         if let Some(sandbox) = self.0.get() {
             return Ok(sandbox);
         }
-        let probed = Sandbox::probe(stagewright_exec::ProbeOptions::default())?;
+        let probed = Sandbox::probe(ProbeOptions::default())?;
         Ok(self.0.get_or_init(|| probed))
     }
 }
@@ -94,6 +95,8 @@ pub struct Services {
     pub reporter: Reporter,
     /// Stops the build.
     pub cancel: CancellationToken,
+    /// Where downloads run while a step waits for them.
+    pub runtime: Handle,
     /// What the build was told.
     pub options: SolveOptions,
 }
@@ -108,24 +111,58 @@ impl Services {
     /// Returns the time that made directories carry.
     pub(crate) fn now(&self) -> Mtime {
         let ms = self.options.now_unix_ms;
-        Mtime { seconds: i64::try_from(ms / 1000).unwrap_or(i64::MAX), nanos: 0 }
+        Mtime {
+            seconds: i64::try_from(ms / 1000).unwrap_or(i64::MAX),
+            nanos: 0,
+        }
+    }
+
+    /// Sees to it that the layers of base images are stored. Blocks.
+    pub(crate) fn ensure(&self, layers: &[LayerId], event: u64) -> Result<(), StepError> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => Err(StepError::Cancelled),
+                result = self.images.ensure(layers, &self.reporter, event) => result,
+            }
+        })
+    }
+
+    /// Returns the merged view of a root file system. Blocks while layers are downloaded.
+    pub(crate) fn tree(&self, snapshot: &Snapshot, event: u64) -> Result<MergedTree, StepError> {
+        self.ensure(&snapshot.layers, event)?;
+        Ok(self.snapshots.tree(&snapshot.layers)?)
+    }
+
+    /// Says which forms the layer of a vertex is made in: as a directory only where a step mounts
+    /// it, since files that are only copied or exported are cheaper in one packed file.
+    pub(crate) fn forms(&self, vertex: &Vertex) -> Forms {
+        Forms {
+            packed: !vertex.mounted,
+            unpacked: vertex.mounted,
+        }
     }
 
     /// Waits until no other build runs an action.
     pub(crate) async fn lock(&self, key: &ActionKey) -> Result<ActionLock, StepError> {
         if let Some(lock) = self.store.try_lock_action(key)? {
-            return Ok(ActionLock { _lock: lock, waited: false });
+            return Ok(ActionLock {
+                _lock: lock,
+                waited: false,
+            });
         }
         let store = self.store.clone();
         let cancel = self.cancel.clone();
         let key = *key;
-        let lock = tokio::task::spawn_blocking(move || {
-            store.lock_action(&key, &|| cancel.is_cancelled())
-        })
-        .await
-        .map_err(|join| StepError::Internal(join.to_string()))??;
+        let lock =
+            tokio::task::spawn_blocking(move || store.lock_action(&key, &|| cancel.is_cancelled()))
+                .await
+                .map_err(|join| StepError::Internal(join.to_string()))??;
         match lock {
-            Some(lock) => Ok(ActionLock { _lock: lock, waited: true }),
+            Some(lock) => Ok(ActionLock {
+                _lock: lock,
+                waited: true,
+            }),
             None => Err(StepError::Cancelled),
         }
     }
@@ -139,12 +176,14 @@ impl Services {
 
     /// Says whether the request allows an entitlement.
     pub(crate) fn require(&self, entitlement: &'static str) -> Result<(), StepError> {
-        if self.options.allow.iter().any(|allowed| allowed == entitlement) {
+        if self
+            .options
+            .allow
+            .iter()
+            .any(|allowed| allowed == entitlement)
+        {
             return Ok(());
         }
         Err(StepError::NotAllowed { entitlement })
     }
 }
-
-/// A context and the digests of its files that are known.
-pub(crate) type SharedContext = Arc<Context>;

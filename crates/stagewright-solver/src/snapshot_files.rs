@@ -1,12 +1,10 @@
 //! The files of a stage or an image, as the steps of a build read them.
 
-use std::io::Read;
-
 use stagewright_context::glob::{Glob, has_wildcards};
-use stagewright_layer::EntryPath;
-use stagewright_snapshot::{MergedTree, TreeKind, TreeNode};
+use stagewright_layer::{EntryKind, EntryPath};
+use stagewright_snapshot::{Content, MergedTree, NewEntry, TreeEntry};
 
-use crate::copy::{self, Below, Found, Node, NodeKind, SourceTree};
+use crate::copy::{Below, Found, Node, NodeKind, SourceTree};
 use crate::error::StepError;
 
 /// A merged view of layers, described for messages.
@@ -19,61 +17,7 @@ impl SnapshotFiles {
     pub(crate) fn new(tree: MergedTree, description: &'static str) -> Self {
         Self { tree, description }
     }
-}
 
-impl SourceTree for SnapshotFiles {
-    fn find(&self, source: &str) -> Result<Vec<Found>, StepError> {
-        // A path may leave the root upwards: it is cut off there, as in the context.
-        let path = copy::clean(&without_parents(source))?;
-        if !has_wildcards(source) {
-            return match self.tree.resolve(&path)? {
-                Some(real) => Ok(vec![Found { named: path, path: real }]),
-                None => Err(StepError::NotFound {
-                    path: source.to_owned(),
-                    place: self.description.to_owned(),
-                    hint: String::new(),
-                }),
-            };
-        }
-        let mut found = vec![EntryPath::root()];
-        for component in path.components() {
-            let component = String::from_utf8_lossy(component).into_owned();
-            let mut next = Vec::new();
-            for directory in &found {
-                self.step_into(directory, &component, &mut next)?;
-            }
-            found = next;
-        }
-        let mut matches = Vec::new();
-        for named in found {
-            if let Some(path) = self.tree.resolve(&named)? {
-                matches.push(Found { named, path });
-            }
-        }
-        Ok(matches)
-    }
-
-    fn walk(&self, path: &EntryPath) -> Result<Vec<(EntryPath, Node)>, StepError> {
-        let nodes = self.tree.walk(path)?;
-        Ok(nodes
-            .into_iter()
-            .map(|node| {
-                let relative = node.path.relative_to(path).unwrap_or_else(EntryPath::root);
-                (relative, to_node(node))
-            })
-            .collect())
-    }
-
-    fn open(&self, node: &Node) -> Result<Box<dyn Read + Send>, StepError> {
-        Ok(self.tree.open(&node.path)?)
-    }
-
-    fn describe(&self) -> String {
-        self.description.to_owned()
-    }
-}
-
-impl SnapshotFiles {
     /// Goes one component down: to the one of that name, or to all that the pattern matches.
     fn step_into(
         &self,
@@ -81,56 +25,120 @@ impl SnapshotFiles {
         component: &str,
         found: &mut Vec<EntryPath>,
     ) -> Result<(), StepError> {
-        let Some(real) = self.tree.resolve(directory)? else { return Ok(()) };
-        let child = |name: &[u8]| {
-            directory.child(name).map_err(|error| StepError::Copy(error.to_string()))
-        };
+        let real = self.tree.resolve(directory.as_bytes(), true)?.path;
         if !has_wildcards(component) {
-            let path = child(component.as_bytes())?;
-            if self.tree.resolve(&path)?.is_some() {
+            let path = child(directory, component.as_bytes())?;
+            if self.tree.resolve(path.as_bytes(), true)?.entry.is_some() {
                 found.push(path);
             }
             return Ok(());
         }
-        let glob = Glob::new(component)
-            .map_err(|error| StepError::Copy(format!("{component:?}: {error}")))?;
-        for node in self.tree.children(&real)? {
-            let name = node.path.name().unwrap_or_default();
+        let glob = Glob::new(component).map_err(|error| StepError::Copy(error.to_string()))?;
+        for entry in self.tree.children(&real) {
+            let name = entry.path().name().unwrap_or_default();
             if glob.matches(name) {
-                found.push(child(name)?);
+                found.push(child(directory, name)?);
             }
         }
         Ok(())
     }
 }
 
+impl SourceTree for SnapshotFiles {
+    fn find(&self, source: &str) -> Result<Vec<Found>, StepError> {
+        // A path that leads above the root is cut off there, as in the build context.
+        let text = stagewright_context::patterns::clean(&format!("/{source}"));
+        if !has_wildcards(&text) {
+            let resolved = self.tree.resolve(text.as_bytes(), true)?;
+            if resolved.entry.is_none() {
+                return Err(StepError::NotFound {
+                    path: text,
+                    place: self.description.to_owned(),
+                    hint: String::new(),
+                });
+            }
+            let named = crate::copy::clean(&text)?;
+            return Ok(vec![Found {
+                named,
+                path: resolved.path,
+            }]);
+        }
+        let mut found = vec![EntryPath::root()];
+        for component in text.split('/').filter(|component| !component.is_empty()) {
+            let mut next = Vec::new();
+            for directory in &found {
+                self.step_into(directory, component, &mut next)?;
+            }
+            found = next;
+        }
+        let mut matches = Vec::new();
+        for named in found {
+            let resolved = self.tree.resolve(named.as_bytes(), true)?;
+            if resolved.entry.is_some() {
+                matches.push(Found {
+                    named,
+                    path: resolved.path,
+                });
+            }
+        }
+        Ok(matches)
+    }
+
+    fn walk(&self, path: &EntryPath) -> Result<Vec<(EntryPath, Node)>, StepError> {
+        Ok(self
+            .tree
+            .walk(path)
+            .map(|entry| {
+                let relative = entry.path().relative_to(path).unwrap_or_default();
+                (relative, node(&entry))
+            })
+            .collect())
+    }
+
+    fn content(&self, node: &Node) -> Result<Content, StepError> {
+        let entry = self.tree.lookup(&node.path);
+        match entry.map(|entry| self.tree.copied(entry, node.path.clone())) {
+            Some(NewEntry::File { content, .. }) => Ok(content),
+            _ => Err(StepError::Internal(format!(
+                "{} is no file of {}",
+                node.path, self.description
+            ))),
+        }
+    }
+
+    fn describe(&self) -> String {
+        self.description.to_owned()
+    }
+}
+
 impl Below for SnapshotFiles {
     fn node(&self, path: &EntryPath) -> Result<Option<Node>, StepError> {
-        Ok(self.tree.lookup(path)?.map(to_node))
+        Ok(self.tree.lookup(path).as_ref().map(node))
     }
 }
 
-/// Removes what leads above the root from the text of a path.
-fn without_parents(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            ".." => drop(parts.pop()),
-            "" | "." => {}
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+fn child(directory: &EntryPath, name: &[u8]) -> Result<EntryPath, StepError> {
+    directory
+        .child(name)
+        .map_err(|error| StepError::Copy(error.to_string()))
 }
 
-fn to_node(node: TreeNode) -> Node {
-    let kind = match node.kind {
-        TreeKind::File { bytes, content, inode } => {
-            NodeKind::File { bytes, content: Some(content), inode }
-        }
-        TreeKind::Directory => NodeKind::Directory,
-        TreeKind::Symlink { target } => NodeKind::Symlink { target },
-        TreeKind::Special(kind) => NodeKind::Special(kind),
+fn node(entry: &TreeEntry) -> Node {
+    let kind = match entry.kind() {
+        EntryKind::File { bytes, content } => NodeKind::File {
+            bytes: *bytes,
+            content: Some(*content),
+            inode: entry.file_id(),
+        },
+        EntryKind::Directory { .. } => NodeKind::Directory,
+        EntryKind::Symlink { target } => NodeKind::Symlink {
+            target: target.clone(),
+        },
+        special => NodeKind::Special(special.clone()),
     };
-    Node { path: node.path, kind, metadata: node.metadata }
+    Node {
+        path: entry.path().clone(),
+        kind,
+        metadata: entry.entry.metadata.clone(),
+    }
 }

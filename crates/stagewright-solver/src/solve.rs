@@ -38,15 +38,24 @@ pub async fn solve(
     let results = schedule::run(plan, services, jobs).await?;
     let snapshot = |id: stagewright_plan::VertexId| match results.get(id.0) {
         Some(VertexResult::Snapshot(snapshot)) => Ok(snapshot.clone()),
-        _ => Err(SolveError::outside(StepError::Internal("a root is no snapshot".to_owned()))),
+        _ => Err(SolveError::outside(StepError::Internal(
+            "a root is no snapshot".to_owned(),
+        ))),
     };
     let root = snapshot(image.root)?;
-    let stages = stage_roots.into_iter().map(snapshot).collect::<Result<_, _>>()?;
+    let stages = stage_roots
+        .into_iter()
+        .map(snapshot)
+        .collect::<Result<_, _>>()?;
     let config = complete_config(&image, |id| match results.get(id.0) {
         Some(VertexResult::Snapshot(snapshot)) => Some(snapshot),
         _ => None,
     });
-    Ok(Solved { config, layers: root.layers.to_vec(), stages })
+    Ok(Solved {
+        config,
+        layers: root.layers.to_vec(),
+        stages,
+    })
 }
 
 /// Adds the history of the steps: each with the time at which its layer was made, however long ago
@@ -57,7 +66,11 @@ fn complete_config<'a>(
     snapshot: impl Fn(stagewright_plan::VertexId) -> Option<&'a Snapshot>,
 ) -> ImageConfig {
     let mut config = image.config.clone();
-    let mut created = config.history.iter().rev().find_map(|item| item.created.clone());
+    let mut created = config
+        .history
+        .iter()
+        .rev()
+        .find_map(|item| item.created.clone());
     for item in &image.history {
         let made = item.vertex.and_then(&snapshot);
         if let Some(ms) = made.and_then(|snapshot| snapshot.created_unix_ms) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use stagewright_digest::{ActionKey, LayerId, SnapshotId};
-use stagewright_plan::{FileOp, Op, SourceOp, Vertex, VertexId};
+use stagewright_plan::{Op, SourceOp, Vertex, VertexId};
 use stagewright_store::{ActionResult, PlaceRecord};
 
 use crate::action::{self, Work};
@@ -50,14 +50,22 @@ impl Snapshot {
 
     /// Returns what a stack of layers makes.
     pub fn of_layers(layers: Vec<LayerId>) -> Self {
-        Self { id: SnapshotId::of(&layers), layers: layers.into(), ..Self::scratch() }
+        Self {
+            id: SnapshotId::of(&layers),
+            layers: layers.into(),
+            ..Self::scratch()
+        }
     }
 
     /// Adds the layer that an action made, if it made one.
     fn with(&self, result: &ActionResult) -> Self {
         let created_unix_ms = Some(result.created_unix_ms);
         match result.layer {
-            None => Self { added: None, created_unix_ms, ..self.clone() },
+            None => Self {
+                added: None,
+                created_unix_ms,
+                ..self.clone()
+            },
             Some(layer) => Self {
                 id: SnapshotId::child(&self.id, &layer),
                 layers: self.layers.iter().copied().chain([layer]).collect(),
@@ -81,7 +89,10 @@ pub(crate) async fn solve(
 ) -> Result<(VertexResult, Outcome), StepError> {
     let vertex = build.plan.vertex(id);
     let event_id = build.event_id(id);
-    build.services.reporter.send(EventKind::Started { vertex: event_id });
+    build
+        .services
+        .reporter
+        .send(EventKind::Started { vertex: event_id });
     match &vertex.op {
         Op::Source(source) => solve_source(source),
         Op::Exec(_) | Op::File(_) => {
@@ -96,9 +107,9 @@ pub(crate) async fn solve(
 fn solve_source(source: &SourceOp) -> Result<(VertexResult, Outcome), StepError> {
     let result = match source {
         SourceOp::Scratch => VertexResult::Snapshot(Snapshot::scratch()),
-        SourceOp::Image { layers, .. } => VertexResult::Snapshot(Snapshot::of_layers(
-            layers.clone(),
-        )),
+        SourceOp::Image { layers, .. } => {
+            VertexResult::Snapshot(Snapshot::of_layers(layers.clone()))
+        }
         SourceOp::Context { name } => VertexResult::Context(name.clone()),
     };
     Ok((result, Outcome::Hit))
@@ -112,7 +123,10 @@ async fn solve_step(
     let vertex = build.plan.vertex(id);
     let services = &build.services;
     let Some(VertexResult::Snapshot(parent)) = inputs.first() else {
-        return Err(StepError::Internal(format!("{} has no root file system", vertex.name)));
+        return Err(StepError::Internal(format!(
+            "{} has no root file system",
+            vertex.name
+        )));
     };
     let quick = action::quick_parts(&vertex.op, inputs).map(|parts| parts.key());
     if let Some(result) = look_up(services, vertex, quick.as_ref())? {
@@ -187,9 +201,7 @@ async fn blocking<T: Send + 'static>(
     build: &Arc<Build>,
     id: VertexId,
     inputs: &[VertexResult],
-    work: impl FnOnce(&Services, &Vertex, &[VertexResult], u64) -> Result<T, StepError>
-    + Send
-    + 'static,
+    work: impl FnOnce(&Services, &Vertex, &[VertexResult], u64) -> Result<T, StepError> + Send + 'static,
 ) -> Result<T, StepError> {
     if build.services.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
@@ -197,7 +209,12 @@ async fn blocking<T: Send + 'static>(
     let build = Arc::clone(build);
     let inputs = inputs.to_vec();
     tokio::task::spawn_blocking(move || {
-        work(&build.services, build.plan.vertex(id), &inputs, build.event_id(id))
+        work(
+            &build.services,
+            build.plan.vertex(id),
+            &inputs,
+            build.event_id(id),
+        )
     })
     .await
     .map_err(|join| StepError::Internal(join.to_string()))?
@@ -241,8 +258,13 @@ fn miss_reason(
     if last.key == *key {
         return Ok(MissReason::Evicted);
     }
-    let before = services.store.parts(&last.parts)?.and_then(|bytes| Parts::decode(&bytes));
-    Ok(before.map_or(MissReason::FirstRun, |before| MissReason::between(&before, parts)))
+    let before = services
+        .store
+        .parts(&last.parts)?
+        .and_then(|bytes| Parts::decode(&bytes));
+    Ok(before.map_or(MissReason::FirstRun, |before| {
+        MissReason::between(&before, parts)
+    }))
 }
 
 /// Remembers what this place in the Dockerfile ran with, for the explanation of its next miss.
@@ -253,9 +275,16 @@ fn note_place(
     parts: &Parts,
     stored: bool,
 ) -> Result<(), StepError> {
-    if !stored && services.store.place(&vertex.place)?.is_some_and(|last| last.key == *key) {
+    if !stored
+        && services
+            .store
+            .place(&vertex.place)?
+            .is_some_and(|last| last.key == *key)
+    {
         return Ok(());
     }
     let parts = services.store.put_parts(&parts.encode())?;
-    Ok(services.store.record_place(&vertex.place, &PlaceRecord { key: *key, parts })?)
+    Ok(services
+        .store
+        .record_place(&vertex.place, &PlaceRecord { key: *key, parts })?)
 }

@@ -67,6 +67,30 @@ impl Store {
         )?)
     }
 
+    /// Returns all documents of a kind that are whole, in no order.
+    pub fn documents(&self, kind: &str) -> Result<Vec<Vec<u8>>, StoreError> {
+        let directory = self.path().join("documents").join(kind);
+        let entries = match fs_err::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut documents = Vec::new();
+        for entry in entries {
+            documents.extend(files::read_checked(&entry?.path())?);
+        }
+        Ok(documents)
+    }
+
+    /// Removes a document. Says whether it was there.
+    pub fn remove_document(&self, kind: &str, name: &str) -> Result<bool, StoreError> {
+        match fs_err::remove_file(self.document_path(kind, name)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn document_path(&self, kind: &str, name: &str) -> PathBuf {
         let name = ContentDigest::of(name.as_bytes()).to_hex();
         self.path().join("documents").join(kind).join(name)

@@ -1,18 +1,59 @@
 //! Container images built from Dockerfiles inside the process that asks for it: no daemon, no
 //! Docker, no root needed.
 //!
+//! A [`Builder`] owns a store and a runtime. [`Builder::build`] takes a [`BuildRequest`], starts at
+//! once and returns a [`Build`]: its events can be read while it runs, it can be cancelled, awaited
+//! on any executor, or waited for by synchronous code. What comes out is an [`Image`], which can be
+//! exported in any of the usual forms.
+//!
+//! ```no_run
+//! use stagewright::{BuildRequest, Builder, BuilderOptions, Export, ExportKind};
+//!
+//! # fn main() -> Result<(), stagewright::Error> {
+//! let builder = Builder::open(BuilderOptions::at("/var/cache/stagewright"))?;
+//! let image = builder.build(BuildRequest::directory(".")).wait()?;
+//! image.export(&Export { kind: ExportKind::OciDirectory, dest: "out".into(), ..Export::default() })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Nothing here prints, or reads the environment, the home directory or the working directory:
 //! what a build needs to know is in its request and in the builder's options.
 
+mod build;
+mod builder;
 mod error;
 mod export;
+mod failure;
+mod files;
+mod image;
+mod input;
+mod job;
+mod parse;
 mod request;
+mod run_image;
+mod stored;
+mod write;
 
+pub use build::{Build, Canceller, Events};
+pub use builder::{Builder, BuilderOptions};
 pub use error::{Error, ErrorKind};
 pub use export::{Compression, Export, ExportKind};
+pub use image::{Image, ImageSizes, LayerSize};
+pub use parse::parse_dockerfile;
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
 };
+pub use run_image::{RunCanceller, RunOptions};
+pub use stagewright_digest::Digest;
+pub use stagewright_exec::{HostFinding, HostReport, Mode};
+pub use stagewright_fetch::{
+    CredentialFile, Credentials, Mirror, MirrorArgument, NetworkOptions, ProxyOptions,
+    RegistriesConf, RegistryOptions, TlsOptions,
+};
+pub use stagewright_oci::ImageConfig;
 pub use stagewright_solver::{
     Change, Event, EventKind, LogStream, MissReason, Outcome, VertexInfo,
 };
+pub use stored::NamedEntry;
+pub use write::Exported;

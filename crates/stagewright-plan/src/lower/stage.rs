@@ -187,6 +187,7 @@ impl StageState<'_, '_> {
             stage: self.lowering.stages.shown(self.index),
             span: Some(span),
             place: String::new(),
+            mounted: false,
             no_cache: false,
         })
     }
@@ -208,6 +209,7 @@ impl StageState<'_, '_> {
             stage,
             span: Some(span),
             place,
+            mounted: false,
             no_cache: self.no_cache,
         });
     }

@@ -46,7 +46,11 @@ fn hex(bytes: &[u8]) -> String {
 fn node_digest(op: &CopyOp, node: &Node) -> ContentDigest {
     let mut encoder = Encoder::new("copied-node", 1);
     match &node.kind {
-        NodeKind::File { bytes, content, inode: _ } => {
+        NodeKind::File {
+            bytes,
+            content,
+            inode: _,
+        } => {
             encoder.number("file", *bytes);
             if let Some(content) = content {
                 encoder.bytes("content", content.as_bytes());
@@ -55,10 +59,14 @@ fn node_digest(op: &CopyOp, node: &Node) -> ContentDigest {
         NodeKind::Directory => drop(encoder.flag("directory", true)),
         NodeKind::Symlink { target } => drop(encoder.bytes("symlink", target)),
         NodeKind::Special(EntryKind::CharDevice { major, minor }) => {
-            encoder.number("char-major", u64::from(*major)).number("minor", u64::from(*minor));
+            encoder
+                .number("char-major", u64::from(*major))
+                .number("minor", u64::from(*minor));
         }
         NodeKind::Special(EntryKind::BlockDevice { major, minor }) => {
-            encoder.number("block-major", u64::from(*major)).number("minor", u64::from(*minor));
+            encoder
+                .number("block-major", u64::from(*major))
+                .number("minor", u64::from(*minor));
         }
         NodeKind::Special(_) => drop(encoder.flag("pipe", true)),
     }
@@ -66,11 +74,15 @@ fn node_digest(op: &CopyOp, node: &Node) -> ContentDigest {
     if !is_link {
         // A symbolic mode such as `u+x` starts from the source's mode, an octal one replaces it.
         let is_directory = node.kind == NodeKind::Directory;
-        let mode = op.chmod.as_ref().map_or(node.metadata.mode, |chmod| chmod.apply(node.metadata.mode, is_directory));
+        let mode = op.chmod.as_ref().map_or(node.metadata.mode, |chmod| {
+            chmod.apply(node.metadata.mode, is_directory)
+        });
         encoder.number("mode", u64::from(mode));
     }
     if op.chown.is_none() {
-        encoder.number("uid", u64::from(node.metadata.uid)).number("gid", u64::from(node.metadata.gid));
+        encoder
+            .number("uid", u64::from(node.metadata.uid))
+            .number("gid", u64::from(node.metadata.gid));
     }
     encoder.map("xattrs", node.metadata.xattrs.iter());
     ContentDigest::from_bytes(encoder.finish())

@@ -14,9 +14,7 @@ mod place;
 mod select;
 mod tree;
 
-
 pub(crate) use digest::selection_digests;
 pub(crate) use place::{Below, Bytes, Owner, Placement, Placing, clean, place};
 pub(crate) use select::{Selection, select};
 pub(crate) use tree::{Found, Node, NodeKind, SourceTree};
-

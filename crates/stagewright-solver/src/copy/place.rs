@@ -1,9 +1,10 @@
 //! Says which entry goes where in the root file system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use stagewright_layer::{EntryPath, Metadata, Mtime};
 use stagewright_plan::{CopyOp, CopySource};
+use stagewright_snapshot::FileId;
 
 use super::select::{Match, Selection};
 use super::tree::{Node, NodeKind};
@@ -61,7 +62,7 @@ pub(crate) struct Placing<'a> {
     /// The modification time of directories that are made.
     now: Mtime,
     /// The first place of each group of linked files.
-    links: BTreeMap<EntryPath, EntryPath>,
+    links: HashMap<FileId, EntryPath>,
 }
 
 /// Places everything that a copy selected.
@@ -86,7 +87,13 @@ pub(crate) fn place(
 
 impl<'a> Placing<'a> {
     pub(crate) fn new(below: &'a dyn Below, owner: Option<Owner>, now: Mtime) -> Self {
-        Self { below, entries: BTreeMap::new(), owner, now, links: BTreeMap::new() }
+        Self {
+            below,
+            entries: BTreeMap::new(),
+            owner,
+            now,
+            links: HashMap::new(),
+        }
     }
 
     /// Returns the entries placed so far.
@@ -102,8 +109,15 @@ impl<'a> Placing<'a> {
         };
         let node = Node {
             path: EntryPath::root(),
-            kind: NodeKind::File { bytes: text.len() as u64, content: None, inode: None },
-            metadata: Metadata { mtime: self.now, ..Metadata::with_mode(INLINE_FILE_MODE) },
+            kind: NodeKind::File {
+                bytes: text.len() as u64,
+                content: None,
+                inode: None,
+            },
+            metadata: Metadata {
+                mtime: self.now,
+                ..Metadata::with_mode(INLINE_FILE_MODE)
+            },
         };
         self.file(op, &target, &node, Bytes::Inline(text.as_bytes().to_vec()))
     }
@@ -144,7 +158,8 @@ impl<'a> Placing<'a> {
 
     /// Follows links inside the root file system; parts that do not exist stay as they are.
     pub(crate) fn resolve(&self, path: &EntryPath) -> Result<EntryPath, StepError> {
-        let mut todo: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
+        let mut todo: Vec<Vec<u8>> = path.components().map(<[u8]>::to_vec).collect();
+        todo.reverse();
         let mut at = EntryPath::root();
         let mut followed = 0;
         while let Some(part) = todo.pop() {
@@ -163,7 +178,9 @@ impl<'a> Placing<'a> {
             };
             followed += 1;
             if followed > LINKS_FOLLOWED_MAX {
-                return Err(StepError::Copy(format!("too many links in the path {path}")));
+                return Err(StepError::Copy(format!(
+                    "too many links in the path {path}"
+                )));
             }
             if target.starts_with(b"/") {
                 at = EntryPath::root();
@@ -199,7 +216,13 @@ impl<'a> Placing<'a> {
             Some(_) => return Err(not_a_directory(path)),
             None => self.new_directory(),
         };
-        self.entries.insert(path.clone(), Placement { node, bytes: Bytes::None });
+        self.entries.insert(
+            path.clone(),
+            Placement {
+                node,
+                bytes: Bytes::None,
+            },
+        );
         Ok(())
     }
 
@@ -227,7 +250,13 @@ impl<'a> Placing<'a> {
             Some(_) => return Err(not_a_directory(path)),
         }
         let node = self.with_changes(op, node);
-        self.entries.insert(path.clone(), Placement { node, bytes: Bytes::None });
+        self.entries.insert(
+            path.clone(),
+            Placement {
+                node,
+                bytes: Bytes::None,
+            },
+        );
         Ok(())
     }
 
@@ -243,13 +272,24 @@ impl<'a> Placing<'a> {
             self.directories(&parent)?;
         }
         if path.is_root() || self.kind(path)? == Some(NodeKind::Directory) {
-            return Err(StepError::Copy(format!("cannot replace the directory {path} by a file")));
+            return Err(StepError::Copy(format!(
+                "cannot replace the directory {path} by a file"
+            )));
         }
-        let mut bytes = if matches!(node.kind, NodeKind::File { .. }) { bytes } else { Bytes::None };
-        if let NodeKind::File { inode: Some(inode), .. } = &node.kind {
+        let mut bytes = if matches!(node.kind, NodeKind::File { .. }) {
+            bytes
+        } else {
+            Bytes::None
+        };
+        if let NodeKind::File {
+            inode: Some(inode), ..
+        } = &node.kind
+        {
             match self.links.get(inode) {
-                Some(first) if first != path => bytes = Bytes::LinkTo(first.clone()),
-                _ => drop(self.links.insert(inode.clone(), path.clone())),
+                // A layer has a link after what it links to; else it is a file of its own.
+                Some(first) if first < path => bytes = Bytes::LinkTo(first.clone()),
+                Some(_) => {}
+                None => drop(self.links.insert(*inode, path.clone())),
             }
         }
         let node = self.with_changes(op, node);
@@ -293,5 +333,7 @@ pub(crate) fn clean(path: &str) -> Result<EntryPath, StepError> {
 }
 
 fn child(directory: &EntryPath, name: &[u8]) -> Result<EntryPath, StepError> {
-    directory.child(name).map_err(|error| StepError::Copy(error.to_string()))
+    directory
+        .child(name)
+        .map_err(|error| StepError::Copy(error.to_string()))
 }

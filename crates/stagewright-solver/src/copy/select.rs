@@ -57,13 +57,23 @@ fn matched(
     exclude: &Patterns,
 ) -> Result<Option<Match>, StepError> {
     let mut entries = tree.walk(path)?.into_iter();
-    let Some((_, node)) = entries.next() else { return Ok(None) };
+    let Some((_, node)) = entries.next() else {
+        return Ok(None);
+    };
     if node.kind != NodeKind::Directory {
         let excluded = exclude.matches(&name);
-        return Ok((!excluded).then(|| Match { name, node, below: Vec::new() }));
+        return Ok((!excluded).then(|| Match {
+            name,
+            node,
+            below: Vec::new(),
+        }));
     }
     let below = entries.collect();
-    Ok(Some(Match { name, node, below: without_excluded(below, exclude) }))
+    Ok(Some(Match {
+        name,
+        node,
+        below: without_excluded(below, exclude),
+    }))
 }
 
 /// Removes what the patterns exclude. An excluded directory stays where something below it does.
@@ -98,10 +108,15 @@ fn select_with_parents(
     };
     let include = patterns("--parents", &[kept.trim_start_matches('/').to_owned()])?;
     let everything = kept.is_empty() || kept == ".";
-    let base = tree.find(base)?.into_iter().next().map(|found| found.path).unwrap_or_default();
+    let base = tree
+        .find(base)?
+        .into_iter()
+        .next()
+        .map(|found| found.path)
+        .unwrap_or_default();
     let mut entries = tree.walk(&base)?.into_iter();
     let Some((_, node)) = entries.next() else {
-        return Err(StepError::not_found(path, tree));
+        return Err(not_found(path, tree));
     };
     let mut below: Vec<(EntryPath, Node)> = Vec::new();
     let mut pending: Vec<(EntryPath, Node)> = Vec::new();
@@ -115,12 +130,25 @@ fn select_with_parents(
         }
     }
     if below.is_empty() && !has_wildcards(kept) {
-        return Err(StepError::not_found(path, tree));
+        return Err(not_found(path, tree));
     }
-    Ok(Match { name: Vec::new(), node, below: without_excluded(below, exclude) })
+    Ok(Match {
+        name: Vec::new(),
+        node,
+        below: without_excluded(below, exclude),
+    })
 }
 
 fn patterns(flag: &str, patterns: &[String]) -> Result<Patterns, StepError> {
     Patterns::new(patterns.iter().map(String::as_str))
         .map_err(|error| StepError::Copy(format!("{flag}: {error}")))
+}
+
+fn not_found(path: &str, tree: &dyn SourceTree) -> StepError {
+    let place = tree.describe();
+    StepError::NotFound {
+        path: path.to_owned(),
+        place,
+        hint: String::new(),
+    }
 }

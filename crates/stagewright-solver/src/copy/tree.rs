@@ -1,9 +1,8 @@
 //! What can be copied from: a build context, or the files of a stage or an image.
 
-use std::io::Read;
-
 use stagewright_digest::ContentDigest;
 use stagewright_layer::{EntryKind, EntryPath, Metadata};
+use stagewright_snapshot::{Content, FileId};
 
 use crate::error::StepError;
 
@@ -23,7 +22,7 @@ pub(crate) enum NodeKind {
         bytes: u64,
         content: Option<ContentDigest>,
         /// Files that are links of each other share this.
-        inode: Option<EntryPath>,
+        inode: Option<FileId>,
     },
     Directory,
     Symlink {
@@ -49,8 +48,8 @@ pub(crate) trait SourceTree: Send + Sync {
     /// Returns what is at a path whose links are resolved, and all below it: paths relative to it,
     /// a directory before its entries, entries by name. Empty when nothing is there.
     fn walk(&self, path: &EntryPath) -> Result<Vec<(EntryPath, Node)>, StepError>;
-    /// Opens a file that a walk gave.
-    fn open(&self, node: &Node) -> Result<Box<dyn Read + Send>, StepError>;
+    /// Says where the bytes of a file are that a walk gave.
+    fn content(&self, node: &Node) -> Result<Content, StepError>;
     /// Says what the tree is, for messages: `the build context`.
     fn describe(&self) -> String;
 }

@@ -1,0 +1,413 @@
+//! The mounts of a `RUN`: what they show, and what of it enters the key.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fs_err as fs;
+use stagewright_digest::LayerId;
+use stagewright_dockerfile::mount::{CacheSharing, MountKind};
+use stagewright_exec::Mount as ExecMount;
+use stagewright_plan::{CopyFrom, CopyOp, CopySource, ExecOp, MountOp, PlanMount};
+use stagewright_snapshot::Forms;
+use stagewright_store::{CacheMountLease, Sharing, TempDir};
+
+use crate::copy::{self, Selection};
+use crate::error::StepError;
+use crate::file_step;
+use crate::parts::Parts;
+use crate::services::{Secret, Services};
+use crate::vertex::{Snapshot, VertexResult};
+
+/// Where a secret is seen that names no target.
+const SECRETS_DIRECTORY: &str = "/run/secrets";
+/// The directory of a layer that holds the files of the context for a bind mount.
+const BOUND: &str = "bound";
+
+/// What is mounted for a step, and what must live as long as it runs.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    pub(crate) mounts: Vec<ExecMount>,
+    /// Secrets that are variables.
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) leases: Leases,
+}
+
+/// Folders and locks that a step uses while it runs.
+#[derive(Default)]
+pub(crate) struct Leases {
+    _caches: Vec<CacheMountLease>,
+    _scratch: Vec<TempDir>,
+}
+
+/// Adds what a step's mounts are to its key: their options, and the content that bind mounts show.
+pub(crate) fn parts(
+    services: &Services,
+    op: &ExecOp,
+    inputs: &[VertexResult],
+    event: u64,
+    parts: &mut Parts,
+) -> Result<(), StepError> {
+    for (index, mount) in op.mounts.iter().enumerate() {
+        let label = format!("mount {index} {}", mount.mount.target);
+        parts.map(&label, options(&mount.mount.kind));
+        let MountKind::Bind { source, .. } = &mount.mount.kind else {
+            continue;
+        };
+        match input(mount, inputs)? {
+            VertexResult::Snapshot(snapshot) if is_root(source) => {
+                parts.text(&format!("{label} files"), snapshot.id.to_string());
+            }
+            _ => {
+                let (op, selection) = bound(services, mount, source, inputs, event)?;
+                let digests = copy::selection_digests(&op, &selection);
+                parts.files(&format!("{label} file"), digests);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The options of a mount that enter the key. Where a bind mount's files lie in their source does
+/// not: their content does.
+fn options(kind: &MountKind) -> BTreeMap<String, String> {
+    let mut options = BTreeMap::new();
+    let mut add = |name: &str, value: String| options.insert(name.to_owned(), value);
+    match kind {
+        MountKind::Bind { writable, .. } => {
+            add("type", "bind".to_owned());
+            add("writable", writable.to_string());
+        }
+        MountKind::Cache {
+            id,
+            from,
+            source,
+            readonly,
+            sharing,
+            mode,
+            uid,
+            gid,
+        } => {
+            add("type", "cache".to_owned());
+            add("id", id.clone().unwrap_or_default());
+            add(
+                "from",
+                format!("{} {source}", from.as_deref().unwrap_or_default()),
+            );
+            add("readonly", readonly.to_string());
+            let sharing = match sharing {
+                CacheSharing::Shared => "shared",
+                CacheSharing::Private => "private",
+                CacheSharing::Locked => "locked",
+            };
+            add("sharing", sharing.to_owned());
+            add("owner", format!("{mode:o} {uid}:{gid}"));
+        }
+        MountKind::Tmpfs { size_bytes } => {
+            add("type", "tmpfs".to_owned());
+            add(
+                "size",
+                size_bytes
+                    .map(|bytes| bytes.to_string())
+                    .unwrap_or_default(),
+            );
+        }
+        MountKind::Secret {
+            id,
+            env,
+            as_file,
+            required,
+            mode,
+            uid,
+            gid,
+        } => {
+            add("type", "secret".to_owned());
+            add("id", id.clone());
+            add("env", env.clone().unwrap_or_default());
+            add("file", as_file.to_string());
+            add("required", required.to_string());
+            add("owner", format!("{mode:o} {uid}:{gid}"));
+        }
+        MountKind::Ssh {
+            id,
+            required,
+            mode,
+            uid,
+            gid,
+        } => {
+            add("type", "ssh".to_owned());
+            add("id", id.clone());
+            add("required", required.to_string());
+            add("owner", format!("{mode:o} {uid}:{gid}"));
+        }
+    }
+    options
+}
+
+fn is_root(path: &str) -> bool {
+    path.split('/').all(|part| matches!(part, "" | "."))
+}
+
+fn input<'a>(mount: &PlanMount, inputs: &'a [VertexResult]) -> Result<&'a VertexResult, StepError> {
+    let found = match mount.op {
+        MountOp::Input(index) => inputs.get(index),
+        MountOp::None => None,
+    };
+    found.ok_or_else(|| StepError::Internal("a bind mount has no source".to_owned()))
+}
+
+/// Selects the files that a bind mount shows, as if they were copied.
+fn bound(
+    services: &Services,
+    mount: &PlanMount,
+    source: &str,
+    inputs: &[VertexResult],
+    event: u64,
+) -> Result<(CopyOp, Selection), StepError> {
+    let input = input(mount, inputs)?.clone();
+    let from = match input {
+        VertexResult::Context(_) => CopyFrom::Context,
+        VertexResult::Snapshot(_) => CopyFrom::Snapshot,
+    };
+    let path = if source.is_empty() { "/" } else { source };
+    let op = CopyOp {
+        sources: vec![CopySource::Path(path.to_owned())],
+        dest: format!("/{BOUND}/"),
+        chown: None,
+        chmod: None,
+        link: true,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: false,
+        from,
+    };
+    let scratch = VertexResult::Snapshot(Snapshot::scratch());
+    let selection = file_step::select(services, &op, &[scratch, input], event)?;
+    Ok((op, selection))
+}
+
+/// Makes the mounts of a step.
+pub(crate) fn prepare(
+    services: &Services,
+    op: &ExecOp,
+    inputs: &[VertexResult],
+    event: u64,
+) -> Result<Prepared, StepError> {
+    let mut prepared = Prepared::default();
+    for mount in &op.mounts {
+        let target = PathBuf::from(&mount.mount.target);
+        match &mount.mount.kind {
+            MountKind::Bind {
+                source, writable, ..
+            } => {
+                bind(
+                    services,
+                    mount,
+                    source,
+                    *writable,
+                    inputs,
+                    event,
+                    &mut prepared,
+                )?;
+            }
+            MountKind::Cache { .. } => cache(services, mount, inputs, event, &mut prepared)?,
+            MountKind::Tmpfs { size_bytes } => prepared.mounts.push(ExecMount::Tmpfs {
+                target,
+                size_bytes: *size_bytes,
+                mode: 0o1777,
+            }),
+            MountKind::Secret { .. } => secret(services, mount, &mut prepared)?,
+            MountKind::Ssh { id, required, .. } => {
+                if *required {
+                    return Err(StepError::Unsupported(format!(
+                        "RUN --mount=type=ssh,id={id} is not supported yet"
+                    )));
+                }
+            }
+        }
+    }
+    if let Some(script) = &op.script {
+        prepared.mounts.push(ExecMount::Secret {
+            bytes: script.text.clone().into_bytes(),
+            target: PathBuf::from(&script.target),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+        });
+    }
+    Ok(prepared)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one mount of one step")]
+fn bind(
+    services: &Services,
+    mount: &PlanMount,
+    source: &str,
+    writable: bool,
+    inputs: &[VertexResult],
+    event: u64,
+    prepared: &mut Prepared,
+) -> Result<(), StepError> {
+    let (layers, path) = match input(mount, inputs)? {
+        VertexResult::Snapshot(snapshot) => {
+            services.ensure(&snapshot.layers, event)?;
+            let tree = services.tree(snapshot, event)?;
+            let resolved = tree.resolve(source.as_bytes(), true)?;
+            if resolved.entry.is_none() && !resolved.path.is_root() {
+                return Err(StepError::NotFound {
+                    path: source.to_owned(),
+                    place: "the source of a bind mount".to_owned(),
+                    hint: String::new(),
+                });
+            }
+            let path = PathBuf::from("/").join(resolved.path.as_path());
+            (directories(services, &snapshot.layers)?, path)
+        }
+        VertexResult::Context(_) => {
+            let (op, selection) = bound(services, mount, source, inputs, event)?;
+            let context = input(mount, inputs)?.clone();
+            let scratch = VertexResult::Snapshot(Snapshot::scratch());
+            let forms = Forms {
+                packed: false,
+                unpacked: true,
+            };
+            let made =
+                file_step::copy_with(services, &op, &[scratch, context], event, &selection, forms)?;
+            let layers: Vec<_> = made.into_iter().collect();
+            let mut path = PathBuf::from("/").join(BOUND);
+            if let [only] = selection.matches.as_slice()
+                && only.node.kind != copy::NodeKind::Directory
+            {
+                path.push(String::from_utf8_lossy(&only.name).as_ref());
+            }
+            (directories(services, &layers)?, path)
+        }
+    };
+    let scratch = if writable {
+        let folder = services.store.temp_dir()?;
+        let (upper, work) = (folder.path().join("upper"), folder.path().join("work"));
+        fs::create_dir(&upper)
+            .and_then(|()| fs::create_dir(&work))
+            .map_err(StepError::Io)?;
+        prepared.leases._scratch.push(folder);
+        Some((upper, work))
+    } else {
+        None
+    };
+    let target = PathBuf::from(&mount.mount.target);
+    prepared.mounts.push(ExecMount::Layers {
+        lowers: layers,
+        source: path,
+        target,
+        scratch,
+    });
+    Ok(())
+}
+
+/// Returns the directories of layers, from the top down.
+fn directories(services: &Services, layers: &[LayerId]) -> Result<Vec<PathBuf>, StepError> {
+    let layers = layers.iter().rev();
+    Ok(layers
+        .map(|layer| services.snapshots.unpacked(layer))
+        .collect::<Result<_, _>>()?)
+}
+
+fn cache(
+    services: &Services,
+    mount: &PlanMount,
+    inputs: &[VertexResult],
+    event: u64,
+    prepared: &mut Prepared,
+) -> Result<(), StepError> {
+    let target = &mount.mount.target;
+    let MountKind::Cache {
+        id,
+        from,
+        source,
+        readonly,
+        sharing,
+        mode,
+        uid,
+        gid,
+    } = &mount.mount.kind
+    else {
+        return Ok(());
+    };
+    let id = id.as_deref().filter(|id| !id.is_empty()).unwrap_or(target);
+    let sharing = match sharing {
+        CacheSharing::Shared => Sharing::Shared,
+        CacheSharing::Private => Sharing::Private,
+        CacheSharing::Locked => Sharing::Locked,
+    };
+    let lease = services
+        .store
+        .cache_mount(id, sharing, &|| services.cancel.is_cancelled())?
+        .ok_or(StepError::Cancelled)?;
+    let path = lease.path().to_owned();
+    let is_new = fs::read_dir(&path).map_err(StepError::Io)?.next().is_none();
+    if is_new {
+        if from.is_some() {
+            let _ = (inputs, event, source);
+            return Err(StepError::Unsupported(format!(
+                "RUN --mount=type=cache,target={target} with from= is not supported yet"
+            )));
+        }
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode))
+            .and_then(|()| std::os::unix::fs::chown(&path, Some(*uid), Some(*gid)))
+            .map_err(StepError::Io)?;
+    }
+    prepared.leases._caches.push(lease);
+    prepared.mounts.push(ExecMount::Bind {
+        source: path,
+        target: PathBuf::from(target),
+        readonly: *readonly,
+    });
+    Ok(())
+}
+
+fn secret(
+    services: &Services,
+    mount: &PlanMount,
+    prepared: &mut Prepared,
+) -> Result<(), StepError> {
+    let MountKind::Secret {
+        id,
+        env,
+        as_file,
+        required,
+        mode,
+        uid,
+        gid,
+    } = &mount.mount.kind
+    else {
+        return Ok(());
+    };
+    let bytes = match services.options.secrets.get(id) {
+        Some(Secret::Bytes(bytes)) => bytes.clone(),
+        Some(Secret::File(path)) => fs::read(path).map_err(StepError::Io)?,
+        None if *required => return Err(StepError::MissingSecret { id: id.clone() }),
+        None => return Ok(()),
+    };
+    if let Some(name) = env {
+        let value = String::from_utf8(bytes.clone()).map_err(|_| {
+            StepError::Unsupported(format!(
+                "the secret {id:?} is no text: it cannot be a variable"
+            ))
+        })?;
+        prepared.env.insert(name.clone(), value);
+    }
+    if *as_file {
+        let target = match mount.mount.target.as_str() {
+            "" => PathBuf::from(SECRETS_DIRECTORY).join(id),
+            target => PathBuf::from(target),
+        };
+        prepared.mounts.push(ExecMount::Secret {
+            bytes,
+            target,
+            mode: *mode,
+            uid: *uid,
+            gid: *gid,
+        });
+    }
+    Ok(())
+}

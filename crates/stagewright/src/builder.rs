@@ -1,0 +1,150 @@
+//! The builder: a store, a sandbox and a runtime.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use stagewright_exec::HostReport;
+use stagewright_fetch::RegistryOptions;
+use stagewright_snapshot::{DirectAgent, OverlayXattrs, Snapshots};
+use stagewright_solver::{CancellationToken, LazySandbox};
+use stagewright_store::{Store, StoreOptions};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::build::Build;
+use crate::error::{Error, ErrorKind};
+use crate::failure;
+use crate::job;
+use crate::request::BuildRequest;
+
+/// What a [`Builder`] is made with.
+#[derive(Debug, Clone)]
+pub struct BuilderOptions {
+    /// The folder of the store.
+    pub store: PathBuf,
+    /// How registries are reached.
+    pub registries: RegistryOptions,
+}
+
+impl BuilderOptions {
+    /// Keeps the store in a folder, and reaches registries with no login and no mirror.
+    pub fn at(store: impl Into<PathBuf>) -> Self {
+        Self {
+            store: store.into(),
+            registries: RegistryOptions::default(),
+        }
+    }
+}
+
+/// Builds images. Clones share everything; it can be used from any number of threads.
+#[derive(Clone)]
+pub struct Builder(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) sandbox: Arc<LazySandbox>,
+    pub(crate) registries: RegistryOptions,
+    /// Started by the first build.
+    runtime: OnceLock<Runtime>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("store", &self.0.store.path())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Opens a store, or makes it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] when its folder cannot be used.
+    pub fn open(options: BuilderOptions) -> Result<Self, Error> {
+        let store = Store::open(StoreOptions {
+            path: options.store,
+        })?;
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let agent = Arc::new(DirectAgent::new(OverlayXattrs::Trusted, threads.get()));
+        Ok(Self(Arc::new(Inner {
+            snapshots: Snapshots::new(store.clone(), agent, threads),
+            store,
+            sandbox: Arc::new(LazySandbox::default()),
+            registries: options.registries,
+            runtime: OnceLock::new(),
+        })))
+    }
+
+    /// Starts a build. What is wrong with the request is told by the build's result.
+    pub fn build(&self, request: BuildRequest) -> Build {
+        let (event_sender, events) = mpsc::unbounded_channel();
+        let (result_sender, result) = oneshot::channel();
+        let cancel = CancellationToken::new();
+        let build = Build::new(events, cancel.clone(), result);
+        let runtime = match self.runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                // The receiver is ours and alive.
+                let _ = result_sender.send(Err(error));
+                return build;
+            }
+        };
+        let sink = Arc::new(move |event| {
+            // Nobody has to listen.
+            let _ = event_sender.send(event);
+        });
+        let builder = self.clone();
+        runtime.spawn(async move {
+            let result = job::run(builder, request, sink, cancel).await;
+            // A caller that dropped the build does not want its result.
+            let _ = result_sender.send(result);
+        });
+        build
+    }
+
+    /// Says what this host can do for steps, which mode is used, and what would give a better one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Sandbox`] when no mode works.
+    pub fn host_report(&self) -> Result<HostReport, Error> {
+        let sandbox = self.0.sandbox.get().map_err(failure::of_step)?;
+        Ok(sandbox.report().clone())
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// Returns the runtime, started by the first who needs it.
+    pub(crate) fn runtime(&self) -> Result<&Runtime, Error> {
+        if let Some(runtime) = self.0.runtime.get() {
+            return Ok(runtime);
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(512)
+            .thread_name("stagewright")
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Internal,
+                    format!("the runtime did not start: {error}"),
+                )
+            })?;
+        Ok(self.0.runtime.get_or_init(|| runtime))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Waiting for its threads could block a caller's runtime: the last build has ended or is
+        // being cancelled, and nothing that it does may be cut off, so they end by themselves.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Errors of the parts, as errors of the library.
+
+use std::net::IpAddr;
+
+use stagewright_dockerfile::{Diagnostic, ParseError, Span};
+use stagewright_exec::{Resource, Ulimit};
+use stagewright_plan::{Fault, LowerError};
+use stagewright_solver::{SolveError, StepError};
+use stagewright_store::StoreError;
+
+use crate::error::{Error, ErrorKind};
+use crate::input::Source;
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::new(ErrorKind::Store, chain(&error))
+    }
+}
+
+/// Writes an error and what caused it on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Transparent layers repeat what they hold.
+        if !text.ends_with(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Adds the place in the Dockerfile and a drawing of it.
+fn at(mut error: Error, span: Span, source: &Source) -> Error {
+    let diagnostic = Diagnostic {
+        file: &source.name,
+        source: &source.text,
+        span,
+        message: &error.message,
+        help: None,
+    };
+    error.drawing = Some(diagnostic.drawing());
+    error.file = Some(source.name.clone());
+    error.line = Some(span.start.line);
+    error.column = Some(span.start.column);
+    error
+}
+
+pub(crate) fn of_parse(error: ParseError, source: &Source) -> Error {
+    let message = Error {
+        help: error.help,
+        ..Error::new(ErrorKind::Dockerfile, error.message)
+    };
+    at(message, error.span, source)
+}
+
+pub(crate) fn of_lower(error: LowerError, source: &Source) -> Error {
+    let kind = match error.fault {
+        Fault::Dockerfile => ErrorKind::Dockerfile,
+        Fault::Request => ErrorKind::Request,
+        Fault::Unsupported => ErrorKind::Unsupported,
+    };
+    let message = Error {
+        help: error.help,
+        ..Error::new(kind, error.message)
+    };
+    match error.span {
+        Some(span) => at(message, span, source),
+        None => message,
+    }
+}
+
+pub(crate) fn of_solve(error: SolveError, source: &Source) -> Error {
+    let mut message = of_step_at(error.error, error.span, source);
+    message.vertex = error.vertex;
+    message
+}
+
+pub(crate) fn of_step_at(error: StepError, span: Option<Span>, source: &Source) -> Error {
+    let message = of_step(error);
+    match span {
+        Some(span) if message.kind != ErrorKind::Cancelled => at(message, span, source),
+        _ => message,
+    }
+}
+
+pub(crate) fn of_step(error: StepError) -> Error {
+    let kind = match &error {
+        StepError::Exit { .. } | StepError::Signal { .. } => ErrorKind::StepFailed,
+        StepError::NotFound { .. } => ErrorKind::NotFound,
+        StepError::Copy(_) | StepError::UnknownUser { .. } => ErrorKind::StepFailed,
+        StepError::MissingSecret { .. } | StepError::NotAllowed { .. } => ErrorKind::Request,
+        StepError::Unsupported(_) => ErrorKind::Unsupported,
+        StepError::Image { registry: true, .. } => ErrorKind::Registry,
+        StepError::Image { .. } => ErrorKind::Image,
+        StepError::Store(_) | StepError::Snapshot(_) => ErrorKind::Store,
+        StepError::Context(error) if error.is_not_found() => ErrorKind::NotFound,
+        StepError::Context(_) => ErrorKind::Request,
+        StepError::Exec(error) if error.shell_code().is_some() => ErrorKind::StepFailed,
+        StepError::Exec(_) | StepError::Probe(_) => ErrorKind::Sandbox,
+        StepError::Cancelled => ErrorKind::Cancelled,
+        _ => ErrorKind::Internal,
+    };
+    let mut message = Error::new(kind, chain(&error));
+    match error {
+        StepError::Exit { code, log_tail, .. } => {
+            message.exit_code = Some(code);
+            message.log_tail = log_tail;
+        }
+        StepError::Signal {
+            signal, log_tail, ..
+        } => {
+            message.exit_code = Some(128 + signal);
+            message.log_tail = log_tail;
+        }
+        StepError::Exec(error) => message.exit_code = error.shell_code(),
+        _ => {}
+    }
+    message
+}
+
+/// Checks the addresses of `--add-host`.
+pub(crate) fn hosts(hosts: &[(String, String)]) -> Result<Vec<(String, IpAddr)>, Error> {
+    hosts
+        .iter()
+        .map(|(name, address)| {
+            let parsed = address
+                .trim_matches(['[', ']'])
+                .parse::<IpAddr>()
+                .map_err(|_| {
+                    Error::new(
+                        ErrorKind::Request,
+                        format!("{address:?} is no address for the host {name}"),
+                    )
+                })?;
+            Ok((name.clone(), parsed))
+        })
+        .collect()
+}
+
+/// Checks the names of `--ulimit`.
+pub(crate) fn ulimits(limits: &[(String, u64, u64)]) -> Result<Vec<Ulimit>, Error> {
+    limits
+        .iter()
+        .map(|(name, soft, hard)| {
+            let resource = Resource::from_name(name).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Request,
+                    format!("there is no resource limit {name:?}"),
+                )
+            })?;
+            Ok(Ulimit {
+                resource,
+                soft: *soft,
+                hard: *hard,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,224 @@
+//! What a build reads before it has a plan: the Dockerfile, the ignore rules, the contexts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fs_err as fs;
+use stagewright_context::{Context, Patterns, unpack_tar};
+use stagewright_dockerfile::Dockerfile;
+use stagewright_oci::{ImageSelector, open_image};
+use stagewright_plan::NamedSource;
+use stagewright_solver::{ContextFiles, NamedImage, Reporter};
+use stagewright_store::{Store, TempDir};
+
+use crate::error::{Error, ErrorKind};
+use crate::failure;
+use crate::request::{BuildRequest, ContextSource, DockerfileSource, NamedContext};
+
+const IGNORE_FILE: &str = ".dockerignore";
+const DOCKERFILE: &str = "Dockerfile";
+
+/// A Dockerfile's text and what it is called.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+/// Everything that a build reads before it has a plan.
+pub(crate) struct Input {
+    pub(crate) source: Source,
+    pub(crate) dockerfile: Dockerfile,
+    pub(crate) contexts: BTreeMap<String, Arc<ContextFiles>>,
+    pub(crate) named_images: BTreeMap<String, NamedImage>,
+    pub(crate) named_sources: BTreeMap<String, NamedSource>,
+    /// Names the Dockerfile across builds.
+    pub(crate) project: String,
+    /// Unpacked archives, which go when the build ends.
+    _unpacked: Vec<TempDir>,
+}
+
+impl Input {
+    /// Reads the input of a build.
+    pub(crate) fn open(
+        request: &BuildRequest,
+        store: &Store,
+        reporter: &Reporter,
+    ) -> Result<Self, Error> {
+        let mut unpacked = Vec::new();
+        let root = context_root(&request.context, store, &mut unpacked)?;
+        let (source, beside) = read_dockerfile(&request.dockerfile, &root)?;
+        let event = reporter.start_internal(&format!(
+            "[internal] load build definition from {}",
+            source.name
+        ));
+        let dockerfile = Dockerfile::parse(source.text.as_bytes())
+            .map_err(|error| failure::of_parse(error, &source));
+        reporter.finish_internal(event, &dockerfile);
+        let dockerfile = dockerfile?;
+        let ignore = read_ignore(&root, beside)?;
+        let mut contexts = BTreeMap::new();
+        let open = |path: &Path, ignore: Patterns, description: &str| {
+            let context = Context::open(path, ignore)
+                .map_err(|error| Error::new(ErrorKind::Request, failure::chain(&error)))?;
+            let files =
+                ContextFiles::open(context, description, store).map_err(failure::of_step)?;
+            Ok::<_, Error>(Arc::new(files))
+        };
+        contexts.insert(
+            "context".to_owned(),
+            open(&root, ignore, "the build context")?,
+        );
+        let mut named_images = BTreeMap::new();
+        let mut named_sources = BTreeMap::new();
+        for (name, context) in &request.named_contexts {
+            let source = match context {
+                NamedContext::Directory(path) => {
+                    let ignore = read_ignore(path, None)?;
+                    let description = format!("the context {name:?}");
+                    contexts.insert(name.to_lowercase(), open(path, ignore, &description)?);
+                    NamedSource::Files
+                }
+                NamedContext::Image(reference) => NamedSource::Image(reference.clone()),
+                NamedContext::OciLayout { path, reference }
+                | NamedContext::DockerArchive { path, reference } => {
+                    let key = format!("{name} in {}", path.display());
+                    named_images.insert(key.clone(), image_on_disk(path, reference.as_deref())?);
+                    NamedSource::Image(key)
+                }
+            };
+            named_sources.insert(name.clone(), source);
+        }
+        let project = format!("{} {}", root.display(), source.name);
+        Ok(Self {
+            source,
+            dockerfile,
+            contexts,
+            named_images,
+            named_sources,
+            project,
+            _unpacked: unpacked,
+        })
+    }
+}
+
+/// Returns the folder of the context, unpacking an archive.
+fn context_root(
+    context: &ContextSource,
+    store: &Store,
+    unpacked: &mut Vec<TempDir>,
+) -> Result<PathBuf, Error> {
+    let fail = |message: String| Error::new(ErrorKind::Request, message);
+    match context {
+        ContextSource::Directory(path) => {
+            let metadata = fs::metadata(path).map_err(|error| {
+                let message = format!("the build context cannot be read: {error}");
+                Error::new(ErrorKind::NotFound, message)
+            })?;
+            if !metadata.is_dir() {
+                return Err(fail(format!(
+                    "the build context {} is not a directory",
+                    path.display()
+                )));
+            }
+            fs::canonicalize(path).map_err(|error| fail(error.to_string()))
+        }
+        ContextSource::Archive(path) => {
+            let file = fs::File::open(path).map_err(|error| fail(error.to_string()))?;
+            let folder = store.temp_dir()?;
+            let reader = stagewright_layer::decompress(std::io::BufReader::new(file))
+                .map_err(|error| fail(format!("the context {}: {error}", path.display())))?;
+            unpack_tar(reader, folder.path()).map_err(|error| fail(failure::chain(&error)))?;
+            let root = folder.path().to_owned();
+            unpacked.push(folder);
+            Ok(root)
+        }
+        ContextSource::Empty => {
+            let folder = store.temp_dir()?;
+            let root = folder.path().to_owned();
+            unpacked.push(folder);
+            Ok(root)
+        }
+    }
+}
+
+/// Reads the Dockerfile, and the ignore file beside it that goes before that of the context.
+fn read_dockerfile(
+    dockerfile: &DockerfileSource,
+    root: &Path,
+) -> Result<(Source, Option<String>), Error> {
+    let not_found = |name: &str| {
+        Error::new(
+            ErrorKind::NotFound,
+            format!("failed to read the Dockerfile: {name} does not exist"),
+        )
+    };
+    let path = match dockerfile {
+        DockerfileSource::Text(text) => {
+            return Ok((
+                Source {
+                    name: DOCKERFILE.to_owned(),
+                    text: text.clone(),
+                },
+                None,
+            ));
+        }
+        DockerfileSource::File(path) => path.clone(),
+        DockerfileSource::InContext(name) => {
+            let path = root.join(name);
+            // As BuildKit does, the name in lower case is taken too.
+            if name == DOCKERFILE && !path.exists() {
+                root.join(DOCKERFILE.to_lowercase())
+            } else {
+                path
+            }
+        }
+    };
+    let name = match dockerfile {
+        DockerfileSource::InContext(name) => name.clone(),
+        _ => path.display().to_string(),
+    };
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(not_found(&name)),
+        Err(error) => return Err(Error::new(ErrorKind::Request, error.to_string())),
+    };
+    let mut ignore = path.clone().into_os_string();
+    ignore.push(IGNORE_FILE);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok((Source { name, text }, read_text(Path::new(&ignore))?))
+}
+
+fn read_ignore(root: &Path, beside: Option<String>) -> Result<Patterns, Error> {
+    let text = match beside {
+        Some(text) => Some(text),
+        None => read_text(&root.join(IGNORE_FILE))?,
+    };
+    Patterns::parse(&text.unwrap_or_default())
+        .map_err(|error| Error::new(ErrorKind::Request, format!("{IGNORE_FILE}: {error}")))
+}
+
+fn read_text(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::new(ErrorKind::Request, error.to_string())),
+    }
+}
+
+fn image_on_disk(path: &Path, reference: Option<&str>) -> Result<NamedImage, Error> {
+    let source =
+        open_image(path).map_err(|error| Error::new(ErrorKind::Image, failure::chain(&error)))?;
+    let selector = match reference {
+        None => ImageSelector::Sole,
+        Some(reference) => match reference.parse() {
+            Ok(digest) => ImageSelector::Digest(digest),
+            Err(_) => ImageSelector::Name(reference.to_owned()),
+        },
+    };
+    Ok(NamedImage {
+        source: Arc::from(source),
+        selector,
+    })
+}

@@ -1,0 +1,241 @@
+//! One build, from its request to its image.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use stagewright_oci::Platform;
+use stagewright_plan::{KnownImages, LowerOptions, Lowered, NetworkMode, Plan, lower};
+use stagewright_solver::{
+    CancellationToken, EventSink, Images, Limits, Reporter, Secret, Services, SolveOptions,
+    StepError, TAG_KIND, TaggedImage, solve,
+};
+
+use crate::builder::Builder;
+use crate::error::{Error, ErrorKind};
+use crate::failure;
+use crate::image::{Image, Made, StageSize};
+use crate::input::Input;
+use crate::request::{BuildRequest, Network, SecretValue};
+
+/// Runs a build.
+pub(crate) async fn run(
+    builder: Builder,
+    request: BuildRequest,
+    sink: EventSink,
+    cancel: CancellationToken,
+) -> Result<Image, Error> {
+    let job = Job::new(builder, request, Reporter::new(sink), cancel)?;
+    job.run().await
+}
+
+struct Job {
+    builder: Builder,
+    request: BuildRequest,
+    reporter: Reporter,
+    cancel: CancellationToken,
+    platform: Platform,
+    now_unix_ms: u64,
+}
+
+impl Job {
+    fn new(
+        builder: Builder,
+        request: BuildRequest,
+        reporter: Reporter,
+        cancel: CancellationToken,
+    ) -> Result<Self, Error> {
+        let platform = match &request.platform {
+            None => Platform::host(),
+            Some(text) => text
+                .parse::<Platform>()
+                .map_err(|error| Error::new(ErrorKind::Request, error.to_string()))?,
+        };
+        if platform.os != "linux" || platform.architecture != Platform::host().architecture {
+            let host = Platform::host();
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("building for {platform} is not supported on {host} yet"),
+            ));
+        }
+        let now_unix_ms = match request.source_date_epoch {
+            Some(seconds) => seconds.saturating_mul(1000),
+            None => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |time| {
+                    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+                }),
+        };
+        Ok(Self {
+            builder,
+            request,
+            reporter,
+            cancel,
+            platform,
+            now_unix_ms,
+        })
+    }
+
+    async fn run(self) -> Result<Image, Error> {
+        let tags = crate::image::parse_names(&self.request.tags)?;
+        let store = &self.builder.inner().store;
+        let input = Input::open(&self.request, store, &self.reporter)?;
+        let images = Images::new(
+            store.clone(),
+            self.builder.inner().snapshots.clone(),
+            self.builder.inner().registries.clone(),
+            input.named_images.clone(),
+            self.request.pull,
+        );
+        let plan = self.plan(&input, &images).await?;
+        let services = Arc::new(self.services(&input, images)?);
+        let stage_names: Vec<String> = plan
+            .stages
+            .iter()
+            .map(|stage| {
+                stage
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| format!("stage-{}", stage.index))
+            })
+            .collect();
+        let solved = solve(plan, Arc::clone(&services), self.request.jobs)
+            .await
+            .map_err(|error| failure::of_solve(error, &input.source))?;
+        for context in services.contexts.values() {
+            context.save(store).map_err(failure::of_step)?;
+        }
+        let stages = stage_names
+            .into_iter()
+            .zip(solved.stages)
+            .map(|(name, snapshot)| StageSize {
+                name,
+                layers: snapshot.layers.to_vec(),
+            })
+            .collect();
+        let made = Made {
+            config: solved.config,
+            layers: solved.layers,
+            stages,
+        };
+        let mut image = Image::assemble(&self.builder, made, services).await?;
+        for tag in &tags {
+            self.tag(&image, tag)?;
+            image.add_name(tag.to_string());
+        }
+        Ok(image)
+    }
+
+    fn tag(&self, image: &Image, name: &stagewright_oci::Reference) -> Result<(), Error> {
+        let tagged = TaggedImage {
+            name: name.to_string(),
+            config: *image.id(),
+            layers: image.layer_ids().to_vec(),
+            tagged_unix_ms: self.now_unix_ms,
+            details: image.details(),
+        };
+        let bytes = serde_json::to_vec(&tagged)
+            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+        Ok(self
+            .builder
+            .inner()
+            .store
+            .put_document(TAG_KIND, &tagged.name, &bytes)?)
+    }
+
+    /// Lowers the Dockerfile, finding out about the images that it turns out to need.
+    async fn plan(&self, input: &Input, images: &Images) -> Result<Plan, Error> {
+        let options = self.lower_options(input);
+        let mut known = KnownImages::default();
+        loop {
+            let needs = match lower(&input.dockerfile, &options, &known)
+                .map_err(|error| failure::of_lower(error, &input.source))?
+            {
+                Lowered::Plan(plan) => return Ok(*plan),
+                Lowered::NeedImages(needs) => needs,
+            };
+            let resolved = needs
+                .iter()
+                .map(|need| images.resolve(need, &self.reporter));
+            let resolved = futures_util::future::join_all(resolved);
+            let resolved = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Err(cancelled()),
+                resolved = resolved => resolved,
+            };
+            for (need, image) in needs.iter().zip(resolved) {
+                let image =
+                    image.map_err(|error| failure::of_step_at(error, need.span, &input.source))?;
+                known.insert(need, image);
+            }
+        }
+    }
+
+    fn lower_options(&self, input: &Input) -> LowerOptions {
+        let request = &self.request;
+        LowerOptions {
+            target: request.target.clone(),
+            build_args: request.build_args.iter().cloned().collect(),
+            labels: request.labels.clone(),
+            platform: self.platform.clone(),
+            build_platform: Platform::host(),
+            no_cache: request.no_cache,
+            no_cache_stages: request.no_cache_filter.clone(),
+            network: match request.network {
+                Network::Default => NetworkMode::Default,
+                Network::Host => NetworkMode::Host,
+                Network::None => NetworkMode::None,
+            },
+            named: input.named_sources.clone(),
+            source_date_epoch: request.source_date_epoch,
+            project: input.project.clone(),
+        }
+    }
+
+    fn services(&self, input: &Input, images: Images) -> Result<Services, Error> {
+        let inner = self.builder.inner();
+        let request = &self.request;
+        let secrets: BTreeMap<String, Secret> = request
+            .secrets
+            .iter()
+            .map(|secret| {
+                let value = match &secret.value {
+                    SecretValue::File(path) => Secret::File(path.clone()),
+                    SecretValue::Bytes(bytes) => Secret::Bytes(bytes.clone()),
+                };
+                (secret.id.clone(), value)
+            })
+            .collect();
+        let mut allow = request.allow.clone();
+        // Who asks for the host's network for the whole build allows it.
+        if request.network == Network::Host {
+            allow.push("network.host".to_owned());
+        }
+        let limits = Limits {
+            extra_hosts: failure::hosts(&request.extra_hosts)?,
+            shm_bytes: request.shm_bytes,
+            ulimits: failure::ulimits(&request.ulimits)?,
+        };
+        Ok(Services {
+            store: inner.store.clone(),
+            snapshots: inner.snapshots.clone(),
+            sandbox: Arc::clone(&inner.sandbox),
+            images,
+            contexts: input.contexts.clone(),
+            reporter: self.reporter.clone(),
+            cancel: self.cancel.clone(),
+            runtime: self.builder.runtime()?.handle().clone(),
+            options: SolveOptions {
+                now_unix_ms: self.now_unix_ms,
+                platform: self.platform.clone(),
+                limits,
+                secrets,
+                allow,
+            },
+        })
+    }
+}
+
+fn cancelled() -> Error {
+    failure::of_step(StepError::Cancelled)
+}
