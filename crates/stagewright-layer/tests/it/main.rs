@@ -1,8 +1,9 @@
 //! Layers against other tools, and against every layer that can be thought of.
 
-#![allow(
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
+#![expect(
     clippy::disallowed_methods,
-    reason = "tests make files for other tools"
+    reason = "tests make files as other programs do"
 )]
 
 mod gnu_tar;

@@ -1,8 +1,9 @@
 //! Root file systems on a real store, and on a real overlay where root is at hand.
 
-#![allow(
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
+#![expect(
     clippy::disallowed_methods,
-    reason = "tests make files as a step would"
+    reason = "tests make files as other programs do"
 )]
 
 mod build;
