@@ -361,3 +361,151 @@ pub fn read_index<R: Read>(reader: R) -> Result<ReadLayer, ReadIndexError> {
         bytes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use stagewright_digest::ContentDigest;
+
+    use super::*;
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::clean(text.as_bytes()).unwrap()
+    }
+
+    /// Adds lines as a tar would have them: `path content`, `path/`, `-path` (whiteout), `path!`
+    /// (opaque marker), `path -> target`, `path = target` (hard link).
+    fn build(lines: &[&str]) -> Result<LayerIndex, BuildFault> {
+        let mut builder = IndexBuilder::new();
+        for (line, number) in lines.iter().zip(1u32..) {
+            let (name, kind) = if let Some(gone) = line.strip_prefix('-') {
+                (gone, EntryKind::Whiteout)
+            } else if let Some(directory) = line.strip_suffix('!') {
+                builder.mark_opaque(&path(directory))?;
+                continue;
+            } else if let Some((name, target)) = line.split_once(" -> ") {
+                (
+                    name,
+                    EntryKind::Symlink {
+                        target: target.into(),
+                    },
+                )
+            } else if let Some((name, target)) = line.split_once(" = ") {
+                (
+                    name,
+                    EntryKind::Hardlink {
+                        target: path(target),
+                    },
+                )
+            } else if let Some(name) = line.strip_suffix('/') {
+                (name, EntryKind::Directory { opaque: false })
+            } else {
+                let (name, content) = line.split_once(' ').unwrap();
+                let bytes = content.len() as u64;
+                (
+                    name,
+                    EntryKind::File {
+                        bytes,
+                        content: ContentDigest::of(content.as_bytes()),
+                    },
+                )
+            };
+            let data = matches!(kind, EntryKind::File { .. }).then_some(FileData::Whole {
+                offset: number.into(),
+            });
+            let entry = Entry {
+                path: path(name),
+                kind,
+                metadata: Metadata::with_mode(number),
+            };
+            builder.add(entry, data)?;
+        }
+        builder.finish()
+    }
+
+    fn listing(index: &LayerIndex) -> Vec<String> {
+        let lines = index.records().iter().map(|record| {
+            let Entry {
+                path,
+                kind,
+                metadata,
+            } = &record.entry;
+            let kind = match kind {
+                EntryKind::File { .. } => match record.data {
+                    Some(FileData::Whole { offset }) => format!("at {offset}"),
+                    _ => "without data".to_owned(),
+                },
+                EntryKind::Directory { opaque: false } => "directory".to_owned(),
+                EntryKind::Directory { opaque: true } => "opaque".to_owned(),
+                EntryKind::Symlink { .. } => "link".to_owned(),
+                EntryKind::Hardlink { target } => format!("= {target}"),
+                EntryKind::Whiteout => return format!("{path} gone"),
+                other => format!("{other:?}"),
+            };
+            format!("{path} {kind} {:o}", metadata.mode)
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn what_is_left_is_what_extraction_leaves() {
+        let cases: &[(&[&str], &[&str])] = &[
+            (&["b 1", "a 2"], &["/a at 2 2", "/b at 1 1"]),
+            (&["a 1", "a 2"], &["/a at 2 2"]),
+            (&["a/", "a/b 1", "a/"], &["/a directory 3", "/a/b at 2 2"]),
+            (&["a/", "a/b 1", "a 2"], &["/a at 3 3"]),
+            (&["a 1", "a/", "a/b 2"], &["/a directory 2", "/a/b at 3 3"]),
+            // The first name in order is the file, whichever came first.
+            (&["b 1", "a = b"], &["/a at 1 1", "/b = /a 1"]),
+            (&["a 1", "b = a", "a 2"], &["/a at 3 3", "/b at 1 1"]),
+            (
+                &["a 1", "b = a", "c = b", "a/"],
+                &["/a directory 4", "/b at 1 1", "/c = /b 1"],
+            ),
+            (&["a 1", "a = a"], &["/a at 1 1"]),
+            (&["s -> x", "t = s"], &["/s link 1", "/t = /s 1"]),
+            // Whiteouts concern what lies below, wherever they come.
+            (&["-a"], &["/a gone"]),
+            (&["-a", "a 1"], &["/a at 2 2"]),
+            (&["a 1", "-a"], &["/a at 1 1"]),
+            (&["-a", "a/"], &["/a opaque 2"]),
+            (&["a/", "a/b 1", "-a"], &["/a opaque 1", "/a/b at 2 2"]),
+            (&["a/b 1", "-a"], &["/a opaque 755", "/a/b at 1 1"]),
+            (&["-a", "a/b 1"], &["/a opaque 755", "/a/b at 2 2"]),
+            (&["a/", "a!"], &["/a opaque 1"]),
+            (&["a!", "a/"], &["/a opaque 2"]),
+            (&["a!", "a/b 1"], &["/a opaque 755", "/a/b at 2 2"]),
+            (&["/!"], &["/ opaque 755"]),
+            // Below a symbolic link of the layer.
+            (
+                &["usr/", "lib -> usr/lib", "lib/x 1"],
+                &["/lib link 2", "/usr directory 1", "/usr/lib/x at 3 3"],
+            ),
+            (
+                &["a -> /b/../c", "a/x 1", "d = a/x"],
+                &["/a link 1", "/c/x at 2 2", "/d = /c/x 2"],
+            ),
+        ];
+        for (lines, expected) in cases {
+            assert_eq!(listing(&build(lines).unwrap()), *expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_extracted_is_refused() {
+        let cases: &[(&[&str], &str)] = &[
+            (&["a 1", "a/b 2"], "/a is not a directory"),
+            (&["a = b"], "does not hold before it"),
+            (&["a = b", "b 1"], "does not hold before it"),
+            (&["a/", "b = a"], "does not hold before it"),
+            (&["a -> a", "a/b 1"], "too many symbolic links"),
+            (&["a -> b", "b -> a", "a/c 1"], "too many symbolic links"),
+            (&["a 1", "a!"], "not a directory"),
+            (&["/ 1"], "must be a directory"),
+            (&["-/"], "must be a directory"),
+        ];
+        for (lines, expected) in cases {
+            let fault = build(lines).unwrap_err().to_string();
+            assert!(fault.contains(expected), "{lines:?}: {fault}");
+        }
+    }
+}
