@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
-use stagewright_layer::{EntryKind, EntryPath, LayerIndex, LayerWriter, WrittenLayer};
+use stagewright_layer::{EntryKind, EntryPath, LayerIndex, WrittenLayer};
 
 use crate::content::{Content, NewEntry};
 use crate::create::{CreateOptions, create};
 use crate::error::SnapshotError;
 use crate::file::LayerFiles;
+use crate::pack::pack_entries;
 use crate::scan::scan;
 use crate::sys;
 use crate::tree::TreeLayer;
@@ -146,42 +147,4 @@ fn entries_of(layer: &TreeLayer) -> Vec<NewEntry> {
             _ => NewEntry::Other(record.entry.clone()),
         })
         .collect()
-}
-
-/// Writes the tar of entries, which are in the order of paths, to a new file.
-pub(crate) fn pack_entries(
-    entries: &[NewEntry],
-    tar: &Path,
-) -> Result<WrittenLayer<()>, SnapshotError> {
-    let file = fs_err::File::create_new(tar).map_err(SnapshotError::Draft)?;
-    let mut writer = LayerWriter::new(file);
-    for entry in entries {
-        match entry {
-            NewEntry::File {
-                path,
-                metadata,
-                content,
-            } => {
-                let (bytes, mut reader) =
-                    content.open().map_err(|source| SnapshotError::Content {
-                        path: path.clone(),
-                        source,
-                    })?;
-                writer.append_file(path, metadata, bytes, &mut *reader)?;
-            }
-            NewEntry::Other(entry) => writer.append(entry)?,
-        }
-    }
-    let WrittenLayer {
-        diff_id,
-        bytes,
-        index,
-        ..
-    } = writer.finish()?;
-    Ok(WrittenLayer {
-        writer: (),
-        diff_id,
-        bytes,
-        index,
-    })
 }

@@ -18,6 +18,7 @@ mod content;
 mod create;
 mod error;
 mod file;
+mod pack;
 mod prepared;
 mod prune;
 mod scan;

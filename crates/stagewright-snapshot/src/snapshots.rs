@@ -14,10 +14,11 @@ use stagewright_layer::{
 };
 use stagewright_store::{CompressedBlob, Layer, LayerDraft, LayerRecord, Store};
 
-use crate::agent::{TreeAgent, pack_entries};
+use crate::agent::TreeAgent;
 use crate::builder::LayerBuilder;
 use crate::content::NewEntry;
 use crate::error::SnapshotError;
+use crate::pack::pack_entries;
 use crate::prepared::Prepared;
 use crate::prune::prune_step;
 use crate::tree::{MergedTree, TreeLayer};
