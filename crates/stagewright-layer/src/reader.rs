@@ -536,7 +536,7 @@ impl<'a, R: Read> FileItem<'a, R> {
     }
 
     /// Returns its length, holes included.
-    pub fn bytes(&self) -> u64 {
+    pub fn content_bytes(&self) -> u64 {
         self.map.bytes
     }
 

@@ -25,6 +25,16 @@ pub enum OverlayXattrs {
     User,
 }
 
+/// Whether the files of unpacked layers belong to whom their layers say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// They do.
+    Kept,
+    /// All belong to the user of this process. What a step made is root's, and what it changed
+    /// belongs to whom it belonged.
+    One,
+}
+
 impl OverlayXattrs {
     pub(crate) fn opaque(self) -> &'static str {
         match self {
@@ -62,6 +72,9 @@ pub trait TreeAgent: Send + Sync + fmt::Debug {
 
     /// Takes things out of a directory.
     fn prune(&self, root: &Path, prune: &Prune) -> Result<(), SnapshotError>;
+
+    /// Returns whether files belong to whom their layers say, so that a scan finds their owners.
+    fn keeps_owners(&self) -> bool;
 }
 
 /// Touches files in this process.
@@ -71,12 +84,30 @@ pub struct DirectAgent {
 }
 
 impl DirectAgent {
-    /// Returns an agent that uses at most `threads` threads.
+    /// Returns an agent for root, that uses at most `threads` threads.
     pub fn new(overlay_xattrs: OverlayXattrs, threads: usize) -> Self {
+        let owners = Owners::Kept;
         Self {
             options: CreateOptions {
                 threads: threads.max(1),
                 overlay_xattrs,
+                owners,
+            },
+        }
+    }
+
+    /// Returns an agent for a user who has one id to give: all files are the user's, whatever
+    /// their layers say. A user namespace in which the user is root shows them as root's. Devices
+    /// and attributes that only root may make are left out of unpacked forms; packed forms keep
+    /// everything.
+    pub fn with_one_owner(threads: usize) -> Self {
+        let overlay_xattrs = OverlayXattrs::User;
+        let owners = Owners::One;
+        Self {
+            options: CreateOptions {
+                threads: threads.max(1),
+                overlay_xattrs,
+                owners,
             },
         }
     }
@@ -84,7 +115,7 @@ impl DirectAgent {
 
 impl TreeAgent for DirectAgent {
     fn scan(&self, root: &Path) -> Result<LayerIndex, SnapshotError> {
-        scan(root, self.options.threads)
+        scan(root, self.options.threads, self.options.owners)
     }
 
     fn create(&self, root: &Path, entries: &[NewEntry]) -> Result<LayerIndex, SnapshotError> {
@@ -97,6 +128,10 @@ impl TreeAgent for DirectAgent {
 
     fn pack(&self, layer: &TreeLayer, tar: &Path) -> Result<WrittenLayer<()>, SnapshotError> {
         pack_entries(&entries_of(layer), tar)
+    }
+
+    fn keeps_owners(&self) -> bool {
+        self.options.owners == Owners::Kept
     }
 
     fn prune(&self, root: &Path, prune: &Prune) -> Result<(), SnapshotError> {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use stagewright_digest::{ContentDigest, ContentHasher};
 use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex, Metadata, Record, xattr_belongs};
 
-use crate::agent::OverlayXattrs;
+use crate::agent::{OverlayXattrs, Owners};
 use crate::content::{Content, NewEntry};
 use crate::error::SnapshotError;
 use crate::sys;
@@ -27,6 +27,7 @@ const ENTRIES_AT_ONCE: usize = 64;
 pub(crate) struct CreateOptions {
     pub(crate) threads: usize,
     pub(crate) overlay_xattrs: OverlayXattrs,
+    pub(crate) owners: Owners,
 }
 
 /// Makes a tree in a new directory `root`, as overlayfs takes it for a lower one, and returns what
@@ -297,6 +298,10 @@ impl NewTree<'_> {
             EntryKind::Symlink { target } => {
                 rustix::fs::symlinkat(target.as_slice(), self.top, at)?;
             }
+            EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } if self.lets_go() => {
+                tracing::warn!(%path, "without root a device is left out of the file system");
+                return Ok(());
+            }
             EntryKind::CharDevice { major, minor } => {
                 node(FileType::CharacterDevice, *major, *minor)?;
             }
@@ -304,7 +309,7 @@ impl NewTree<'_> {
             EntryKind::Fifo => node(FileType::Fifo, 0, 0)?,
         }
         let no_follow = AtFlags::SYMLINK_NOFOLLOW;
-        if (metadata.uid, metadata.gid) != self.owner {
+        if self.must_chown(metadata) {
             let (uid, gid) = ids(metadata);
             rustix::fs::chownat(self.top, at, uid, gid, no_follow)?;
         }
@@ -315,7 +320,7 @@ impl NewTree<'_> {
         for (name, value) in belonging(metadata) {
             let path = path.below(self.root);
             let set = rustix::fs::lsetxattr(&path, name.as_slice(), value, XattrFlags::empty());
-            tolerate(name, set)?;
+            self.tolerate(name, set)?;
         }
         Ok(rustix::fs::utimensat(
             self.top,
@@ -343,16 +348,41 @@ impl NewTree<'_> {
     /// Sets the attributes of an open file or directory. The owner comes first: changing it clears
     /// setuid bits and capabilities. Times come last.
     fn finish_open(&self, file: &OwnedFd, metadata: &Metadata) -> io::Result<()> {
-        if (metadata.uid, metadata.gid) != self.owner {
+        if self.must_chown(metadata) {
             let (uid, gid) = ids(metadata);
             rustix::fs::fchown(file, uid, gid)?;
         }
         rustix::fs::fchmod(file, Mode::from_raw_mode(metadata.mode))?;
         for (name, value) in belonging(metadata) {
             let set = rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty());
-            tolerate(name, set)?;
+            self.tolerate(name, set)?;
         }
         Ok(rustix::fs::futimens(file, &times(metadata))?)
+    }
+
+    /// Returns whether what only root may do is left out.
+    fn lets_go(&self) -> bool {
+        self.options.owners == Owners::One
+    }
+
+    fn must_chown(&self, metadata: &Metadata) -> bool {
+        !self.lets_go() && (metadata.uid, metadata.gid) != self.owner
+    }
+
+    /// A file system that can't hold an attribute does not fail the build, as with containerd.
+    fn tolerate(&self, name: &[u8], result: rustix::io::Result<()>) -> io::Result<()> {
+        let shown = String::from_utf8_lossy(name);
+        match result {
+            Err(Errno::OPNOTSUPP) => {
+                tracing::warn!(name = %shown, "the store's file system can't hold an attribute");
+                Ok(())
+            }
+            Err(Errno::PERM) if self.lets_go() => {
+                tracing::warn!(name = %shown, "without root an attribute is left out");
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 }
 
@@ -361,18 +391,6 @@ fn belonging(metadata: &Metadata) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> 
         .xattrs
         .iter()
         .filter(|(name, _)| xattr_belongs(name))
-}
-
-/// A file system that can't hold an attribute does not fail the build, as with containerd.
-fn tolerate(name: &[u8], result: rustix::io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(Errno::OPNOTSUPP) => {
-            let name = String::from_utf8_lossy(name);
-            tracing::warn!(%name, "the store's file system can't hold an extended attribute");
-            Ok(())
-        }
-        other => Ok(other?),
-    }
 }
 
 fn ids(metadata: &Metadata) -> (Option<Uid>, Option<Gid>) {

@@ -39,6 +39,29 @@ pub(crate) fn prune_copy(
     prune(index, parent, &|_, _| false)
 }
 
+/// Gives what a step changed to whom it belonged, when the files on disk don't say it.
+pub(crate) fn restore_owners(
+    index: LayerIndex,
+    parent: &MergedTree,
+) -> Result<LayerIndex, SnapshotError> {
+    let mut records = index.into_records();
+    for record in &mut records {
+        let Entry {
+            path,
+            kind,
+            metadata,
+        } = &mut record.entry;
+        let below = parent.lookup(path);
+        let same_kind = |below: &TreeEntry| {
+            std::mem::discriminant(below.kind()) == std::mem::discriminant(kind)
+        };
+        if let Some(below) = below.filter(same_kind) {
+            (metadata.uid, metadata.gid) = (below.entry.metadata.uid, below.entry.metadata.gid);
+        }
+    }
+    LayerIndex::from_records(records).map_err(SnapshotError::Entries)
+}
+
 fn prune(
     index: LayerIndex,
     parent: &MergedTree,

@@ -12,6 +12,7 @@ use stagewright_layer::{
     Entry, EntryKind, EntryPath, LayerIndex, Metadata, Mtime, Record, xattr_belongs,
 };
 
+use crate::agent::Owners;
 use crate::error::SnapshotError;
 use crate::sys;
 
@@ -31,7 +32,11 @@ const ELSEWHERE: [&[u8]; 4] = [
 const OPAQUE: [&[u8]; 2] = [b"trusted.overlay.opaque", b"user.overlay.opaque"];
 
 /// Reads the upper directory of an overlay, which nobody changes any more.
-pub(crate) fn scan(root: &Path, threads: usize) -> Result<LayerIndex, SnapshotError> {
+pub(crate) fn scan(
+    root: &Path,
+    threads: usize,
+    owners: Owners,
+) -> Result<LayerIndex, SnapshotError> {
     let failed = |path: &EntryPath, source| SnapshotError::Scan {
         path: path.below(root),
         source,
@@ -40,6 +45,7 @@ pub(crate) fn scan(root: &Path, threads: usize) -> Result<LayerIndex, SnapshotEr
         sys::open_directory(root).map_err(|source| failed(&EntryPath::root(), source))?;
     let mut scan = Scan {
         root: &descriptor,
+        owners,
         records: Vec::new(),
         unread: Vec::new(),
         waiting: Vec::new(),
@@ -82,6 +88,7 @@ pub(crate) fn scan(root: &Path, threads: usize) -> Result<LayerIndex, SnapshotEr
 
 struct Scan<'a> {
     root: &'a OwnedFd,
+    owners: Owners,
     records: Vec<Record>,
     /// Positions of files whose content was not read yet.
     unread: Vec<usize>,
@@ -93,10 +100,15 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn visit(&mut self, path: &EntryPath, stat: &Stat) -> io::Result<()> {
+        let (uid, gid) = match self.owners {
+            Owners::Kept => (stat.st_uid, stat.st_gid),
+            // In the user namespace of the step it was root's.
+            Owners::One => (0, 0),
+        };
         let mut metadata = Metadata {
             mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
+            uid,
+            gid,
             mtime: Mtime {
                 seconds: stat.st_mtime,
                 nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),

@@ -20,7 +20,7 @@ use crate::content::NewEntry;
 use crate::error::SnapshotError;
 use crate::pack::pack_entries;
 use crate::prepared::Prepared;
-use crate::prune::prune_step;
+use crate::prune::{prune_step, restore_owners};
 use crate::tree::{MergedTree, TreeLayer};
 
 /// The most layers that are mounted one above the other.
@@ -173,7 +173,11 @@ impl Snapshots {
     pub fn commit(&self, prepared: Prepared) -> Result<Option<LayerId>, SnapshotError> {
         let (parent, draft) = prepared.into_parts();
         let root = draft.fs();
-        let (index, prune) = prune_step(self.agent().scan(&root)?, &parent)?;
+        let mut index = self.agent().scan(&root)?;
+        if !self.agent().keeps_owners() {
+            index = restore_owners(index, &parent)?;
+        }
+        let (index, prune) = prune_step(index, &parent)?;
         if index.is_empty() {
             return Ok(None);
         }

@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut builder = IndexBuilder::new();
     while let Ok(Some(item)) = reader.next() {
         let result = match item {
-            LayerItem::File(mut file) if file.bytes() > FILE_BYTES_MAX => {
+            LayerItem::File(mut file) if file.content_bytes() > FILE_BYTES_MAX => {
                 let _ = std::io::copy(&mut (&mut file).take(FILE_BYTES_MAX), &mut std::io::sink());
                 continue;
             }

@@ -6,7 +6,7 @@ use stagewright_digest::LayerId;
 use stagewright_layer::{
     Codec, Entry, EntryKind, EntryPath, LayerWriter, Metadata, decompress, read_index,
 };
-use stagewright_snapshot::{Content, Forms, MergedTree, NewEntry};
+use stagewright_snapshot::{Content, DirectAgent, Forms, MergedTree, NewEntry};
 
 use crate::place::{Place, digest, listing, own, path};
 
@@ -259,4 +259,56 @@ fn what_cannot_be_read_is_told_by_its_path() {
         let error = builder.finish().unwrap_err();
         assert!(error.to_string().contains("/app/file"), "{error}");
     }
+}
+
+/// With one id on disk the owners of files are what the layers say.
+#[test]
+fn without_root_what_a_step_changes_keeps_its_owner() {
+    let place = Place::with(DirectAgent::with_one_owner(2));
+    let owned = |mode| Metadata {
+        uid: 33,
+        gid: 34,
+        ..Metadata::with_mode(mode)
+    };
+    let mut builder = place.snapshots.builder(MergedTree::default(), Forms::BOTH);
+    builder.directory(path("home"), owned(0o755));
+    builder.file(path("home/file"), owned(0o644), Content::bytes(&b"1"[..]));
+    let device = EntryKind::CharDevice { major: 1, minor: 3 };
+    let device = Entry {
+        path: path("null"),
+        kind: device,
+        metadata: owned(0o666),
+    };
+    builder.entry(NewEntry::Other(device));
+    let base = builder.finish().unwrap().unwrap();
+    let home = |prepared: &stagewright_snapshot::Prepared| prepared.upper().join("home");
+    // What overlayfs does when something in a directory is made and removed.
+    let prepared = place.snapshots.prepare(&[base]).unwrap();
+    std::fs::create_dir(home(&prepared)).unwrap();
+    assert_eq!(place.snapshots.commit(prepared).unwrap(), None);
+    let prepared = place.snapshots.prepare(&[base]).unwrap();
+    std::fs::create_dir(home(&prepared)).unwrap();
+    std::fs::write(home(&prepared).join("file"), "2").unwrap();
+    std::fs::write(home(&prepared).join("new"), "3").unwrap();
+    let made = place.snapshots.commit(prepared).unwrap().unwrap();
+    let index = place.snapshots.index(&made).unwrap();
+    let owners: Vec<_> = index
+        .entries()
+        .map(|entry| {
+            (
+                entry.path.to_string(),
+                entry.metadata.uid,
+                entry.metadata.gid,
+            )
+        })
+        .collect();
+    let expected = [
+        ("/home", 33, 34),
+        ("/home/file", 33, 34),
+        ("/home/new", 0, 0),
+    ];
+    assert_eq!(
+        owners,
+        expected.map(|(path, uid, gid)| (path.to_owned(), uid, gid))
+    );
 }

@@ -17,27 +17,27 @@ pub(crate) struct Place {
 }
 
 pub(crate) fn agent() -> DirectAgent {
-    DirectAgent::new(OverlayXattrs::Trusted, 2)
+    if rustix::process::geteuid().is_root() {
+        DirectAgent::new(OverlayXattrs::Trusted, 2)
+    } else {
+        DirectAgent::with_one_owner(2)
+    }
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self::within(None)
+        Self::with(agent())
     }
 
-    /// Overlayfs needs a file system that can be an upper one.
-    pub(crate) fn within(parent: Option<&Path>) -> Self {
-        let folder = match parent {
-            Some(parent) => tempfile::tempdir_in(parent).unwrap(),
-            None => tempfile::tempdir().unwrap(),
-        };
+    pub(crate) fn with(agent: DirectAgent) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let store = Store::open(StoreOptions {
             path: folder.path().join("store"),
         })
         .unwrap();
         let two = NonZeroUsize::new(2).unwrap();
         Self {
-            snapshots: Snapshots::new(store, Arc::new(agent()), two),
+            snapshots: Snapshots::new(store, Arc::new(agent), two),
             folder,
         }
     }
