@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use stagewright_exec::HostReport;
 use stagewright_fetch::RegistryOptions;
@@ -92,13 +92,20 @@ impl Builder {
                 return build;
             }
         };
+        // The image that the build gives holds on to the sink: the events end with the build, and
+        // not with the image.
+        let sender = Arc::new(Mutex::new(Some(event_sender)));
+        let closing = Arc::clone(&sender);
         let sink = Arc::new(move |event| {
-            // Nobody has to listen.
-            let _ = event_sender.send(event);
+            if let Some(sender) = &*locked(&sender) {
+                // Nobody has to listen.
+                let _ = sender.send(event);
+            }
         });
         let builder = self.clone();
         runtime.spawn(async move {
             let result = job::run(builder, request, sink, cancel).await;
+            *locked(&closing) = None;
             // A caller that dropped the build does not want its result.
             let _ = result_sender.send(result);
         });
@@ -137,6 +144,11 @@ impl Builder {
             })?;
         Ok(self.0.runtime.get_or_init(|| runtime))
     }
+}
+
+/// The option is whole whatever happened to who held it last.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Inner {
