@@ -1,11 +1,26 @@
-//! The stagewright command.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the verbs come with the facade")
+//! The stagewright command: arguments in, the library's work shown, an exit code out.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the command is what talks to people"
 )]
-#![cfg_attr(test, allow(dead_code, unused_imports))]
 
 mod arguments;
+mod failure;
 mod progress;
+mod settings;
+mod verbs;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match verbs::run(arguments::Arguments::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprint!("{}", failure.text());
+            failure.code()
+        }
+    }
+}

@@ -15,6 +15,7 @@
 //! | `tmp/` | `temp` | work in progress, a folder a process |
 //! | `index/` | `index` | what is used when and how large it is: sled, rebuilt when lost |
 
+mod audit;
 mod blob;
 mod cache_mount;
 mod document;
@@ -26,6 +27,7 @@ mod lock;
 mod store;
 mod temp;
 
+pub use audit::{Damage, Room, Usage, Verification};
 pub use blob::{Blob, BlobWriter};
 pub use cache_mount::{CacheMountLease, Sharing};
 pub use document::PlaceRecord;

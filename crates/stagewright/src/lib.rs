@@ -22,6 +22,7 @@
 
 mod build;
 mod builder;
+mod cache;
 mod error;
 mod export;
 mod failure;
@@ -33,10 +34,12 @@ mod parse;
 mod request;
 mod run_image;
 mod stored;
+mod tagging;
 mod write;
 
 pub use build::{Build, Canceller, Events};
 pub use builder::{Builder, BuilderOptions};
+pub use cache::{CacheDamage, CacheRoom, CacheUsage, CacheVerification};
 pub use error::{Error, ErrorKind};
 pub use export::{Compression, Export, ExportKind};
 pub use image::{Image, ImageSizes, LayerSize};

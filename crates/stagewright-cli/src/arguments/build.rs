@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::output::OutputArgument;
 use super::unsupported::Unsupported;
 use super::values::{
-    ExtraHost, KeyValue, Mirror, NamedContextArgument, SecretArgument, Ulimit, parse_bytes,
+    ExtraHost, KeyValue, MirrorArgument, NamedContextArgument, SecretArgument, Ulimit, parse_bytes,
 };
 
 /// Flags of `stagewright build`, as docker spells them.
@@ -103,7 +103,7 @@ pub(crate) struct BuildArguments {
     pub(crate) jobs: Option<u16>,
     /// Ask another registry first, as `REGISTRY=HOST[:PORT][/PREFIX]`
     #[arg(long, value_name = "MIRROR")]
-    pub(crate) registry_mirror: Vec<Mirror>,
+    pub(crate) registry_mirror: Vec<MirrorArgument>,
 
     /// How to show progress
     #[arg(

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::build::BuildArguments;
 use super::cache::Format;
 
 /// Flags of `stagewright parse`.
@@ -18,14 +17,14 @@ pub(crate) struct ParseArguments {
 /// Flags of `stagewright inspect`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InspectArguments {
-    /// An image by its name or id, a folder with an OCI layout, or an archive
+    /// An image by its name
     pub(crate) image: String,
 }
 
 /// Flags of `stagewright sizes`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SizesArguments {
-    /// An image by its name or id
+    /// An image by its name
     pub(crate) image: String,
     /// How to print it
     #[arg(long, value_enum, default_value = "table")]
@@ -35,7 +34,7 @@ pub(crate) struct SizesArguments {
 /// Flags of `stagewright run`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArguments {
-    /// An image by its name or id
+    /// An image by its name
     pub(crate) image: String,
     /// Run this instead of what the image runs
     #[arg(
@@ -68,15 +67,8 @@ pub(crate) struct RmiArguments {
 /// Flags of `stagewright tag`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TagArguments {
-    /// An image by its name or id
+    /// An image by its name
     pub(crate) image: String,
     /// The name to add
     pub(crate) name: String,
-}
-
-/// Flags of `stagewright explain`: those of the build that is explained.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ExplainArguments {
-    #[command(flatten)]
-    pub(crate) build: BuildArguments,
 }

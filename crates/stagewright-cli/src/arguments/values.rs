@@ -31,12 +31,12 @@ impl FromStr for KeyValue {
 
 /// `--registry-mirror REGISTRY=HOST[:PORT][/PREFIX]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mirror {
+pub(crate) struct MirrorArgument {
     pub(crate) registry: String,
     pub(crate) location: String,
 }
 
-impl FromStr for Mirror {
+impl FromStr for MirrorArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -366,8 +366,8 @@ mod tests {
             limit("nofile=2:1").is_err() && limit("files=1").is_err() && limit("nofile").is_err()
         );
 
-        assert!("docker.io=127.0.0.1:5000".parse::<Mirror>().is_ok());
-        assert!("docker.io".parse::<Mirror>().is_err());
+        assert!("docker.io=127.0.0.1:5000".parse::<MirrorArgument>().is_ok());
+        assert!("docker.io".parse::<MirrorArgument>().is_err());
     }
 
     #[test]

@@ -1,0 +1,75 @@
+//! The command line as a whole: what is typed before the verb, and the verbs.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::build::BuildArguments;
+use super::cache::CacheVerb;
+use super::image::{
+    ImagesArguments, InspectArguments, ParseArguments, RmiArguments, RunArguments, SizesArguments,
+    TagArguments,
+};
+
+/// Container images built from Dockerfiles, with no daemon.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stagewright",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GlobalArguments {
+    /// Folder that holds images and the cache [default: $XDG_CACHE_HOME/stagewright]
+    #[arg(long, global = true, value_name = "DIR", env = "STAGEWRIGHT_STORE")]
+    pub(crate) store: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Build an image from a Dockerfile
+    Build(Box<BuildArguments>),
+    /// Print a Dockerfile's instructions as JSON, or what is wrong with it
+    Parse(ParseArguments),
+    /// Show an image's config and layers
+    Inspect(InspectArguments),
+    /// Show the bytes of an image by stage and by layer
+    Sizes(SizesArguments),
+    /// Run a command in an image
+    Run(RunArguments),
+    /// Measure or check the cache
+    #[command(subcommand)]
+    Cache(CacheVerb),
+    /// List the images that were built with a name
+    Images(ImagesArguments),
+    /// Remove images' names; their layers stay in the cache
+    Rmi(RmiArguments),
+    /// Give an image another name
+    Tag(TagArguments),
+    /// Tell what this machine can do, and what would make it do more
+    Doctor,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,79 @@
+//! `stagewright cache`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use stagewright::{Builder, CacheUsage};
+
+use super::table::{bytes, table};
+use crate::arguments::{CacheVerb, Format};
+use crate::failure::Failure;
+
+/// Measures or checks the store.
+pub(crate) fn run(builder: &Builder, verb: &CacheVerb) -> Result<ExitCode, Failure> {
+    match verb {
+        CacheVerb::Du(arguments) => {
+            let usage = builder.cache_usage()?;
+            match arguments.format {
+                Format::Table => print!("{}", usage_text(&usage)),
+                Format::Json => println!("{:#}", usage_document(&usage)),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        CacheVerb::Verify(arguments) => verify(builder, arguments.repair),
+    }
+}
+
+fn rooms(usage: &CacheUsage) -> [(&'static str, u64, u64); 4] {
+    [
+        ("layers", usage.layers.count, usage.layers.bytes),
+        ("blobs", usage.blobs.count, usage.blobs.bytes),
+        (
+            "cache mounts",
+            usage.cache_mounts.count,
+            usage.cache_mounts.bytes,
+        ),
+        ("records", usage.records.count, usage.records.bytes),
+    ]
+}
+
+fn usage_text(usage: &CacheUsage) -> String {
+    let rows: Vec<Vec<String>> = rooms(usage)
+        .iter()
+        .map(|(name, count, size)| vec![(*name).to_owned(), count.to_string(), bytes(*size)])
+        .collect();
+    let text = table(&["WHAT", "COUNT", "ON DISK"], &[false, true, true], &rows);
+    format!("{text}\ntotal: {}\n", bytes(usage.bytes()))
+}
+
+fn usage_document(usage: &CacheUsage) -> serde_json::Value {
+    let mut document = json!({ "total_bytes": usage.bytes() });
+    for (name, count, size) in rooms(usage) {
+        document[name.replace(' ', "_")] = json!({ "count": count, "bytes": size });
+    }
+    document
+}
+
+/// Prints what is damaged; that something is, and was not repaired, is the exit code.
+fn verify(builder: &Builder, repair: bool) -> Result<ExitCode, Failure> {
+    let found = builder.verify_cache(repair)?;
+    for damage in &found.damaged {
+        println!("{}: {}", damage.path.display(), damage.reason);
+    }
+    let damaged = found.damaged.len();
+    if damaged == 0 {
+        println!("{} blobs and layers checked, all whole", found.checked);
+    } else if repair {
+        println!(
+            "{} blobs and layers checked, {damaged} damaged and removed",
+            found.checked
+        );
+    } else {
+        println!(
+            "{} blobs and layers checked, {damaged} damaged; --repair removes them",
+            found.checked
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}

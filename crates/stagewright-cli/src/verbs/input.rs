@@ -1,0 +1,254 @@
+//! A build's request, made of what was typed.
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use stagewright::{
+    BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
+};
+use tempfile::NamedTempFile;
+
+use crate::arguments::{
+    BuildArguments, KeyValue, NamedContextArgument, NamedLocation, NetworkArgument, SecretArgument,
+    SecretOrigin,
+};
+use crate::failure::Failure;
+use crate::settings::variable;
+
+/// Where tars have their magic word, and the word.
+const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
+/// How compressed files begin: gzip, bzip2, xz, zstd.
+const COMPRESSED: [&[u8]; 4] = [
+    &[0x1f, 0x8b],
+    b"BZh",
+    &[0xfd, b'7', b'z'],
+    &[0x28, 0xb5, 0x2f, 0xfd],
+];
+
+/// A request, and what has to live as long as its build.
+pub(crate) struct Input {
+    pub(crate) request: BuildRequest,
+    /// A context that came on standard input.
+    _context: Option<NamedTempFile>,
+}
+
+/// Makes the request; standard input is read when an argument says so.
+pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
+    if let Some(flag) = arguments.unsupported.first() {
+        return Err(Failure::Usage(format!("{flag} is not supported yet")));
+    }
+    let (context, dockerfile, kept) = sources(arguments)?;
+    let request = BuildRequest {
+        context,
+        dockerfile,
+        named_contexts: arguments.build_context.iter().map(named_context).collect(),
+        target: arguments.target.clone(),
+        build_args: build_args(&arguments.build_arg),
+        labels: arguments
+            .label
+            .iter()
+            .map(|label| (label.name.clone(), label.value.clone().unwrap_or_default()))
+            .collect(),
+        tags: arguments.tag.clone(),
+        platform: platform(&arguments.platform)?,
+        no_cache: arguments.no_cache,
+        no_cache_filter: arguments.no_cache_filter.clone(),
+        pull: arguments.pull,
+        network: match arguments.network {
+            NetworkArgument::Default => Network::Default,
+            NetworkArgument::Host => Network::Host,
+            NetworkArgument::None => Network::None,
+        },
+        secrets: arguments
+            .secret
+            .iter()
+            .map(secret)
+            .collect::<Result<_, _>>()?,
+        extra_hosts: arguments
+            .add_host
+            .iter()
+            .map(|host| (host.name.clone(), host.address.to_string()))
+            .collect(),
+        shm_bytes: arguments.shm_size,
+        ulimits: arguments
+            .ulimit
+            .iter()
+            .map(|limit| (limit.name.clone(), limit.soft, limit.hard))
+            .collect(),
+        jobs: arguments.jobs.map(usize::from),
+        source_date_epoch: source_date_epoch()?,
+        allow: arguments.allow.clone(),
+    };
+    Ok(Input {
+        request,
+        _context: kept,
+    })
+}
+
+type Sources = (ContextSource, DockerfileSource, Option<NamedTempFile>);
+
+fn sources(arguments: &BuildArguments) -> Result<Sources, Failure> {
+    let file_on_stdin = arguments.file.as_deref() == Some(Path::new("-"));
+    let context_on_stdin = arguments.context == "-";
+    if file_on_stdin && context_on_stdin {
+        let message = "standard input is either the Dockerfile or the context, not both";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    if context_on_stdin {
+        let bytes = read_stdin()?;
+        if !is_archive(&bytes) {
+            if arguments.file.is_some() {
+                let message = "standard input is no tar archive, so there is nothing that -f could name a file in";
+                return Err(Failure::Usage(message.to_owned()));
+            }
+            return Ok((
+                ContextSource::Empty,
+                DockerfileSource::Text(text(bytes)?),
+                None,
+            ));
+        }
+        let archive = NamedTempFile::new()?;
+        fs_err::write(archive.path(), &bytes)?;
+        let name = arguments
+            .file
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("Dockerfile"));
+        return Ok((
+            ContextSource::Archive(archive.path().to_path_buf()),
+            DockerfileSource::InContext(name.display().to_string()),
+            Some(archive),
+        ));
+    }
+    refuse_remote(&arguments.context)?;
+    let context = ContextSource::Directory(PathBuf::from(&arguments.context));
+    let dockerfile = match &arguments.file {
+        None => DockerfileSource::InContext("Dockerfile".to_owned()),
+        Some(_) if file_on_stdin => DockerfileSource::Text(text(read_stdin()?)?),
+        Some(file) => DockerfileSource::File(file.clone()),
+    };
+    Ok((context, dockerfile, None))
+}
+
+fn refuse_remote(context: &str) -> Result<(), Failure> {
+    let remote = ["http://", "https://", "git://", "ssh://", "git@"];
+    if remote.iter().any(|scheme| context.starts_with(scheme)) {
+        let message = format!("{context} is not a folder; remote contexts are not supported yet");
+        return Err(Failure::Usage(message));
+    }
+    Ok(())
+}
+
+fn read_stdin() -> Result<Vec<u8>, Failure> {
+    let mut stdin = std::io::stdin().lock();
+    if stdin.is_terminal() {
+        let message = "standard input is a terminal; pipe a Dockerfile or a tar archive into it";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let mut bytes = Vec::new();
+    stdin
+        .read_to_end(&mut bytes)
+        .context("reading standard input")?;
+    Ok(bytes)
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Failure> {
+    String::from_utf8(bytes)
+        .map_err(|_| anyhow!("standard input is neither a tar archive nor UTF-8 text").into())
+}
+
+fn is_archive(bytes: &[u8]) -> bool {
+    let (offset, magic) = TAR_MAGIC;
+    COMPRESSED.iter().any(|start| bytes.starts_with(start))
+        || bytes.get(offset..offset + magic.len()) == Some(magic)
+}
+
+/// A build argument without a value takes that of the environment; where there is none either, it
+/// is as if it had not been given.
+fn build_args(given: &[KeyValue]) -> Vec<(String, String)> {
+    given
+        .iter()
+        .filter_map(|argument| {
+            let value = argument
+                .value
+                .clone()
+                .or_else(|| std::env::var(&argument.name).ok())?;
+            Some((argument.name.clone(), value))
+        })
+        .collect()
+}
+
+fn platform(given: &[String]) -> Result<Option<String>, Failure> {
+    match given {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        _ => {
+            let message = "images of several platforms are not supported yet; name one";
+            Err(Failure::Usage(message.to_owned()))
+        }
+    }
+}
+
+fn source_date_epoch() -> Result<Option<u64>, Failure> {
+    let Some(text) = variable("SOURCE_DATE_EPOCH") else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(seconds) => Ok(Some(seconds)),
+        Err(_) => {
+            let message = format!("SOURCE_DATE_EPOCH is {text:?}; write it in seconds since 1970");
+            Err(Failure::Usage(message))
+        }
+    }
+}
+
+fn named_context(argument: &NamedContextArgument) -> (String, NamedContext) {
+    let context = match argument.location.clone() {
+        NamedLocation::Directory(path) => NamedContext::Directory(path),
+        NamedLocation::Image(reference) => NamedContext::Image(reference),
+        NamedLocation::OciLayout { path, reference } => NamedContext::OciLayout { path, reference },
+        NamedLocation::DockerArchive { path, reference } => {
+            NamedContext::DockerArchive { path, reference }
+        }
+    };
+    (argument.name.clone(), context)
+}
+
+fn secret(argument: &SecretArgument) -> Result<Secret, Failure> {
+    let from_variable = |name: &str| variable(name).map(|value| SecretValue::Bytes(value.into()));
+    let value = match &argument.origin {
+        SecretOrigin::File(path) => SecretValue::File(path.clone()),
+        SecretOrigin::Environment(name) => from_variable(name).ok_or_else(|| {
+            Failure::Usage(format!("the secret {:?}: ${name} is not set", argument.id))
+        })?,
+        SecretOrigin::Guess => {
+            from_variable(&argument.id).unwrap_or_else(|| SecretValue::File((&argument.id).into()))
+        }
+    };
+    Ok(Secret {
+        id: argument.id.clone(),
+        value,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_are_told_from_dockerfiles() {
+        let mut tar = vec![0; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        for archive in [
+            tar.as_slice(),
+            &[0x1f, 0x8b, 8],
+            b"BZh9",
+            &[0x28, 0xb5, 0x2f, 0xfd],
+        ] {
+            assert!(is_archive(archive));
+        }
+        for other in [b"FROM scratch\n".as_slice(), b""] {
+            assert!(!is_archive(other));
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the command does: one file a verb.
+
+mod build;
+mod cache;
+mod dispatch;
+mod doctor;
+mod images;
+mod input;
+mod inspect;
+mod interrupts;
+mod load;
+mod outputs;
+mod parse;
+mod run;
+mod sizes;
+mod table;
+mod watch;
+
+pub(crate) use dispatch::run;
