@@ -14,6 +14,8 @@ const MAGIC: [u8; 4] = *b"SWLI";
 /// The version of the encoding. A change makes existing indexes unreadable, so that their layers
 /// are made again.
 const VERSION: u32 = 1;
+/// The fewest bytes of a record: nine numbers below 128.
+const RECORD_BYTES_MIN: usize = 9;
 /// Magic, version, checksum.
 const HEADER_BYTES: usize = 4 + 4 + 32;
 
@@ -98,7 +100,7 @@ impl LayerIndex {
             return Err(IndexError::Checksum);
         }
         let mut body = Body(body);
-        let count = body.count(10)?;
+        let count = body.count(RECORD_BYTES_MIN)?;
         let mut records = Vec::with_capacity(count);
         let mut path = Vec::new();
         for _ in 0..count {

@@ -18,6 +18,9 @@ pub enum IndexFault {
         /// The path of the second of them.
         path: EntryPath,
     },
+    /// The root is something else than a directory.
+    #[error("the root of a layer must be a directory")]
+    Root,
     /// An entry lies below one that is not a directory.
     #[error("{path} lies below something that is not a directory")]
     BelowNonDirectory {
@@ -139,6 +142,9 @@ impl LayerIndex {
             }
             if leaf.is_some_and(|leaf| is_within(path.as_bytes(), leaf.as_bytes())) {
                 return Err(IndexFault::BelowNonDirectory { path: path.clone() });
+            }
+            if path.is_root() && !kind.is_directory() {
+                return Err(IndexFault::Root);
             }
             if metadata.mode > 0o7777 || metadata.mtime.nanos >= 1_000_000_000 {
                 return Err(IndexFault::Range { path: path.clone() });
@@ -399,6 +405,7 @@ mod tests {
         let cases = [
             (vec![file("a"), file("a")], "comes twice"),
             (vec![file("a"), file("a/b")], "not a directory"),
+            (vec![file("")], "must be a directory"),
             (vec![link("a", "b"), file("b")], "hard link"),
             (vec![link("b", "a")], "hard link"),
             (vec![directory("a"), link("b", "a")], "hard link"),
