@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use libdeflater::CompressionLvl;
+use lzma_rust2::XzReader;
 use thiserror::Error;
 
 /// How a layer's tar is compressed.
@@ -55,9 +56,9 @@ pub enum Compression {
     Gzip,
     /// Zstandard.
     Zstd,
-    /// bzip2, which `ADD` accepts and layers don't.
+    /// bzip2: not in layers, but in archives for ADD and in contexts.
     Bzip2,
-    /// xz, which `ADD` accepts and layers don't.
+    /// xz: not in layers, but in archives for ADD and in contexts.
     Xz,
 }
 
@@ -85,18 +86,18 @@ pub enum CompressError {
         /// The levels that exist.
         range: &'static str,
     },
-    /// The stream is compressed in a way that is not read here.
-    #[error("the stream is compressed as {0:?}, only gzip and zstd are supported for layers")]
-    Unsupported(Compression),
     /// Reading or writing failed.
     #[error("can't compress or decompress")]
     Io(#[from] io::Error),
 }
 
+/// What decompressing xz may take; its highest level takes 65 MiB.
+const XZ_MEMORY_KIB_MAX: u32 = 256 * 1024;
+
 /// Returns a reader of what a stream holds, however it is compressed.
 ///
 /// # Errors
-/// When the stream can't be read, or is compressed as bzip2 or xz.
+/// When the stream can't be read.
 pub fn decompress<'a, R: BufRead + Send + 'a>(
     mut reader: R,
 ) -> Result<Box<dyn Read + Send + 'a>, CompressError> {
@@ -106,7 +107,12 @@ pub fn decompress<'a, R: BufRead + Send + 'a>(
         Compression::None => Ok(Box::new(reader)),
         Compression::Gzip => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(reader))),
         Compression::Zstd => Ok(Box::new(zstd::Decoder::with_buffer(reader)?)),
-        other => Err(CompressError::Unsupported(other)),
+        Compression::Bzip2 => Ok(Box::new(bzip2::bufread::MultiBzDecoder::new(reader))),
+        Compression::Xz => Ok(Box::new(XzReader::new_mem_limit(
+            reader,
+            true,
+            XZ_MEMORY_KIB_MAX,
+        ))),
     }
 }
 
@@ -406,11 +412,24 @@ mod tests {
         }
     }
 
+    /// Made by Python's modules of these names.
     #[test]
-    fn what_layers_cannot_use_is_told_by_name() {
-        let error = decompress(&b"BZh91AY"[..]).err().unwrap();
-        assert!(error.to_string().contains("Bzip2"), "{error}");
-        assert_eq!(detect(b"\xfd7zXZ\0"), Compression::Xz);
+    fn archives_of_other_programs_are_read() {
+        let bzip2 = b"\x42\x5a\x68\x39\x31\x41\x59\x26\x53\x59\xc1\xc0\x80\xe2\x00\x00\x01\x41\x00\x00\x10\x02\x44\xa0\x00\x30\xcd\x00\xc3\x46\x29\x97\x17\x72\x45\x38\x50\x90\xc1\xc0\x80\xe2";
+        let xz = b"\xfd\x37\x7a\x58\x5a\x00\x00\x04\xe6\xd6\xb4\x46\x02\x00\x21\x01\x16\x00\x00\x00\x74\x2f\xe5\xa3\x01\x00\x05\x68\x65\x6c\x6c\x6f\x0a\x00\x00\x00\xa5\x60\x97\xf1\x94\xf6\xfd\xe0\x00\x01\x1e\x06\xc1\x2f\xa4\x1d\x1f\xb6\xf3\x7d\x01\x00\x00\x00\x00\x04\x59\x5a";
+        for (bytes, kind) in [(&bzip2[..], Compression::Bzip2), (&xz[..], Compression::Xz)] {
+            assert_eq!(detect(bytes), kind);
+            let mut plain = String::new();
+            decompress(bytes)
+                .unwrap()
+                .read_to_string(&mut plain)
+                .unwrap();
+            assert_eq!(plain, "hello\n", "{kind:?}");
+            let cut = decompress(&bytes[..bytes.len() - 5])
+                .unwrap()
+                .read_to_end(&mut Vec::new());
+            assert!(cut.is_err(), "{kind:?}: a cut stream must be an error");
+        }
         assert_eq!(detect(b""), Compression::None);
     }
 }
