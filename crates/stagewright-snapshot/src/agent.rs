@@ -96,6 +96,15 @@ impl DirectAgent {
         }
     }
 
+    /// Returns the agent that fits the user of this process: for root, or for one id.
+    pub fn of_this_user(threads: usize) -> Self {
+        if rustix::process::geteuid().is_root() {
+            Self::new(OverlayXattrs::Trusted, threads)
+        } else {
+            Self::with_one_owner(threads)
+        }
+    }
+
     /// Returns an agent for a user who has one id to give: all files are the user's, whatever
     /// their layers say. A user namespace in which the user is root shows them as root's. Devices
     /// and attributes that only root may make are left out of unpacked forms; packed forms keep

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use stagewright_exec::HostReport;
 use stagewright_fetch::RegistryOptions;
-use stagewright_snapshot::{DirectAgent, OverlayXattrs, Snapshots};
+use stagewright_snapshot::{DirectAgent, Snapshots};
 use stagewright_solver::{CancellationToken, LazySandbox};
 use stagewright_store::{Store, StoreOptions};
 use tokio::runtime::Runtime;
@@ -68,7 +68,7 @@ impl Builder {
             path: options.store,
         })?;
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let agent = Arc::new(DirectAgent::new(OverlayXattrs::Trusted, threads.get()));
+        let agent = Arc::new(DirectAgent::of_this_user(threads.get()));
         Ok(Self(Arc::new(Inner {
             snapshots: Snapshots::new(store.clone(), agent, threads),
             store,

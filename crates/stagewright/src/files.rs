@@ -7,7 +7,7 @@ use std::path::Path;
 use fs_err as fs;
 use stagewright_digest::LayerId;
 use stagewright_layer::{Entry, EntryKind, EntryPath, LayerWriter};
-use stagewright_snapshot::{DirectAgent, MergedTree, NewEntry, OverlayXattrs, TreeAgent as _};
+use stagewright_snapshot::{DirectAgent, MergedTree, NewEntry, TreeAgent as _};
 
 use crate::error::{Error, ErrorKind};
 use crate::failure;
@@ -94,7 +94,7 @@ impl Image {
         }
         fs::remove_dir(dest).map_err(|error| fail(&error))?;
         let entries = files_of(&tree);
-        let agent = DirectAgent::new(OverlayXattrs::Trusted, 2);
+        let agent = DirectAgent::of_this_user(2);
         agent.create(dest, &entries).map_err(|error| fail(&error))?;
         Ok(Exported { manifest: None })
     }

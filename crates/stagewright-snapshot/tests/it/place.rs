@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use stagewright_digest::{ContentDigest, LayerId};
 use stagewright_layer::{EntryKind, EntryPath, Metadata};
-use stagewright_snapshot::{
-    Content, DirectAgent, Forms, MergedTree, OverlayXattrs, Snapshots, TreeAgent as _,
-};
+use stagewright_snapshot::{Content, DirectAgent, Forms, MergedTree, Snapshots, TreeAgent as _};
 use stagewright_store::{Store, StoreOptions};
 
 pub(crate) struct Place {
@@ -17,11 +15,7 @@ pub(crate) struct Place {
 }
 
 pub(crate) fn agent() -> DirectAgent {
-    if rustix::process::geteuid().is_root() {
-        DirectAgent::new(OverlayXattrs::Trusted, 2)
-    } else {
-        DirectAgent::with_one_owner(2)
-    }
+    DirectAgent::of_this_user(2)
 }
 
 impl Place {
