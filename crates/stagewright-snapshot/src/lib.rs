@@ -14,6 +14,7 @@
 
 mod agent;
 mod builder;
+mod compressed;
 mod content;
 mod create;
 mod error;
@@ -28,6 +29,7 @@ mod tree;
 
 pub use agent::{DirectAgent, OverlayXattrs, Prune, TreeAgent};
 pub use builder::LayerBuilder;
+pub use compressed::ClampedBlob;
 pub use content::{Content, NewEntry};
 pub use error::SnapshotError;
 pub use file::FileReader;

@@ -9,10 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 use stagewright_digest::{DiffId, LayerId};
-use stagewright_layer::{
-    Codec, Compression, Compressor, EntryPath, LayerIndex, decompress, read_index,
-};
-use stagewright_store::{CompressedBlob, Layer, LayerDraft, LayerRecord, Store};
+use stagewright_layer::{EntryPath, LayerIndex, decompress, read_index};
+use stagewright_store::{Layer, LayerDraft, LayerRecord, Store};
 
 use crate::agent::TreeAgent;
 use crate::builder::LayerBuilder;
@@ -106,6 +104,11 @@ impl Snapshots {
     /// Returns the store.
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Returns how many threads compress.
+    pub(crate) fn threads(&self) -> NonZeroUsize {
+        self.0.threads
     }
 
     /// Returns who touches the files.
@@ -301,38 +304,6 @@ impl Snapshots {
         packed_of(&layer).ok_or(SnapshotError::NoForm(*id))
     }
 
-    /// Returns a compressed form of a layer as a blob of the store, and makes it if it is missing:
-    /// once per layer and codec.
-    ///
-    /// # Errors
-    /// When the layer is not in the store, or can't be compressed.
-    pub fn compressed(&self, id: &LayerId, codec: Codec) -> Result<CompressedBlob, SnapshotError> {
-        if let Some(blob) = self.compressed_of(id, codec)? {
-            return Ok(blob);
-        }
-        let packed = self.packed(id)?;
-        let _making = self.store().lock_making(id)?;
-        if let Some(blob) = self.compressed_of(id, codec)? {
-            return Ok(blob);
-        }
-        let mut tar = fs::File::open(&packed.path).map_err(SnapshotError::Draft)?;
-        let mut writer = Compressor::new(self.store().blob_writer()?, codec, self.0.threads)?;
-        copy(&mut tar, &mut writer).map_err(SnapshotError::Draft)?;
-        let (digest, bytes) = writer
-            .finish()
-            .map_err(SnapshotError::Draft)?
-            .commit(None)?;
-        let blob = CompressedBlob {
-            codec: codec_name(codec),
-            digest,
-            bytes,
-            media_type: media_type(codec).to_owned(),
-        };
-        self.store()
-            .update_record(id, |record| record.compressed.push(blob.clone()))?;
-        Ok(blob)
-    }
-
     /// Makes one layer of several, given from the bottom up; nothing when nothing is left of them.
     ///
     /// # Errors
@@ -407,7 +378,7 @@ impl Snapshots {
         self.publish(draft, id, &index, LayerRecord::default())
     }
 
-    fn layer(&self, id: &LayerId) -> Result<Layer, SnapshotError> {
+    pub(crate) fn layer(&self, id: &LayerId) -> Result<Layer, SnapshotError> {
         let found = self.store().layer(id)?;
         found.ok_or(SnapshotError::Store(
             stagewright_store::StoreError::NoLayer(*id),
@@ -440,20 +411,6 @@ impl Snapshots {
         Ok(index)
     }
 
-    fn compressed_of(
-        &self,
-        id: &LayerId,
-        codec: Codec,
-    ) -> Result<Option<CompressedBlob>, SnapshotError> {
-        let name = codec_name(codec);
-        for blob in self.layer(id)?.record.compressed {
-            if blob.codec == name && self.store().blob(&blob.digest)?.is_some() {
-                return Ok(Some(blob));
-            }
-        }
-        Ok(None)
-    }
-
     /// Opens any compressed form of a layer.
     fn pulled_blob(&self, id: &LayerId) -> io::Result<Box<dyn BufRead + Send>> {
         let layer = self.layer(id).map_err(io::Error::other)?;
@@ -474,38 +431,6 @@ fn packed_of(layer: &Layer) -> Option<PackedLayer> {
         diff_id: layer.record.diff_id?,
         bytes: layer.record.packed_bytes?,
     })
-}
-
-/// How a codec is called in the record of a layer. Names the compressor too, so that another one
-/// makes other blobs.
-fn codec_name(codec: Codec) -> String {
-    match codec {
-        Codec::Uncompressed => "uncompressed".to_owned(),
-        Codec::Gzip { level } => format!("gzip-{level}"),
-        Codec::Zstd { level } => format!("zstd-{level}"),
-    }
-}
-
-/// The media types of layers (image specification, "Layer Media Types").
-fn media_type(codec: Codec) -> &'static str {
-    match codec.compression() {
-        Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
-        Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
-        _ => "application/vnd.oci.image.layer.v1.tar",
-    }
-}
-
-/// Copies in large pieces.
-fn copy(reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
-    let mut piece = vec![0; 1 << 17];
-    loop {
-        match reader.read(&mut piece) {
-            Ok(0) => return Ok(()),
-            Ok(count) => writer.write_all(&piece[..count])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Passes on what it reads, and writes it to a file.

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use stagewright_digest::LayerId;
 use stagewright_layer::{
-    Codec, Entry, EntryKind, EntryPath, LayerWriter, Metadata, decompress, read_index,
+    Codec, Entry, EntryKind, EntryPath, LayerWriter, Metadata, Mtime, decompress, read_index,
 };
 use stagewright_snapshot::{Content, DirectAgent, Forms, MergedTree, NewEntry};
 
@@ -208,6 +208,55 @@ fn compressed_forms_are_made_once() {
     let record = place.snapshots.store().layer(&id).unwrap().unwrap().record;
     assert_eq!(record.compressed.len(), 3);
     assert_eq!(record.diff_id, Some(packed.diff_id));
+}
+
+#[test]
+fn times_can_be_clamped_for_an_export() {
+    let seconds = |seconds| Metadata {
+        mtime: Mtime { seconds, nanos: 7 },
+        ..own(0o644)
+    };
+    let mut made = Vec::new();
+    for (late, forms) in [(2_000, Forms::PACKED), (3_000, Forms::UNPACKED)] {
+        let place = Place::new();
+        let mut builder = place.snapshots.builder(MergedTree::default(), forms);
+        builder.file(path("early"), seconds(500), Content::bytes(&b"1"[..]));
+        builder.file(path("late"), seconds(late), Content::bytes(&b"2"[..]));
+        let id = builder.finish().unwrap().unwrap();
+        let clamped = place
+            .snapshots
+            .compressed_until(&id, Codec::ZSTD, 1_000)
+            .unwrap();
+        assert_eq!(
+            place
+                .snapshots
+                .compressed_until(&id, Codec::ZSTD, 1_000)
+                .unwrap(),
+            clamped
+        );
+        let other = place
+            .snapshots
+            .compressed_until(&id, Codec::ZSTD, 1_001)
+            .unwrap();
+        assert_ne!(other.diff_id, clamped.diff_id);
+        let stored = place
+            .snapshots
+            .store()
+            .blob(&clamped.blob.digest)
+            .unwrap()
+            .unwrap();
+        let bytes = std::fs::read(stored.path).unwrap();
+        let read = read_index(decompress(&bytes[..]).unwrap()).unwrap();
+        assert_eq!(read.diff_id, clamped.diff_id);
+        let times: Vec<_> = read
+            .index
+            .entries()
+            .map(|entry| entry.metadata.mtime.seconds)
+            .collect();
+        assert_eq!(times, [500, 1_000]);
+        made.push(clamped);
+    }
+    assert_eq!(made[0], made[1]);
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! Compressed forms of layers.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use fs_err as fs;
+use stagewright_digest::{DiffId, Digest, LayerId};
+use stagewright_layer::{Codec, Compression, Compressor, LayerIndex, Mtime};
+use stagewright_store::CompressedBlob;
+
+use crate::error::SnapshotError;
+use crate::snapshots::Snapshots;
+use crate::tree::TreeLayer;
+
+/// A compressed form of a layer whose times were changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClampedBlob {
+    /// The name of its tar, which is not the layer's own.
+    pub diff_id: DiffId,
+    /// The blob.
+    pub blob: CompressedBlob,
+}
+
+impl Snapshots {
+    /// Returns a compressed form of a layer as a blob of the store, and makes it if it is missing:
+    /// once per layer and codec.
+    ///
+    /// # Errors
+    /// When the layer is not in the store, or can't be compressed.
+    pub fn compressed(&self, id: &LayerId, codec: Codec) -> Result<CompressedBlob, SnapshotError> {
+        if let Some(blob) = self.compressed_of(id, codec)? {
+            return Ok(blob);
+        }
+        let packed = self.packed(id)?;
+        let _making = self.store().lock_making(id)?;
+        if let Some(blob) = self.compressed_of(id, codec)? {
+            return Ok(blob);
+        }
+        let (digest, bytes) = self.compress(&packed.path, codec)?;
+        let blob = CompressedBlob {
+            codec: codec_name(codec),
+            digest,
+            bytes,
+            media_type: media_type(codec).to_owned(),
+        };
+        self.store()
+            .update_record(id, |record| record.compressed.push(blob.clone()))?;
+        Ok(blob)
+    }
+
+    /// Returns a compressed form of a layer in which nothing is later than `latest`, in seconds since
+    /// 1970, as a blob of the store: for images that are the same whenever they are built. The
+    /// layer itself keeps its times. Made once per layer, codec and time.
+    ///
+    /// # Errors
+    /// When the layer is not in the store, or can't be packed or compressed.
+    pub fn compressed_until(
+        &self,
+        id: &LayerId,
+        codec: Codec,
+        latest: i64,
+    ) -> Result<ClampedBlob, SnapshotError> {
+        let prefix = format!("{}-until-{latest}-", codec_name(codec));
+        let known = || -> Result<Option<ClampedBlob>, SnapshotError> {
+            for blob in self.layer(id)?.record.compressed {
+                let diff_id = blob
+                    .codec
+                    .strip_prefix(&prefix)
+                    .and_then(|text| text.parse().ok());
+                if let Some(diff_id) = diff_id
+                    && self.store().blob(&blob.digest)?.is_some()
+                {
+                    return Ok(Some(ClampedBlob { diff_id, blob }));
+                }
+            }
+            Ok(None)
+        };
+        if let Some(clamped) = known()? {
+            return Ok(clamped);
+        }
+        let _making = self.store().lock_making(id)?;
+        if let Some(clamped) = known()? {
+            return Ok(clamped);
+        }
+        let draft = self.store().layer_draft()?;
+        let written = self
+            .agent()
+            .pack(&clamped(&self.tree_layer(id)?, latest)?, &draft.packed())?;
+        let (digest, bytes) = self.compress(&draft.packed(), codec)?;
+        let blob = CompressedBlob {
+            codec: format!("{prefix}{}", written.diff_id),
+            digest,
+            bytes,
+            media_type: media_type(codec).to_owned(),
+        };
+        self.store()
+            .update_record(id, |record| record.compressed.push(blob.clone()))?;
+        Ok(ClampedBlob {
+            diff_id: written.diff_id,
+            blob,
+        })
+    }
+
+    fn compress(&self, tar: &Path, codec: Codec) -> Result<(Digest, u64), SnapshotError> {
+        let mut tar = fs::File::open(tar).map_err(SnapshotError::Draft)?;
+        let mut writer = Compressor::new(self.store().blob_writer()?, codec, self.threads())?;
+        copy(&mut tar, &mut writer).map_err(SnapshotError::Draft)?;
+        Ok(writer
+            .finish()
+            .map_err(SnapshotError::Draft)?
+            .commit(None)?)
+    }
+
+    fn compressed_of(
+        &self,
+        id: &LayerId,
+        codec: Codec,
+    ) -> Result<Option<CompressedBlob>, SnapshotError> {
+        let name = codec_name(codec);
+        for blob in self.layer(id)?.record.compressed {
+            if blob.codec == name && self.store().blob(&blob.digest)?.is_some() {
+                return Ok(Some(blob));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Returns a layer with the times that are too late set to the latest that may be.
+fn clamped(layer: &TreeLayer, latest: i64) -> Result<TreeLayer, SnapshotError> {
+    let mut records = layer.index.records().to_vec();
+    let latest = Mtime::seconds(latest);
+    for record in &mut records {
+        let mtime = &mut record.entry.metadata.mtime;
+        *mtime = latest.min(*mtime);
+    }
+    let index = LayerIndex::from_records(records).map_err(SnapshotError::Entries)?;
+    Ok(TreeLayer {
+        index: Arc::new(index),
+        ..layer.clone()
+    })
+}
+
+/// How a codec is called in the record of a layer. Names the compressor too, so that another one
+/// makes other blobs.
+fn codec_name(codec: Codec) -> String {
+    match codec {
+        Codec::Uncompressed => "uncompressed".to_owned(),
+        Codec::Gzip { level } => format!("gzip-{level}"),
+        Codec::Zstd { level } => format!("zstd-{level}"),
+    }
+}
+
+/// The media types of layers (image specification, "Layer Media Types").
+fn media_type(codec: Codec) -> &'static str {
+    match codec.compression() {
+        Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+        Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+        _ => "application/vnd.oci.image.layer.v1.tar",
+    }
+}
+
+/// Copies in large pieces.
+fn copy(reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
+    let mut piece = vec![0; 1 << 17];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => writer.write_all(&piece[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
