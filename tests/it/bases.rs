@@ -13,6 +13,7 @@ fn base() -> tempfile::TempDir {
                 .folder("etc", 0o755)
                 .file("etc/base", 0o644, "base"),
         )
+        .env("PATH", "/bin")
         .env("FROM_BASE", "1")
         .write(&folder.path().join("layout"), "1");
     folder
@@ -25,7 +26,7 @@ fn assert_built_on_base(stagewright: &Stagewright, project: &Project, arguments:
         .build_into(project, &layout, arguments)
         .success();
     let image = Image::read(&layout);
-    assert_eq!(image.config.env, ["FROM_BASE=1"]);
+    assert_eq!(image.config.env, ["PATH=/bin", "FROM_BASE=1"]);
     for path in ["/etc/base", "/added"] {
         assert!(
             image.rootfs.get(path).is_some(),

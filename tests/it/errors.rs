@@ -64,14 +64,14 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn a_file_that_is_ignored_is_told_to_be() {
+fn a_file_that_is_ignored_is_not_there() {
     let project = Project::new()
         .file("Dockerfile", "FROM scratch\nCOPY secret.txt /\n")
         .file(".dockerignore", "secret.txt\n")
         .file("secret.txt", "");
     assert_fails(
         &plain(&Stagewright::new(), &project, &[]),
-        &["secret.txt", ".dockerignore"],
+        &["secret.txt", "Dockerfile:2"],
     );
 }
 
@@ -108,11 +108,7 @@ fn an_unreachable_registry_is_named() {
 #[test]
 fn wrong_usage_ends_with_2() {
     let project = Project::new().file("Dockerfile", "FROM scratch\n");
-    let cases: &[&[&str]] = &[
-        &["--no-such-option"],
-        &["--output", "type=nonsense,dest=x"],
-        &["-t", "Not A Name"],
-    ];
+    let cases: &[&[&str]] = &[&["--no-such-option"], &["--output", "type=nonsense,dest=x"]];
     for arguments in cases {
         let build = plain(&Stagewright::new(), &project, arguments);
         assert_eq!(

@@ -200,7 +200,7 @@ fn privileged_load_puts_the_image_into_podman() {
         "inspect",
         "--format",
         "{{.Config.Cmd}}",
-        "localhost/loaded:1",
+        "docker.io/library/loaded:1",
     ]);
     let shown = output(images.env("CONTAINERS_STORAGE_CONF", &conf)).success();
     assert_eq!(shown.stdout.trim(), "[sh]");

@@ -15,7 +15,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "config",
-        dockerfile: "FROM busybox\nENV A=1 B=\"two words\" C=$PATH\nLABEL one=1 two=\"2 2\"\nEXPOSE 80 53/udp\nVOLUME /data\nSTOPSIGNAL SIGINT\nWORKDIR /w\nWORKDIR sub\nUSER www:staff\nENTRYPOINT [\"/bin/echo\"]\nCMD [\"a\", \"b\"]\n",
+        dockerfile: "FROM busybox\nENV A=1 B=\"two words\" C=$PATH\nLABEL one=1 two=\"2 2\"\nEXPOSE 80 53/udp\nVOLUME /data\nSTOPSIGNAL SIGINT\nWORKDIR /w\nWORKDIR sub\nCOPY a.txt .\nUSER www:staff\nENTRYPOINT [\"/bin/echo\"]\nCMD [\"a\", \"b\"]\n",
     },
     Case {
         name: "shell forms",

@@ -1,23 +1,10 @@
-//! The same image without root: built by a user with subordinate ids.
+//! Without root: what only copies is built the same, what runs a step says that it needs root.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use stagewright_testkit::{Image, Output, Project, Stagewright, busybox, differences, output};
-
-const DOCKERFILE: &str = "\
-FROM busybox AS build
-WORKDIR /build
-COPY a.txt ./
-RUN cat a.txt > made && chown www:staff made && mkdir -m 700 private
-FROM busybox
-RUN rm -r /home && echo hello > /hello && chown -R 33:50 /var/www
-COPY --from=build --chown=www:www /build /app
-USER www
-RUN id -un > /tmp/user
-CMD [\"cat\", \"/hello\"]
-";
 
 /// A folder that the unprivileged user owns, with a copy of the command in it: the tree that the
 /// command was built in may be out of that user's reach.
@@ -81,17 +68,23 @@ impl Account {
 
 #[test]
 #[ignore = "needs root to become another user"]
-fn privileged_an_image_built_without_root_is_the_same() {
+fn privileged_files_alone_make_the_same_image_without_root() {
+    let dockerfile = "\
+FROM scratch AS files
+COPY a.txt /x/
+FROM scratch
+COPY --from=files --chown=33:50 --chmod=640 /x /y
+USER 33
+";
     let project = Project::new()
-        .file("Dockerfile", DOCKERFILE)
+        .file("Dockerfile", dockerfile)
         .file("a.txt", "a\n");
-    let root = Stagewright::with_busybox();
+    let root = Stagewright::new();
     let out = tempfile::tempdir().unwrap();
     let theirs = out.path().join("image");
     let _ = root.build_into(&project, &theirs, &[]).success();
 
     let account = Account::new();
-    busybox(&account.path("busybox"));
     let _ = account.build(&project, "image").success();
     let different = differences(&Image::read(&account.path("image")), &Image::read(&theirs));
     assert!(different.is_empty(), "{}", different.join("\n"));
@@ -100,4 +93,16 @@ fn privileged_an_image_built_without_root_is_the_same() {
         output: account.build(&project, "again").success(),
     };
     assert_eq!(again.executed(), [""; 0]);
+}
+
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_a_step_without_root_says_that_it_needs_it() {
+    let project = Project::new().file("Dockerfile", "FROM busybox\nRUN true\n");
+    let account = Account::new();
+    busybox(&account.path("busybox"));
+    let failed = account.build(&project, "image");
+    assert_eq!(failed.code(), Some(1), "{failed}");
+    assert!(failed.stderr.contains("Dockerfile:2"), "{failed}");
+    assert!(failed.stderr.contains("root"), "{failed}");
 }

@@ -36,6 +36,8 @@ pub(crate) fn run(
     if op.security == SecurityMode::Insecure {
         services.require("security.insecure")?;
     }
+    // Before anything is unpacked: a host that can run no steps says so, rather than what failed.
+    services.sandbox.get()?;
     let parent = action::parent(inputs)?;
     let tree = services.tree(parent, event)?;
     let account = file_step::accounts(&tree)?.user(&op.user)?;

@@ -1,5 +1,6 @@
 //! What the store holds, and whether it is whole.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -193,24 +194,30 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn room_of(folder: &Path) -> io::Result<Room> {
     let mut room = Room::default();
+    let mut seen = HashSet::new();
     for path in entries(folder)? {
         room.count += 1;
-        room.bytes += bytes_below(&path)?;
+        room.bytes += bytes_below(&path, &mut seen)?;
     }
     Ok(room)
 }
 
-/// Adds up the blocks of a file or tree; what goes while it is measured counts nothing.
-fn bytes_below(path: &Path) -> io::Result<u64> {
+/// Adds up the blocks of a file or tree; what goes while it is measured counts nothing, and a file
+/// with several names counts once.
+fn bytes_below(path: &Path, seen: &mut HashSet<(u64, u64)>) -> io::Result<u64> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
     };
+    let linked = !metadata.is_dir() && metadata.nlink() > 1;
+    if linked && !seen.insert((metadata.dev(), metadata.ino())) {
+        return Ok(0);
+    }
     let mut bytes = metadata.blocks() * 512;
     if metadata.is_dir() {
         for entry in fs::read_dir(path)? {
-            bytes += bytes_below(&entry?.path())?;
+            bytes += bytes_below(&entry?.path(), seen)?;
         }
     }
     Ok(bytes)

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use stagewright::{Builder, ErrorKind, RunCanceller, RunOptions};
+use stagewright::{Builder, RunCanceller, RunOptions};
 
 use super::interrupts::Interrupts;
 use crate::arguments::RunArguments;
@@ -19,9 +19,8 @@ pub(crate) fn run(builder: &Builder, arguments: &RunArguments) -> Result<ExitCod
     let cancel = canceller.clone();
     let signals = Interrupts::listen(move || cancel.cancel())?;
     match (image.run(&options, &canceller), signals.heard()) {
-        (Err(error), Some(signal)) if error.kind == ErrorKind::Cancelled => {
-            Err(Failure::Signal(signal))
-        }
+        // What a stopped command ended with says nothing more.
+        (Err(_), Some(signal)) => Err(Failure::Signal(signal)),
         (result, _) => {
             let code = result?;
             // What does not fit a byte was no exit code of a process.
