@@ -92,6 +92,8 @@ impl From<Entry> for Record {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LayerIndex {
     records: Vec<Record>,
+    /// Follows from the records.
+    implied: Vec<EntryPath>,
 }
 
 /// One name in a directory of a layer.
@@ -122,8 +124,12 @@ impl LayerIndex {
     /// # Errors
     /// When they are not, or do not make a layer.
     pub(crate) fn from_sorted(records: Vec<Record>) -> Result<Self, IndexFault> {
-        let index = Self { records };
+        let mut index = Self {
+            records,
+            implied: Vec::new(),
+        };
         index.validate()?;
+        index.implied = index.find_implied();
         Ok(index)
     }
 
@@ -164,6 +170,36 @@ impl LayerIndex {
             last = Some(path);
         }
         Ok(())
+    }
+
+    /// Returns the directories that hold entries and have none themselves, in order.
+    pub fn implied_directories(&self) -> &[EntryPath] {
+        &self.implied
+    }
+
+    fn find_implied(&self) -> Vec<EntryPath> {
+        let mut implied = Vec::new();
+        // The directories above the entry, from the root down: in the order of paths each was seen
+        // before what it holds.
+        let mut open: Vec<EntryPath> = vec![EntryPath::root()];
+        for entry in self.entries() {
+            let path = entry.path.as_bytes();
+            while open
+                .last()
+                .is_some_and(|open| !is_within(path, open.as_bytes()))
+            {
+                open.pop();
+            }
+            if entry.path.components().count() > open.len() {
+                let missing: Vec<_> = entry.path.ancestors().skip(open.len()).collect();
+                implied.extend(missing.iter().cloned());
+                open.extend(missing);
+            }
+            if entry.kind.is_directory() && !entry.path.is_root() {
+                open.push(entry.path.clone());
+            }
+        }
+        implied
     }
 
     /// Returns the number of entries.
@@ -397,6 +433,10 @@ mod tests {
         assert_eq!(index.subtree(&path("etc")), 0..3);
         assert_eq!(index.subtree(&path("")), 0..6);
         assert!(index.get(&path("etc/a")).is_none());
+        assert_eq!(
+            index.implied_directories(),
+            ["etc/a", "etc/a/b", "etc.d"].map(path)
+        );
         assert!(index.get(&path("etc/a/b/c")).is_some());
     }
 

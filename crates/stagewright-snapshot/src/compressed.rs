@@ -61,7 +61,7 @@ impl Snapshots {
         codec: Codec,
         latest: i64,
     ) -> Result<ClampedBlob, SnapshotError> {
-        let prefix = format!("{}-until-{latest}-", codec_name(codec));
+        let prefix = format!("{}{CLAMPED}{latest}-", codec_name(codec));
         let known = || -> Result<Option<ClampedBlob>, SnapshotError> {
             for blob in self.layer(id)?.record.compressed {
                 let diff_id = blob
@@ -140,6 +140,15 @@ fn clamped(layer: &TreeLayer, latest: i64) -> Result<TreeLayer, SnapshotError> {
         index: Arc::new(index),
         ..layer.clone()
     })
+}
+
+/// Marks the record of a compressed form whose times were changed; after it come the latest time
+/// and the name of the tar.
+const CLAMPED: &str = "-until-";
+
+/// Returns whether a compressed form is of the layer's own tar.
+pub(crate) fn is_the_layer(blob: &CompressedBlob) -> bool {
+    !blob.codec.contains(CLAMPED)
 }
 
 /// How a codec is called in the record of a layer. Names the compressor too, so that another one

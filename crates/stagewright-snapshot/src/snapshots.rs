@@ -14,6 +14,7 @@ use stagewright_store::{Layer, LayerDraft, LayerRecord, Store};
 
 use crate::agent::TreeAgent;
 use crate::builder::LayerBuilder;
+use crate::compressed::is_the_layer;
 use crate::content::NewEntry;
 use crate::error::SnapshotError;
 use crate::pack::pack_entries;
@@ -414,7 +415,12 @@ impl Snapshots {
     /// Opens any compressed form of a layer.
     fn pulled_blob(&self, id: &LayerId) -> io::Result<Box<dyn BufRead + Send>> {
         let layer = self.layer(id).map_err(io::Error::other)?;
-        for blob in &layer.record.compressed {
+        for blob in layer
+            .record
+            .compressed
+            .iter()
+            .filter(|blob| is_the_layer(blob))
+        {
             if let Some(blob) = self.store().blob(&blob.digest).map_err(io::Error::other)? {
                 let file = fs::File::open(blob.path)?;
                 return Ok(Box::new(io::BufReader::with_capacity(1 << 17, file)));

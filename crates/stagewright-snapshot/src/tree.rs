@@ -300,26 +300,10 @@ impl MergedTree {
     /// Returns the directories that some layer mentions without an entry of its own, so that an
     /// unpacked form of that layer has made-up attributes for them.
     pub(crate) fn implied_directories(&self) -> Vec<EntryPath> {
-        let mut implied = Vec::new();
-        for files in &self.layers {
-            // In the order of paths, what lies above an entry was seen before it.
-            let mut open: Vec<EntryPath> = vec![EntryPath::root()];
-            for entry in files.index().entries() {
-                while open.last().is_some_and(|open| !entry.path.is_within(open)) {
-                    open.pop();
-                }
-                let depth = open.len();
-                if entry.path.components().count() > depth {
-                    for ancestor in entry.path.ancestors().skip(depth) {
-                        implied.push(ancestor.clone());
-                        open.push(ancestor);
-                    }
-                }
-                if entry.kind.is_directory() && !entry.path.is_root() {
-                    open.push(entry.path.clone());
-                }
-            }
-        }
+        let layers = self.layers.iter();
+        let mut implied: Vec<EntryPath> = layers
+            .flat_map(|files| files.index().implied_directories().iter().cloned())
+            .collect();
         implied.sort();
         implied.dedup();
         implied
