@@ -6,11 +6,16 @@
 //! [`Sandbox::run`] runs a [`Step`].
 
 mod error;
-#[expect(dead_code, reason = "both ends share it; the executable uses the rest")]
+#[allow(
+    dead_code,
+    clippy::large_enum_variant,
+    reason = "both ends share it; sent once a step"
+)]
 mod message;
 mod report;
 mod sandbox;
 mod step;
+#[allow(dead_code, reason = "both ends share it; the executable uses the rest")]
 mod wire;
 
 pub use error::{ExecError, ProbeError};

@@ -194,7 +194,7 @@ fn place_executable(scratch: Option<PathBuf>) -> Result<(OwnedFd, PathBuf), Prob
         let path = directory.join("stagewright-init");
         write_executable(&path).map_err(ProbeError::Prepare)?;
         let file = fs::File::open(&path).map_err(ProbeError::Prepare)?;
-        return Ok((std::fs::File::from(file.into_parts().0).into(), path));
+        return Ok((file.into_parts().0.into(), path));
     }
     let memory = rustix::fs::memfd_create("stagewright-init", MemfdFlags::CLOEXEC)
         .map_err(|errno| ProbeError::Prepare(errno.into()))?;

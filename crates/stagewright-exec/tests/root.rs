@@ -1,4 +1,5 @@
 //! Steps run as root in a BusyBox root file system.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -116,7 +116,7 @@ impl Images {
         reporter: &Reporter,
     ) -> Result<KnownImage, StepError> {
         if let Some(named) = self.named.get(&need.reference) {
-            return self.from_disk(need, named);
+            return self.on_disk(need, named);
         }
         let reference: Reference = need.reference.parse().map_err(|error| StepError::Image {
             message: format!("{error}"),
@@ -132,12 +132,12 @@ impl Images {
             }
         }
         let event = reporter.start_internal(&format!("[internal] load metadata for {name}"));
-        let result = self.from_registry(&reference, &need.platform).await;
+        let result = self.in_registry(&reference, &need.platform).await;
         reporter.finish_internal(event, &result);
         result
     }
 
-    fn from_disk(&self, need: &ImageNeed, named: &NamedImage) -> Result<KnownImage, StepError> {
+    fn on_disk(&self, need: &ImageNeed, named: &NamedImage) -> Result<KnownImage, StepError> {
         let summary = named
             .source
             .resolve(&named.selector, &need.platform)
@@ -206,7 +206,7 @@ impl Images {
         }))
     }
 
-    async fn from_registry(
+    async fn in_registry(
         &self,
         reference: &Reference,
         platform: &Platform,

@@ -237,7 +237,6 @@ pub(crate) fn prepare(
     Ok(prepared)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one mount of one step")]
 fn bind(
     services: &Services,
     mount: &PlanMount,

@@ -145,6 +145,5 @@ fn health_config(healthcheck: &Healthcheck) -> oci::Healthcheck {
         start_period: healthcheck.start_period_ns,
         start_interval: healthcheck.start_interval_ns,
         retries: healthcheck.retries,
-        ..oci::Healthcheck::default()
     }
 }
