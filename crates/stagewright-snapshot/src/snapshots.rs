@@ -1,6 +1,6 @@
 //! Root file systems out of layers, and layers out of root file systems.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt as _;
@@ -156,7 +156,8 @@ impl Snapshots {
     /// When a layer is not in the store, or can't be unpacked.
     pub fn prepare(&self, layers: &[LayerId]) -> Result<Prepared, SnapshotError> {
         let parent = self.tree(layers)?;
-        let mut mounted = layers.to_vec();
+        let mut mounted = topmost(layers);
+        let layers = mounted.clone();
         if let Some(excess) = layers
             .len()
             .checked_sub(MOUNTED_LAYERS_MAX)
@@ -164,6 +165,7 @@ impl Snapshots {
         {
             let flat = self.flatten(&layers[..=excess])?;
             mounted.splice(..=excess, flat);
+            mounted = topmost(&mounted);
         }
         let lowers: Result<Vec<_>, _> = mounted.iter().rev().map(|id| self.unpacked(id)).collect();
         Prepared::new(self, parent, lowers?, self.store().layer_draft()?)
@@ -429,6 +431,20 @@ impl Snapshots {
         let message = format!("layer {id} is in the store without its files");
         Err(io::Error::new(io::ErrorKind::NotFound, message))
     }
+}
+
+/// Leaves out layers that come again above: whatever such a layer adds and hides, it adds and hides
+/// there. The kernel refuses to mount a directory twice.
+fn topmost(layers: &[LayerId]) -> Vec<LayerId> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<LayerId> = layers
+        .iter()
+        .rev()
+        .filter(|id| seen.insert(**id))
+        .copied()
+        .collect();
+    kept.reverse();
+    kept
 }
 
 fn packed_of(layer: &Layer) -> Option<PackedLayer> {

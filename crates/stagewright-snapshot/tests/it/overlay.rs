@@ -397,6 +397,29 @@ fn privileged_thirty_steps_on_each_other() {
     assert_eq!(check_view(&place, &layers), ["file-29 29"]);
 }
 
+/// Two steps may make the same files: their layers have one name and one directory.
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_layer_can_come_twice() {
+    let place = place();
+    let base = place.layer(&[], Forms::PACKED, &["dir/", "dir/old x", "file base"]);
+    let first = |root: &Path| {
+        fs::remove_dir_all(root.join("dir")).unwrap();
+        fs::create_dir(root.join("dir")).unwrap();
+        fs::write(root.join("dir/new"), "n").unwrap();
+        fs::remove_file(root.join("file")).unwrap();
+    };
+    let x = step(&place, &[base], first).unwrap();
+    let y = step(&place, &[base, x], |root| {
+        fs::write(root.join("file"), "base").unwrap();
+        fs::write(root.join("dir/more"), "m").unwrap();
+    })
+    .unwrap();
+    let again = step(&place, &[base, x, y], first).unwrap();
+    assert_eq!(again, x);
+    assert_eq!(check_view(&place, &[base, x, y, x]), ["dir/", "dir/new n"]);
+}
+
 #[test]
 fn what_is_dropped_leaves_nothing_behind() {
     let place = place();
