@@ -8,8 +8,8 @@ use super::{paths, run};
 use crate::error::LowerError;
 use crate::op::{CopyFrom, CopyOp, CopySource, FileOp, Op, SourceOp};
 
-/// What `COPY` and `ADD` have in common.
-struct Common<'a> {
+/// What `COPY` and `ADD` have in copied.
+struct Sources<'a> {
     keyword: &'static str,
     sources: &'a [String],
     heredocs: &'a [Heredoc],
@@ -28,7 +28,7 @@ pub(crate) fn lower_copy(
     copy: &Copy,
     span: Span,
 ) -> Result<(), LowerError> {
-    let common = Common {
+    let copied = Sources {
         keyword: "COPY",
         sources: &copy.sources,
         heredocs: &copy.heredocs,
@@ -41,7 +41,7 @@ pub(crate) fn lower_copy(
         unpack: false,
         from: copy.from.as_deref(),
     };
-    lower(state, &common, span)
+    lower(state, &copied, span)
 }
 
 pub(crate) fn lower_add(
@@ -61,7 +61,7 @@ pub(crate) fn lower_add(
             "ADD --keep-git-dir is not supported yet",
         ));
     }
-    let common = Common {
+    let copied = Sources {
         keyword: "ADD",
         sources: &add.sources,
         heredocs: &add.heredocs,
@@ -74,61 +74,61 @@ pub(crate) fn lower_add(
         unpack: add.unpack.unwrap_or(true),
         from: None,
     };
-    lower(state, &common, span)
+    lower(state, &copied, span)
 }
 
 fn lower(
     state: &mut StageState<'_, '_>,
-    common: &Common<'_>,
+    copied: &Sources<'_>,
     span: Span,
 ) -> Result<(), LowerError> {
-    let paths = state.expand_all(common.sources, span)?;
-    if common.keyword == "ADD"
+    let paths = state.expand_all(copied.sources, span)?;
+    if copied.keyword == "ADD"
         && let Some(remote) = paths.iter().find(|path| is_remote(path))
     {
         let message = format!("ADD of {remote} is not supported yet");
         return Err(LowerError::unsupported(span, message)
             .help("download it in a RUN step, or put it into the build context"));
     }
-    let dest_text = state.expand(common.dest, span)?;
-    let several = paths.len() + common.heredocs.len() > 1;
+    let dest_text = state.expand(copied.dest, span)?;
+    let several = paths.len() + copied.heredocs.len() > 1;
     let dest = paths::destination(state.workdir(), &dest_text);
     if several && !dest.ends_with('/') {
         let message = format!(
             "when using {} with more than one source file, the destination must be a directory and end with a /",
-            common.keyword
+            copied.keyword
         );
         return Err(LowerError::at(span, message).help(format!("write {dest_text}/")));
     }
     let mut sources: Vec<CopySource> = Vec::new();
-    for heredoc in common.heredocs {
+    for heredoc in copied.heredocs {
         sources.push(inline(state, heredoc, span)?);
     }
     sources.extend(paths.iter().cloned().map(CopySource::Path));
-    let chown = common
+    let chown = copied
         .chown
         .map(|chown| state.expand(chown, span))
         .transpose()?;
-    let chmod = match common.chmod {
+    let chmod = match copied.chmod {
         None => None,
         Some(chmod) => {
             let chmod = state.expand(chmod, span)?;
             Some(Chmod::parse(&chmod).map_err(|message| LowerError::at(span, message))?)
         }
     };
-    let (from, inputs) = source(state, common, paths.is_empty(), span)?;
+    let (from, inputs) = source(state, copied, paths.is_empty(), span)?;
     let op = CopyOp {
         sources,
         dest,
         chown: chown.filter(|chown| !chown.is_empty()),
         chmod,
-        link: common.link,
-        parents: common.parents,
-        exclude: state.expand_all(common.exclude, span)?,
-        unpack: common.unpack,
+        link: copied.link,
+        parents: copied.parents,
+        exclude: state.expand_all(copied.exclude, span)?,
+        unpack: copied.unpack,
         from,
     };
-    let text = shown(common, &paths, &dest_text);
+    let text = shown(copied, &paths, &dest_text);
     state.add_step(Op::File(FileOp::Copy(op)), &inputs, &text, span);
     let vertex = Some(state.end.root);
     state.history(text, vertex);
@@ -138,14 +138,14 @@ fn lower(
 /// Returns what a copy reads from.
 fn source(
     state: &mut StageState<'_, '_>,
-    common: &Common<'_>,
+    copied: &Sources<'_>,
     inline_only: bool,
     span: Span,
 ) -> Result<(CopyFrom, Vec<crate::graph::VertexId>), LowerError> {
     if inline_only {
         return Ok((CopyFrom::Nothing, Vec::new()));
     }
-    let vertex = match common.from {
+    let vertex = match copied.from {
         None => run::context(state, "context", span),
         Some(from) => run::source_vertex(state, from, true, span)?,
     };
@@ -187,15 +187,15 @@ fn is_remote(path: &str) -> bool {
         .any(|scheme| path.starts_with(scheme))
 }
 
-fn shown(common: &Common<'_>, paths: &[String], dest: &str) -> String {
-    let mut words = vec![common.keyword.to_owned()];
-    words.extend(common.from.map(|from| format!("--from={from}")));
-    words.extend(common.chown.map(|chown| format!("--chown={chown}")));
-    words.extend(common.chmod.map(|chmod| format!("--chmod={chmod}")));
-    words.extend(common.link.then(|| "--link".to_owned()));
-    words.extend(common.parents.then(|| "--parents".to_owned()));
+fn shown(copied: &Sources<'_>, paths: &[String], dest: &str) -> String {
+    let mut words = vec![copied.keyword.to_owned()];
+    words.extend(copied.from.map(|from| format!("--from={from}")));
+    words.extend(copied.chown.map(|chown| format!("--chown={chown}")));
+    words.extend(copied.chmod.map(|chmod| format!("--chmod={chmod}")));
+    words.extend(copied.link.then(|| "--link".to_owned()));
+    words.extend(copied.parents.then(|| "--parents".to_owned()));
     words.extend(
-        common
+        copied
             .heredocs
             .iter()
             .map(|heredoc| format!("<<{}", heredoc.name)),
