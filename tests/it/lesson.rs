@@ -106,13 +106,7 @@ fn runs_under_podman(out: &Path) {
     pull.current_dir(out)
         .args(["pull", "--quiet", "oci:layout"]);
     let pulled = output(&mut pull).success();
-    let options = [
-        "run",
-        "--name=lesson",
-        "--network=host",
-        "--runtime=runc",
-        "--cgroups=disabled",
-    ];
+    let options = ["run", "--name=lesson", "--network=host", "--runtime=runc"];
     let running = Running::start(podman().args(options).arg(pulled.stdout.trim()));
     let page = fetch();
     assert!(page.starts_with("hello from node (uid 100)"), "{page}");

@@ -25,7 +25,9 @@ impl Account {
             .unwrap();
         let program = Stagewright::new().command("build").get_program().to_owned();
         fs_err::copy(Path::new(&program), folder.path().join("stagewright")).unwrap();
-        Self { user, folder }
+        let account = Self { user, folder };
+        busybox(&account.path("busybox"));
+        account
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -100,7 +102,6 @@ USER 33
 fn privileged_a_step_without_root_says_that_it_needs_it() {
     let project = Project::new().file("Dockerfile", "FROM busybox\nRUN true\n");
     let account = Account::new();
-    busybox(&account.path("busybox"));
     let failed = account.build(&project, "image");
     assert_eq!(failed.code(), Some(1), "{failed}");
     assert!(failed.stderr.contains("Dockerfile:2"), "{failed}");
