@@ -1,7 +1,7 @@
 //! A build context as the steps of a build read it.
 
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use stagewright_context::{Context, Entry, EntryKind, StatCache};
@@ -59,6 +59,10 @@ impl ContextFiles {
         Ok(())
     }
 
+    fn path_of(&self, node: &Node) -> PathBuf {
+        self.context.path().join(node.path.as_path())
+    }
+
     fn cache(&self) -> MutexGuard<'_, StatCache> {
         // A panic while the cache was held leaves records that are each still true.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,7 +102,11 @@ impl SourceTree for ContextFiles {
     }
 
     fn content(&self, node: &Node) -> Result<Content, StepError> {
-        Ok(Content::file(self.context.path().join(node.path.as_path())))
+        Ok(Content::file(self.path_of(node)))
+    }
+
+    fn host_path(&self, node: &Node) -> Option<PathBuf> {
+        Some(self.path_of(node))
     }
 
     fn describe(&self) -> String {

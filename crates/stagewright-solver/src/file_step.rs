@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use stagewright_digest::{ContentDigest, LayerId};
 use stagewright_layer::{Entry, EntryKind, EntryPath};
 use stagewright_plan::{CopyFrom, CopyOp, MkdirOp, Vertex};
-use stagewright_snapshot::{Content, Forms, MergedTree, NewEntry};
+use stagewright_snapshot::{Content, Forms, LayerBuilder, MergedTree, NewEntry};
 
 use crate::accounts::{Account, Accounts};
 use crate::action;
+use crate::archive;
 use crate::copy::{self, Below, Bytes, NodeKind, Owner, Placement, Placing, Selection, SourceTree};
 use crate::error::StepError;
 use crate::services::Services;
@@ -90,12 +91,25 @@ pub(crate) fn copy_with(
     let owner = owner(op.chown.as_deref(), &tree)?;
     let below = if op.link { MergedTree::default() } else { tree };
     let files = SnapshotFiles::new(below.clone(), "the root file system");
-    let placed = copy::place(op, selection, &files, owner, services.now())?;
     if op.from == CopyFrom::Nothing {
-        return write(services, placed, below, None, forms);
+        let placed = copy::place(op, selection, &files, owner, services.now())?;
+        return write(
+            services,
+            services.snapshots.builder(below, forms),
+            placed,
+            None,
+        );
     }
     with_source(services, op, inputs, event, |tree| {
-        write(services, placed, below, Some(tree), forms)
+        let mut builder = services.snapshots.builder(below, forms);
+        let mut selection = selection.clone();
+        if op.unpack {
+            let dest =
+                Placing::new(&files, owner, services.now()).resolve(&copy::clean(&op.dest)?)?;
+            archive::take_archives(&mut builder, &mut selection, tree, &dest, owner)?;
+        }
+        let placed = copy::place(op, &selection, &files, owner, services.now())?;
+        write(services, builder, placed, Some(tree))
     })
 }
 
@@ -121,13 +135,8 @@ pub(crate) fn mkdir(
         return Ok(None);
     }
     placing.directories(&path)?;
-    write(
-        services,
-        placing.into_entries(),
-        tree,
-        None,
-        services.forms(vertex),
-    )
+    let builder = services.snapshots.builder(tree, services.forms(vertex));
+    write(services, builder, placing.into_entries(), None)
 }
 
 fn has_names(owner: &str) -> bool {
@@ -168,13 +177,11 @@ pub(crate) fn accounts(tree: &MergedTree) -> Result<Accounts, StepError> {
 /// Writes the layer that holds the entries.
 fn write(
     services: &Services,
+    mut builder: LayerBuilder,
     placed: BTreeMap<EntryPath, Placement>,
-    below: MergedTree,
     source: Option<&dyn SourceTree>,
-    forms: Forms,
 ) -> Result<Option<LayerId>, StepError> {
     let mut expected = Vec::new();
-    let mut builder = services.snapshots.builder(below, forms);
     for (path, placement) in placed {
         if let NodeKind::File {
             content: Some(content),

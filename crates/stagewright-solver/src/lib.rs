@@ -9,6 +9,7 @@
 
 mod accounts;
 pub mod action;
+mod archive;
 mod context_files;
 mod copy;
 mod error;

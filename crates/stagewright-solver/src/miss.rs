@@ -4,6 +4,8 @@ use std::fmt;
 
 use crate::parts::{Part, Parts};
 
+/// The part that says which instruction it is.
+pub(crate) const STEP: &str = "step";
 /// How many changes a message names before it only counts the rest.
 const SHOWN_MAX: usize = 3;
 
@@ -39,6 +41,16 @@ impl MissReason {
     /// Compares what a step reads with what it read the last time.
     pub fn between(before: &Parts, after: &Parts) -> Self {
         let mut changes = Vec::new();
+        // Of another instruction nothing else can be compared.
+        if before.get(STEP) != after.get(STEP) {
+            compare(
+                "instruction",
+                before.get(STEP),
+                after.get(STEP),
+                &mut changes,
+            );
+            return Self::Changed(changes);
+        }
         let labels: std::collections::BTreeSet<&str> = before
             .iter()
             .chain(after.iter())

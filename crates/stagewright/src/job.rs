@@ -164,8 +164,10 @@ impl Job {
                 resolved = resolved => resolved,
             };
             for (need, image) in needs.iter().zip(resolved) {
-                let image =
-                    image.map_err(|error| failure::of_step_at(error, need.span, &input.source))?;
+                let image = image.map_err(|error| {
+                    let error = failure::of_step_at(error, need.span, &input.source);
+                    with_stage_hint(error, &need.reference, input)
+                })?;
                 known.insert(need, image);
             }
         }
@@ -238,4 +240,20 @@ impl Job {
 
 fn cancelled() -> Error {
     failure::of_step(StepError::Cancelled)
+}
+
+/// A name that could not be found as an image may have been meant as a stage's.
+fn with_stage_hint(mut error: Error, reference: &str, input: &Input) -> Error {
+    let stages = &input.dockerfile.stages;
+    let names: Vec<&str> = stages
+        .iter()
+        .filter_map(|stage| stage.name.as_deref())
+        .collect();
+    if !reference.contains(['/', ':', '@']) && !names.is_empty() && error.help.is_none() {
+        error.help = Some(format!(
+            "no stage is called {reference:?}, so it was looked up as an image; the stages are {}",
+            names.join(", ")
+        ));
+    }
+    error
 }

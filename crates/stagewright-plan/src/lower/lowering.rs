@@ -85,12 +85,15 @@ impl Lowering<'_> {
             let mut found_triggers = false;
             for &index in &reached {
                 let mut sources = self.stages.sources_of(index, &self.triggers)?;
-                sources.push(self.stages.base(index));
-                for source in sources {
+                sources.push((self.stages.base(index), self.stages.stage(index).span));
+                for (source, span) in sources {
                     let Source::Image(reference) = source else {
                         continue;
                     };
-                    let need = self.need(index, &reference)?;
+                    let need = ImageNeed {
+                        span: Some(span),
+                        ..self.need(index, &reference)?
+                    };
                     if self.known.get(&need).is_none() && !needs.contains(&need) {
                         needs.push(need);
                     }

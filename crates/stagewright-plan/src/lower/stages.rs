@@ -197,7 +197,7 @@ impl<'a> Stages<'a> {
             if let Source::Stage(base) = self.base(index) {
                 todo.push(base);
             }
-            for source in self.sources_of(index, triggers)? {
+            for (source, _) in self.sources_of(index, triggers)? {
                 if let Source::Stage(stage) = source {
                     todo.push(stage);
                 }
@@ -214,7 +214,7 @@ impl Stages<'_> {
         &self,
         index: usize,
         triggers: &BTreeMap<usize, Vec<Instruction>>,
-    ) -> Result<Vec<Source>, LowerError> {
+    ) -> Result<Vec<(Source, Span)>, LowerError> {
         let stage = self.stage(index);
         let own = stage
             .instructions
@@ -230,12 +230,12 @@ impl Stages<'_> {
             match instruction {
                 Instruction::Copy(copy) => {
                     if let Some(from) = &copy.from {
-                        sources.push(self.from(from, index, true, span)?);
+                        sources.push((self.from(from, index, true, span)?, span));
                     }
                 }
                 Instruction::Run(run) => {
                     for from in super::run::mount_sources(run) {
-                        sources.push(self.from(&from, index, false, span)?);
+                        sources.push((self.from(&from, index, false, span)?, span));
                     }
                 }
                 _ => {}

@@ -1,5 +1,7 @@
 //! What can be copied from: a build context, or the files of a stage or an image.
 
+use std::path::PathBuf;
+
 use stagewright_digest::ContentDigest;
 use stagewright_layer::{EntryKind, EntryPath, Metadata};
 use stagewright_snapshot::{Content, FileId};
@@ -50,6 +52,8 @@ pub(crate) trait SourceTree: Send + Sync {
     fn walk(&self, path: &EntryPath) -> Result<Vec<(EntryPath, Node)>, StepError>;
     /// Says where the bytes of a file are that a walk gave.
     fn content(&self, node: &Node) -> Result<Content, StepError>;
+    /// Returns the file of the host that a file of the tree is, if it is one.
+    fn host_path(&self, node: &Node) -> Option<PathBuf>;
     /// Says what the tree is, for messages: `the build context`.
     fn describe(&self) -> String;
 }
