@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub struct Export {
     /// The form.
     pub kind: ExportKind,
-    /// Where to: a directory or a file, as the form needs; unused by [`ExportKind::Load`].
+    /// Where to: a directory or a file, as the form needs.
     pub dest: PathBuf,
     /// Names that the exported image carries: `name[:tag]`. The image's own tags if empty.
     pub names: Vec<String>,
