@@ -4,7 +4,7 @@ use crate::builder::Builder;
 use crate::error::Error;
 
 pub use stagewright_store::{
-    Damage as CacheDamage, Room as CacheRoom, Usage as CacheUsage,
+    Damage as CacheDamage, LayerUse, Room as CacheRoom, Usage as CacheUsage,
     Verification as CacheVerification,
 };
 
@@ -15,6 +15,14 @@ impl Builder {
     /// [`crate::ErrorKind::Store`] when a directory cannot be read.
     pub fn cache_usage(&self) -> Result<CacheUsage, Error> {
         Ok(self.inner().store.usage()?)
+    }
+
+    /// Lists the layers that are stored, the least recently used first.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Store`] when they cannot be listed.
+    pub fn layer_uses(&self) -> Result<Vec<LayerUse>, Error> {
+        Ok(self.inner().store.layer_uses()?)
     }
 
     /// Checks what the store holds against its digests, and removes what is damaged if `repair`

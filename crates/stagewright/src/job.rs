@@ -1,9 +1,10 @@
 //! One build, from its request to its image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use stagewright_digest::LayerId;
 use stagewright_oci::Platform;
 use stagewright_plan::{KnownImages, LowerOptions, Lowered, NetworkMode, Plan, lower};
 use stagewright_solver::{
@@ -105,6 +106,12 @@ impl Job {
         for context in services.contexts.values() {
             context.save(store).map_err(failure::of_step)?;
         }
+        let used: BTreeSet<LayerId> = solved
+            .stages
+            .iter()
+            .flat_map(|stage| stage.layers.iter().copied())
+            .collect();
+        store.note_use(&used.into_iter().collect::<Vec<_>>(), self.now_unix_ms)?;
         let stages = stage_names
             .into_iter()
             .zip(solved.stages)

@@ -39,7 +39,7 @@ mod write;
 
 pub use build::{Build, Canceller, Events};
 pub use builder::{Builder, BuilderOptions};
-pub use cache::{CacheDamage, CacheRoom, CacheUsage, CacheVerification};
+pub use cache::{CacheDamage, CacheRoom, CacheUsage, CacheVerification, LayerUse};
 pub use error::{Error, ErrorKind};
 pub use export::{Compression, Export, ExportKind};
 pub use image::{Image, ImageSizes, LayerSize};

@@ -14,6 +14,9 @@ pub(crate) enum CacheVerb {
 /// Flags of `stagewright cache du`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DuArguments {
+    /// List every layer, the least recently used first
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
     /// How to print it
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: Format,

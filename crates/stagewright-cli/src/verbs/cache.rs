@@ -1,9 +1,10 @@
 //! `stagewright cache`.
 
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use stagewright::{Builder, CacheUsage};
+use stagewright::{Builder, CacheUsage, LayerUse};
 
 use super::table::{bytes, table};
 use crate::arguments::{CacheVerb, Format};
@@ -14,9 +15,20 @@ pub(crate) fn run(builder: &Builder, verb: &CacheVerb) -> Result<ExitCode, Failu
     match verb {
         CacheVerb::Du(arguments) => {
             let usage = builder.cache_usage()?;
+            let layers = if arguments.verbose {
+                builder.layer_uses()?
+            } else {
+                Vec::new()
+            };
             match arguments.format {
-                Format::Table => print!("{}", usage_text(&usage)),
-                Format::Json => println!("{:#}", usage_document(&usage)),
+                Format::Table => print!("{}{}", layers_text(&layers), usage_text(&usage)),
+                Format::Json => {
+                    let mut document = usage_document(&usage);
+                    if arguments.verbose {
+                        document["layer_uses"] = layers.iter().map(layer_document).collect();
+                    }
+                    println!("{document:#}");
+                }
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -35,6 +47,44 @@ fn rooms(usage: &CacheUsage) -> [(&'static str, u64, u64); 4] {
         ),
         ("records", usage.records.count, usage.records.bytes),
     ]
+}
+
+fn layer_document(layer: &LayerUse) -> serde_json::Value {
+    json!({
+        "id": layer.id.to_string(),
+        "bytes": layer.bytes,
+        "last_used_unix_ms": layer.last_used_unix_ms,
+        "uses": layer.uses,
+    })
+}
+
+fn layers_text(layers: &[LayerUse]) -> String {
+    if layers.is_empty() {
+        return String::new();
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let rows: Vec<Vec<String>> = layers
+        .iter()
+        .map(|layer| {
+            let id: String = layer.id.to_string().chars().take(19).collect();
+            let age = now.saturating_sub(Duration::from_millis(layer.last_used_unix_ms));
+            let hours = age.as_secs() / 3600;
+            let age = match hours {
+                0 => format!("{} min ago", age.as_secs() / 60),
+                1..48 => format!("{hours} h ago"),
+                _ => format!("{} days ago", hours / 24),
+            };
+            vec![id, age, layer.uses.to_string(), bytes(layer.bytes)]
+        })
+        .collect();
+    let text = table(
+        &["LAYER", "LAST USED", "BUILDS", "BYTES"],
+        &[false, false, true, true],
+        &rows,
+    );
+    format!("{text}\n\n")
 }
 
 fn usage_text(usage: &CacheUsage) -> String {
