@@ -147,14 +147,7 @@ impl Lexer<'_> {
                 '$' => text.push_str(&self.dollar()?),
                 char if char == self.escape => {
                     self.at += 1;
-                    match self.next() {
-                        // In a heredoc only what would be expanded can be escaped.
-                        Some(next) if self.raw && next != '$' && next != self.escape => {
-                            text.extend([self.escape, next]);
-                        }
-                        Some(next) => text.push(next),
-                        None => text.extend(self.raw.then_some(self.escape)),
-                    }
+                    text.extend(self.next());
                 }
                 char => {
                     text.push(char);
@@ -232,9 +225,12 @@ impl Lexer<'_> {
         while let Some(char) = self.peek() {
             let first = name.is_empty();
             if first && char.is_ascii_digit() {
-                // A digit is a positional parameter, and a name of its own.
-                self.at += 1;
-                return char.to_string();
+                // A number is a positional parameter, and a name of its own.
+                while let Some(digit) = self.peek().filter(char::is_ascii_digit) {
+                    name.push(digit);
+                    self.at += 1;
+                }
+                return name;
             }
             if !(char.is_alphanumeric() || char == '_') {
                 if first && "@*#?-$!".contains(char) {
@@ -494,7 +490,7 @@ mod tests {
             ("$UNSET", ""),
             ("$", "$"),
             ("a$", "a$"),
-            ("$1x", "x"),
+            ("$12x", "x"),
             ("${UNSET:-w}", "w"),
             ("${UNSET-w}", "w"),
             ("${EMPTY:-w}", "w"),
@@ -537,12 +533,12 @@ mod tests {
     }
 
     #[test]
-    fn heredocs_keep_quotes() {
+    fn heredocs_keep_quotes_and_lose_escapes() {
         let lookup = |name: &str| (name == "A").then_some("abc");
         let text = Expander::new('\\')
-            .text("'$A' \"${A}\" \\$A \\n\n", &lookup)
+            .text("'$A' \"${A}\" \\$A \\\\ \\\n", &lookup)
             .unwrap()
             .text;
-        assert_eq!(text, "'abc' \"abc\" $A \\n\n");
+        assert_eq!(text, "'abc' \"abc\" $A \\ \n");
     }
 }

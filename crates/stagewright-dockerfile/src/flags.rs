@@ -20,6 +20,23 @@ pub(crate) struct Flags {
     found: Vec<(String, String)>,
 }
 
+/// Reads one flag: without its quotes, and what the backslash escapes without that.
+fn unquote(text: &str) -> (String, &str) {
+    let mut flag = String::new();
+    let mut quote = None;
+    let mut chars = text.char_indices();
+    while let Some((at, char)) = chars.next() {
+        match (quote, char) {
+            (None, char) if char.is_whitespace() => return (flag, &text[at..]),
+            (None, '\'' | '"') => quote = Some(char),
+            (Some(open), char) if open == char => quote = None,
+            (_, '\\') => flag.extend(chars.next().map(|(_, escaped)| escaped)),
+            _ => flag.push(char),
+        }
+    }
+    (flag, "")
+}
+
 impl Flags {
     /// Cuts the flags off the front of an instruction's arguments.
     pub(crate) fn cut<'a>(
@@ -33,12 +50,11 @@ impl Flags {
             if !rest.starts_with("--") {
                 return Ok((flags, rest));
             }
-            let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-            let (flag, after) = rest.split_at(end);
+            let (flag, after) = unquote(rest);
             if flag == "--" {
                 return Ok((flags, after.trim_start()));
             }
-            flags.add(line, flag, known)?;
+            flags.add(line, &flag, known)?;
             rest = after;
         }
     }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::split;
+
 /// A heredoc of `RUN`, `COPY` or `ADD`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Heredoc {
@@ -29,7 +31,9 @@ pub(crate) struct HeredocStart {
 impl HeredocStart {
     /// Finds the heredocs that an instruction begins. Only `RUN`, `COPY` and `ADD` can, also in
     /// `ONBUILD`, and not in their JSON form.
-    pub(crate) fn find(line: &str, escape: char) -> Vec<Self> {
+    ///
+    /// A line in which a quote has no partner begins none: the shell gets it as it is.
+    pub(crate) fn find(line: &str) -> Vec<Self> {
         let mut rest = line.trim_start();
         let mut keyword = cut_word(&mut rest);
         if keyword.eq_ignore_ascii_case("ONBUILD") {
@@ -38,10 +42,10 @@ impl HeredocStart {
         let can = ["RUN", "COPY", "ADD"]
             .iter()
             .any(|own| own.eq_ignore_ascii_case(keyword));
-        if !can || !rest.contains("<<") || rest.trim_start().starts_with('[') {
+        if !can || !rest.contains("<<") || split::json_array(after_flags(rest)).is_some() {
             return Vec::new();
         }
-        words(rest, escape)
+        words(rest)
             .iter()
             .filter_map(|word| Self::parse(word))
             .collect()
@@ -92,6 +96,14 @@ impl HeredocStart {
     }
 }
 
+/// Returns what follows the flags. Only whether it is a JSON array is asked of it.
+fn after_flags(mut rest: &str) -> &str {
+    while rest.starts_with("--") {
+        cut_word(&mut rest);
+    }
+    rest
+}
+
 fn cut_word<'a>(rest: &mut &'a str) -> &'a str {
     let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
     let (word, after) = rest.split_at(end);
@@ -100,7 +112,9 @@ fn cut_word<'a>(rest: &mut &'a str) -> &'a str {
 }
 
 /// Splits a text at spaces that are not quoted, as a shell would; quotes stay in the words.
-fn words(text: &str, escape: char) -> Vec<String> {
+///
+/// No words if a quote has no partner. The backslash escapes, whatever the file's own character.
+fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quote = None;
@@ -115,7 +129,7 @@ fn words(text: &str, escape: char) -> Vec<String> {
             }
             (None, '\'' | '"') => quote = Some(char),
             (Some(open), char) if open == char => quote = None,
-            (None | Some('"'), char) if char == escape => {
+            (None | Some('"'), char) if char == '\\' => {
                 word.push(char);
                 word.extend(chars.next());
                 continue;
@@ -123,6 +137,9 @@ fn words(text: &str, escape: char) -> Vec<String> {
             _ => {}
         }
         word.push(char);
+    }
+    if quote.is_some() {
+        return Vec::new();
     }
     if !word.is_empty() {
         words.push(word);
@@ -137,7 +154,7 @@ mod tests {
     #[test]
     fn finds_heredocs_where_they_may_be() {
         let names = |line: &str| -> Vec<String> {
-            HeredocStart::find(line, '\\')
+            HeredocStart::find(line)
                 .into_iter()
                 .map(|start| start.name)
                 .collect()
@@ -146,15 +163,18 @@ mod tests {
         assert_eq!(names("run cat <<A - 3<<-B"), ["A", "B"]);
         assert_eq!(names("COPY <<'a b' <<\"c\" /d/"), ["a b", "c"]);
         assert_eq!(names("ONBUILD COPY <<x /"), ["x"]);
+        assert_eq!(names("RUN [ -f x ] && cat <<EOF"), ["EOF"]);
         for none in [
             "ENV A=<<EOF",
             "RUN [\"<<EOF\"]",
             "RUN cat <<<x",
             "RUN echo $((1<<2))",
             "RUN '<<E'",
+            "RUN echo it's <<EOF",
+            "RUN --network=none [\"cat\", \"<<EOF\"]",
         ] {
             assert!(names(none).is_empty(), "{none}: {:?}", names(none));
         }
-        assert!(!HeredocStart::find("RUN <<'E'", '\\')[0].expand);
+        assert!(!HeredocStart::find("RUN <<'E'")[0].expand);
     }
 }

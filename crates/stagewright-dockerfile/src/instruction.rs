@@ -149,14 +149,35 @@ impl Source<'_> {
     }
 
     fn command_no_flags(&self) -> Result<Command, ParseError> {
-        Ok(command(self.no_flags()?))
+        self.command(self.no_flags()?)
+    }
+
+    fn command(&self, text: &str) -> Result<Command, ParseError> {
+        Ok(match self.json_array(text)? {
+            Some(words) => Command::Exec(words),
+            None => Command::Shell(text.to_owned()),
+        })
+    }
+
+    /// Parses a JSON array of strings. Nothing when it is no array: then the shell form is meant.
+    fn json_array(&self, text: &str) -> Result<Option<Vec<String>>, ParseError> {
+        match split::json_array(text) {
+            None if split::is_other_array(text) => {
+                let message = "a JSON array must hold strings only";
+                Err(ParseError::new(self.line.span_of_word(text), message)
+                    .help("write each element in double quotes"))
+            }
+            words => Ok(words),
+        }
     }
 
     /// Splits the arguments of `COPY` and `ADD`: heredocs, sources, destination.
     fn files(&self, rest: &str) -> Result<(Vec<String>, Vec<Heredoc>, String), ParseError> {
-        let mut words = match split::json_array(rest) {
+        let mut words = match self.json_array(rest)? {
             Some(words) => words,
-            None => split::name_values(rest, self.escape),
+            // Only the words of heredocs are quoted.
+            None if !self.line.heredocs.is_empty() => split::name_values(rest, self.escape),
+            None => split::whitespace(rest),
         };
         if words.len() < 2 {
             return Err(self
@@ -192,13 +213,6 @@ impl Source<'_> {
                 .help(format!("write {dest}/")));
         }
         Ok((words, heredocs, dest))
-    }
-}
-
-fn command(text: &str) -> Command {
-    match split::json_array(text) {
-        Some(words) => Command::Exec(words),
-        None => Command::Shell(text.to_owned()),
     }
 }
 
@@ -298,7 +312,7 @@ fn run(source: &Source<'_>) -> Result<Instruction, ParseError> {
         }
     };
     Ok(Instruction::Run(Run {
-        command: command(rest),
+        command: source.command(rest)?,
         heredocs: source.line.heredocs.clone(),
         mounts: flags.list("mount"),
         network: one_of("network", &["default", "none", "host"])?,
@@ -308,7 +322,7 @@ fn run(source: &Source<'_>) -> Result<Instruction, ParseError> {
 }
 
 fn shell(source: &Source<'_>) -> Result<Instruction, ParseError> {
-    match split::json_array(source.no_flags()?) {
+    match source.json_array(source.no_flags()?)? {
         Some(words) if !words.is_empty() => Ok(Instruction::Shell(Shell { words })),
         Some(_) => Err(source.needs("at least one argument")),
         None => Err(source
@@ -319,7 +333,9 @@ fn shell(source: &Source<'_>) -> Result<Instruction, ParseError> {
 
 fn volume(source: &Source<'_>) -> Result<Instruction, ParseError> {
     let rest = source.no_flags()?;
-    let paths = split::json_array(rest).unwrap_or_else(|| split::whitespace(rest));
+    let paths = source
+        .json_array(rest)?
+        .unwrap_or_else(|| split::whitespace(rest));
     if paths.is_empty() {
         return Err(source.needs("at least one argument"));
     }
@@ -381,7 +397,7 @@ fn healthcheck(source: &Source<'_>) -> Result<Instruction, ParseError> {
         "CMD" if rest.trim().is_empty() => {
             return Err(source.fail("missing command after HEALTHCHECK CMD"));
         }
-        "CMD" => Some(command(rest.trim())),
+        "CMD" => Some(source.command(rest.trim())?),
         _ => {
             let message = format!("unknown type {kind:?} in HEALTHCHECK");
             return Err(

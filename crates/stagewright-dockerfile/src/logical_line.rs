@@ -191,7 +191,7 @@ impl Splitter<'_> {
             comments,
             heredocs: Vec::new(),
         };
-        let starts = HeredocStart::find(&logical.text, self.escape);
+        let starts = HeredocStart::find(&logical.text);
         for heredoc in starts {
             let (heredoc, end) = self.heredoc(heredoc, &logical)?;
             logical.span.end = end;
@@ -203,8 +203,9 @@ impl Splitter<'_> {
     /// Cuts the escape character at the end of a line. Spaces after it do not count.
     fn cut_continuation<'t>(&self, line: &'t str) -> (&'t str, bool) {
         match line.trim_end_matches([' ', '\t']).strip_suffix(self.escape) {
-            Some(cut) => (cut, true),
-            None => (line, false),
+            // A second one before it makes it an ordinary character.
+            Some(cut) if !cut.ends_with(self.escape) => (cut, true),
+            _ => (line, false),
         }
     }
 

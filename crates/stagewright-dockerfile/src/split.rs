@@ -11,6 +11,12 @@ pub(crate) fn json_array(text: &str) -> Option<Vec<String>> {
     serde_json::from_str(text).ok()
 }
 
+/// Returns whether a text is a JSON array that holds something else than strings.
+pub(crate) fn is_other_array(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with('[') && serde_json::from_str::<Vec<serde_json::Value>>(text).is_ok()
+}
+
 /// Splits at white space.
 pub(crate) fn whitespace(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
