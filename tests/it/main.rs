@@ -7,6 +7,7 @@
 mod bases;
 mod cache;
 mod commands;
+mod copying;
 mod errors;
 mod interruption;
 mod lesson;
