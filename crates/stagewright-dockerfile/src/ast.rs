@@ -24,8 +24,13 @@ pub struct Stage {
     pub name: Option<String>,
     /// Where its `FROM` stands.
     pub span: Span,
+    /// The text of its `FROM` on one line, as it was written.
+    pub text: String,
     /// The comments directly above its `FROM`.
     pub comments: Vec<String>,
+    /// The blank lines within its `FROM`, after a line that goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blank_lines: Vec<Span>,
     /// What it starts from.
     pub from: From,
     /// Its instructions.
@@ -43,6 +48,9 @@ pub struct Spanned<T> {
     pub text: String,
     /// The comments directly above.
     pub comments: Vec<String>,
+    /// The blank lines within, after a line that goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blank_lines: Vec<Span>,
 }
 
 /// `FROM`.

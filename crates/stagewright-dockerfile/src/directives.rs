@@ -80,7 +80,12 @@ fn escape(value: &str, span: Span) -> Result<char, ParseError> {
 
 /// Splits `# key = value`.
 fn directive(line: &str) -> Option<(&str, &str)> {
-    let (key, value) = line.strip_prefix('#')?.split_once('=')?;
+    key_value(line.strip_prefix('#')?)
+}
+
+/// Splits `key = value`, what stands behind the `#`.
+pub(crate) fn key_value(comment: &str) -> Option<(&str, &str)> {
+    let (key, value) = comment.split_once('=')?;
     let (key, value) = (key.trim(), value.trim());
     let mut chars = key.chars();
     let named =

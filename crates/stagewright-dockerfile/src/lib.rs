@@ -8,6 +8,8 @@
 //! The language is that of BuildKit's Dockerfile frontend. What it rejects is rejected here, with
 //! the place and what to write instead: see [`Diagnostic`].
 //!
+//! [`checks`] says what is allowed and still better avoided, under the names of BuildKit's checks.
+//!
 //! This crate opens no file and no socket.
 //!
 //! ```
@@ -20,6 +22,7 @@
 //! ```
 
 mod ast;
+pub mod checks;
 pub mod chmod;
 mod diagnostic;
 mod directives;

@@ -19,6 +19,8 @@ pub(crate) struct LogicalLine {
     pub(crate) span: Span,
     /// The comments directly above.
     pub(crate) comments: Vec<String>,
+    /// The blank lines among those that were joined.
+    pub(crate) blank_lines: Vec<Span>,
     /// The heredocs that it begins.
     pub(crate) heredocs: Vec<Heredoc>,
 }
@@ -157,6 +159,7 @@ impl Splitter<'_> {
             column: column + count(part),
         };
         text.push_str(part);
+        let mut blank_lines = Vec::new();
         while continues {
             let Some((number, line)) = self.lines.take()? else {
                 break;
@@ -164,7 +167,11 @@ impl Splitter<'_> {
             let line = line.strip_suffix('\r').unwrap_or(line);
             let trimmed = line.trim_start();
             // Comments and empty lines do not end an instruction that goes on.
-            if trimmed.is_empty() || trimmed.starts_with('#') {
+            if trimmed.is_empty() {
+                blank_lines.push(Span::on_line(number, 1, count(line) + 1));
+                continue;
+            }
+            if trimmed.starts_with('#') {
                 continue;
             }
             (part, continues) = self.cut_continuation(line);
@@ -189,6 +196,7 @@ impl Splitter<'_> {
             origins,
             span,
             comments,
+            blank_lines,
             heredocs: Vec::new(),
         };
         let starts = HeredocStart::find(&logical.text);

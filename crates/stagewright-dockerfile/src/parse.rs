@@ -86,6 +86,7 @@ fn spanned<T>(line: &LogicalLine, instruction: T) -> Spanned<T> {
         span: line.span,
         text,
         comments: line.comments.clone(),
+        blank_lines: line.blank_lines.clone(),
     }
 }
 
@@ -110,7 +111,9 @@ fn stage(line: &LogicalLine, keyword: &str) -> Result<Stage, ParseError> {
     Ok(Stage {
         name,
         span: line.span,
+        text: line.text.clone(),
         comments,
+        blank_lines: line.blank_lines.clone(),
         from,
         instructions: Vec::new(),
     })
