@@ -42,7 +42,7 @@ use stagewright_plan::{CopyFrom, CopyOp, CopySource, ExecOp, FileOp, Op, Vertex}
 use crate::copy::{self, Selection};
 use crate::error::StepError;
 use crate::parts::Parts;
-use crate::services::Services;
+use crate::services::{Services, SolveOptions};
 use crate::vertex::{Snapshot, VertexResult};
 use crate::{file_step, run_mounts, run_step};
 
@@ -80,7 +80,7 @@ pub(crate) fn prepare(
     let mut selection = Selection::default();
     match &vertex.op {
         Op::Exec(exec) => {
-            exec_parts(services, exec, inputs, &mut parts);
+            exec_parts(&services.options, exec, inputs, &mut parts);
             run_mounts::parts(services, exec, inputs, event, &mut parts)?;
         }
         Op::File(FileOp::Copy(op)) => {
@@ -140,7 +140,7 @@ fn base_part(inputs: &[VertexResult], parts: &mut Parts) {
     }
 }
 
-fn exec_parts(services: &Services, op: &ExecOp, inputs: &[VertexResult], parts: &mut Parts) {
+fn exec_parts(options: &SolveOptions, op: &ExecOp, inputs: &[VertexResult], parts: &mut Parts) {
     parts
         .text("step", "RUN")
         .list("command", op.argv.clone())
@@ -149,11 +149,11 @@ fn exec_parts(services: &Services, op: &ExecOp, inputs: &[VertexResult], parts: 
         .text("user", &op.user)
         .text("network", format!("{:?}", op.network).to_lowercase())
         .text("security", format!("{:?}", op.security).to_lowercase())
-        .text("platform", services.options.platform.to_string());
+        .text("platform", options.platform.to_string());
     if let Some(script) = &op.script {
         parts.text("script", &script.text);
     }
-    let limits = &services.options.limits;
+    let limits = &options.limits;
     if !limits.ulimits.is_empty() {
         parts.list(
             "ulimits",
@@ -226,4 +226,205 @@ pub(crate) fn path_sources(op: &CopyOp) -> impl Iterator<Item = &str> {
         CopySource::Path(path) => Some(path.as_str()),
         CopySource::Inline { .. } => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use stagewright_digest::{ActionKey, ContentDigest};
+    use stagewright_dockerfile::chmod::Chmod;
+    use stagewright_exec::{Resource, Ulimit};
+    use stagewright_oci::Platform;
+    use stagewright_plan::{HeredocScript, NetworkMode, SecurityMode};
+
+    use super::*;
+    use crate::services::Limits;
+
+    fn root(name: &str) -> VertexResult {
+        let layer = LayerId::Made(ContentDigest::of(name.as_bytes()));
+        VertexResult::Snapshot(Snapshot::of_layers(vec![layer]))
+    }
+
+    fn options() -> SolveOptions {
+        SolveOptions {
+            now_unix_ms: 1,
+            platform: Platform::new("linux", "amd64", None),
+            limits: Limits::default(),
+            secrets: BTreeMap::new(),
+            allow: Vec::new(),
+        }
+    }
+
+    fn exec() -> ExecOp {
+        ExecOp {
+            argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), "make".to_owned()],
+            env: [("A".to_owned(), "1".to_owned())].into(),
+            env_unkeyed: BTreeMap::new(),
+            cwd: "/".to_owned(),
+            user: String::new(),
+            mounts: Vec::new(),
+            network: NetworkMode::Default,
+            security: SecurityMode::Sandbox,
+            script: None,
+        }
+    }
+
+    fn exec_key(change: &dyn Fn(&mut SolveOptions, &mut ExecOp, &mut VertexResult)) -> ActionKey {
+        let (mut options, mut op, mut below) = (options(), exec(), root("below"));
+        change(&mut options, &mut op, &mut below);
+        let mut parts = Parts::default();
+        exec_parts(&options, &op, &[below], &mut parts);
+        parts.key()
+    }
+
+    /// Each line changes one input that the table above says is in the key of a `RUN`.
+    #[test]
+    fn every_input_of_a_run_changes_its_key() {
+        type Change = dyn Fn(&mut SolveOptions, &mut ExecOp, &mut VertexResult);
+        fn script() -> HeredocScript {
+            HeredocScript {
+                target: "/dev/pipes/x".to_owned(),
+                text: "#!x".to_owned(),
+            }
+        }
+        let changes: &[&Change] = &[
+            &|_, _, _| {},
+            &|_, op, _| op.argv[2] = "make all".to_owned(),
+            &|_, op, _| op.argv[0] = "/bin/bash".to_owned(),
+            &|_, op, _| op.argv = vec!["/bin/sh".to_owned(), "-c make".to_owned()],
+            &|_, op, _| drop(op.env.insert("A".to_owned(), "2".to_owned())),
+            &|_, op, _| drop(op.env.insert("B".to_owned(), String::new())),
+            &|_, op, _| op.env.clear(),
+            &|_, op, _| op.cwd = "/w".to_owned(),
+            &|_, op, _| op.user = "node".to_owned(),
+            &|_, op, _| op.network = NetworkMode::None,
+            &|_, op, _| op.network = NetworkMode::Host,
+            &|_, op, _| op.security = SecurityMode::Insecure,
+            &|_, op, _| op.script = Some(script()),
+            &|_, op, _| {
+                op.script = Some(HeredocScript {
+                    text: "#!y".to_owned(),
+                    ..script()
+                })
+            },
+            &|options, _, _| options.platform = Platform::new("linux", "arm64", None),
+            &|options, _, _| options.limits.shm_bytes = Some(1),
+            &|options, _, _| {
+                let limit = Ulimit {
+                    resource: Resource::Nofile,
+                    soft: 1,
+                    hard: 2,
+                };
+                options.limits.ulimits = vec![limit];
+            },
+            &|options, _, _| {
+                options.limits.extra_hosts = vec![("db".to_owned(), [127, 0, 0, 1].into())];
+            },
+            &|_, _, below| *below = root("another"),
+        ];
+        let keys: BTreeSet<ActionKey> = changes.iter().map(|change| exec_key(change)).collect();
+        assert_eq!(keys.len(), changes.len());
+    }
+
+    #[test]
+    fn what_must_not_matter_to_a_run_does_not() {
+        let unchanged = exec_key(&|_, _, _| {});
+        let proxy = ("http_proxy".to_owned(), "x".to_owned());
+        assert_eq!(
+            unchanged,
+            exec_key(&|_, op, _| op.env_unkeyed = [proxy.clone()].into())
+        );
+        assert_eq!(
+            unchanged,
+            exec_key(&|options, _, _| options.now_unix_ms = 99)
+        );
+        assert_eq!(
+            unchanged,
+            exec_key(&|options, _, _| options.allow = vec!["x".to_owned()])
+        );
+        let host = |last| {
+            move |options: &mut SolveOptions, _: &mut ExecOp, _: &mut VertexResult| {
+                options.limits.extra_hosts = vec![("db".to_owned(), [127, 0, 0, last].into())];
+            }
+        };
+        assert_eq!(exec_key(&host(1)), exec_key(&host(2)));
+    }
+
+    /// A change here makes every stored result of a step unfindable: raise the version on purpose.
+    #[test]
+    fn the_key_of_a_run_is_pinned() {
+        assert_eq!(exec_key(&|_, _, _| {}).to_hex(), PINNED_RUN);
+    }
+
+    const PINNED_RUN: &str = "24c028cbcd2a469acc9fa60ce6472c36a66b7326cbe44c942e743cf4b9afeffc";
+
+    fn copy() -> CopyOp {
+        CopyOp {
+            sources: vec![CopySource::Path("a".to_owned())],
+            dest: "/d".to_owned(),
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: false,
+            from: CopyFrom::Context,
+        }
+    }
+
+    fn copy_key(change: &dyn Fn(&mut CopyOp, &mut VertexResult)) -> ActionKey {
+        let (mut op, mut below) = (copy(), root("below"));
+        change(&mut op, &mut below);
+        let mut parts = Parts::default();
+        copy_parts(&op, &[below], &mut parts);
+        parts.key()
+    }
+
+    #[test]
+    fn every_input_of_a_copy_changes_its_key() {
+        type Change = dyn Fn(&mut CopyOp, &mut VertexResult);
+        fn inline(name: &str, text: &str) -> Vec<CopySource> {
+            vec![CopySource::Inline {
+                name: name.to_owned(),
+                text: text.to_owned(),
+            }]
+        }
+        let changes: &[&Change] = &[
+            &|_, _| {},
+            &|op, _| op.dest = "/d/".to_owned(),
+            &|op, _| op.chown = Some("1:2".to_owned()),
+            &|op, _| op.chmod = Chmod::parse("755").ok(),
+            &|op, _| op.link = true,
+            &|op, _| op.parents = true,
+            &|op, _| op.unpack = true,
+            &|op, _| op.exclude = vec!["x".to_owned()],
+            &|op, _| op.exclude = vec!["x".to_owned(), "y".to_owned()],
+            &|op, _| op.sources = inline("f", "1"),
+            &|op, _| op.sources = inline("f", "2"),
+            &|op, _| op.sources = inline("g", "1"),
+            &|_, below| *below = root("another"),
+        ];
+        let keys: BTreeSet<ActionKey> = changes.iter().map(|change| copy_key(change)).collect();
+        assert_eq!(keys.len(), changes.len());
+    }
+
+    #[test]
+    fn a_linked_copy_does_not_depend_on_what_is_below() {
+        let linked = copy_key(&|op, _| op.link = true);
+        let elsewhere = copy_key(&|op, below| {
+            op.link = true;
+            *below = root("another");
+        });
+        assert_eq!(linked, elsewhere);
+        // A named owner is looked up below.
+        let named = |name: &'static str| {
+            copy_key(&move |op, below| {
+                op.link = true;
+                op.chown = Some("node".to_owned());
+                *below = root(name);
+            })
+        };
+        assert_ne!(named("one"), named("other"));
+    }
 }
