@@ -94,7 +94,7 @@ pub(crate) async fn solve(
         .reporter
         .send(EventKind::Started { vertex: event_id });
     match &vertex.op {
-        Op::Source(source) => solve_source(source),
+        Op::Source(source) => solve_source(&build.services, source),
         Op::Exec(_) | Op::File(_) => {
             let (snapshot, outcome) = solve_step(build, id, inputs).await?;
             Ok((VertexResult::Snapshot(snapshot), outcome))
@@ -103,16 +103,24 @@ pub(crate) async fn solve(
 }
 
 /// A source costs nothing by itself: images are downloaded when a step first reads them, contexts
-/// are read by the steps that copy from them.
-fn solve_source(source: &SourceOp) -> Result<(VertexResult, Outcome), StepError> {
-    let result = match source {
-        SourceOp::Scratch => VertexResult::Snapshot(Snapshot::scratch()),
+/// are read by the steps that copy from them. Only what is stored already counts as cached.
+fn solve_source(
+    services: &Services,
+    source: &SourceOp,
+) -> Result<(VertexResult, Outcome), StepError> {
+    let resolved = Outcome::Executed { miss: None };
+    Ok(match source {
+        SourceOp::Scratch => (VertexResult::Snapshot(Snapshot::scratch()), resolved),
         SourceOp::Image { layers, .. } => {
-            VertexResult::Snapshot(Snapshot::of_layers(layers.clone()))
+            let mut stored = true;
+            for layer in layers {
+                stored = stored && services.store.layer(layer)?.is_some();
+            }
+            let snapshot = VertexResult::Snapshot(Snapshot::of_layers(layers.clone()));
+            (snapshot, if stored { Outcome::Hit } else { resolved })
         }
-        SourceOp::Context { name } => VertexResult::Context(name.clone()),
-    };
-    Ok((result, Outcome::Hit))
+        SourceOp::Context { name } => (VertexResult::Context(name.clone()), resolved),
+    })
 }
 
 async fn solve_step(
