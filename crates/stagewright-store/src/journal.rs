@@ -9,18 +9,19 @@
 //! ```
 //!
 //! A shard is only ever appended to, under its lock, and made durable. The last frame of a key
-//! counts. A frame that a crash cut off ends the shard: the next writer cuts it away.
+//! counts. What is no whole frame is skipped, so that a flipped bit costs one record and not all
+//! that follow it. A frame that a crash cut off at the end is cut away by the next writer.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
 use fs_err as fs;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{ActionKey, ContentDigest, Digest, LayerId, PartsDigest};
 
 use crate::error::StoreError;
 use crate::files;
+use crate::lock;
 use crate::store::Store;
 
 const HEADER_BYTES: usize = 12;
@@ -86,7 +87,7 @@ impl Store {
             .read(true)
             .write(true)
             .open(self.shard_path(key))?;
-        flock(&file, FlockOperation::LockExclusive).map_err(io::Error::from)?;
+        lock::wait_for(&file)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let end = Frames::new(&bytes).map(|(_, end)| end).last().unwrap_or(0);
@@ -119,23 +120,125 @@ impl<'a> Frames<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
+
+    /// Returns the body of the frame that begins here, if one does and is whole.
+    fn body_at(&self, at: usize) -> Option<(usize, usize)> {
+        let header = self.bytes.get(at..at + HEADER_BYTES)?;
+        let length = u32::from_le_bytes(header[..4].try_into().ok()?) as usize;
+        if !(KEY_BYTES..=BODY_BYTES_MAX).contains(&length) {
+            return None;
+        }
+        let start = at + HEADER_BYTES;
+        let body = self.bytes.get(start..start + length)?;
+        let whole = ContentDigest::of(body).as_bytes()[..8] == header[4..];
+        whole.then_some((start, start + length))
+    }
 }
 
 impl Iterator for Frames<'_> {
     type Item = (usize, usize);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let header = self.bytes.get(self.at..self.at + HEADER_BYTES)?;
-        let length = u32::from_le_bytes(header[..4].try_into().ok()?) as usize;
-        let start = self.at + HEADER_BYTES;
-        if !(KEY_BYTES..=BODY_BYTES_MAX).contains(&length) {
-            return None;
+        let last = self.bytes.len().checked_sub(HEADER_BYTES + KEY_BYTES)?;
+        let found = (self.at..=last).find_map(|at| self.body_at(at));
+        self.at = found.map_or(self.bytes.len(), |(_, end)| end);
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreOptions;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = Store::open(StoreOptions { path }).unwrap();
+        (folder, store)
+    }
+
+    /// Keys of one shard.
+    fn key(n: u8) -> ActionKey {
+        let mut bytes = [0; KEY_BYTES];
+        bytes[KEY_BYTES - 1] = n;
+        ActionKey::from_bytes(bytes)
+    }
+
+    fn result(n: u8) -> ActionResult {
+        ActionResult {
+            duration_ms: n.into(),
+            ..ActionResult::default()
         }
-        let body = self.bytes.get(start..start + length)?;
-        if ContentDigest::of(body).as_bytes()[..8] != header[4..] {
-            return None;
+    }
+
+    fn fill(store: &Store) -> Vec<u8> {
+        for n in 0..4 {
+            store.record_action(&key(n), &result(n)).unwrap();
         }
-        self.at = start + length;
-        Some((start, self.at))
+        fs::read(store.shard_path(&key(0))).unwrap()
+    }
+
+    #[test]
+    fn the_last_record_of_a_key_counts() {
+        let (_folder, store) = store();
+        fill(&store);
+        store.record_action(&key(1), &result(9)).unwrap();
+        assert_eq!(store.action(&key(1)).unwrap(), Some(result(9)));
+        assert_eq!(store.action(&key(2)).unwrap(), Some(result(2)));
+        assert_eq!(store.action(&key(7)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_shard_cut_off_anywhere_keeps_what_is_whole_and_takes_more() {
+        let (_folder, store) = store();
+        let bytes = fill(&store);
+        let ends: Vec<usize> = Frames::new(&bytes).map(|(_, end)| end).collect();
+        for cut in 0..bytes.len() {
+            fs::write(store.shard_path(&key(0)), &bytes[..cut]).unwrap();
+            store.record_action(&key(8), &result(8)).unwrap();
+            for n in 0..4 {
+                let expected = (ends[usize::from(n)] <= cut).then(|| result(n));
+                assert_eq!(store.action(&key(n)).unwrap(), expected, "cut at {cut}");
+            }
+            assert_eq!(store.action(&key(8)).unwrap(), Some(result(8)));
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_costs_one_record() {
+        let (_folder, store) = store();
+        let bytes = fill(&store);
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(store.shard_path(&key(0)), &damaged).unwrap();
+            store.record_action(&key(8), &result(8)).unwrap();
+            let lost = (0..4)
+                .filter(|n| store.action(&key(*n)).unwrap() != Some(result(*n)))
+                .map(|n| assert_eq!(store.action(&key(n)).unwrap(), None, "flipped at {at}"))
+                .count();
+            assert_eq!(lost, 1, "flipped at {at}");
+            assert_eq!(store.action(&key(8)).unwrap(), Some(result(8)));
+        }
+    }
+
+    #[test]
+    fn writers_at_once_lose_nothing() {
+        let (_folder, store) = store();
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let store = store.clone();
+                scope.spawn(move || {
+                    for n in 0..8 {
+                        let n = writer * 8 + n;
+                        store.record_action(&key(n), &result(n)).unwrap();
+                    }
+                });
+            }
+        });
+        for n in 0..64 {
+            assert_eq!(store.action(&key(n)).unwrap(), Some(result(n)));
+        }
     }
 }

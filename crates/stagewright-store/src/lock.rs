@@ -27,13 +27,8 @@ impl FileLock {
     /// Waits for the lock.
     pub(crate) fn wait(path: &Path) -> io::Result<Self> {
         let file = open(path)?;
-        loop {
-            match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Self(file)),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+        wait_for(&file)?;
+        Ok(Self(file))
     }
 
     /// Takes the lock if nobody has it.
@@ -59,6 +54,17 @@ impl FileLock {
                 return Ok(None);
             }
             std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+}
+
+/// Waits for the lock of an open file. A signal, which the program that this runs in may handle,
+/// does not end the wait.
+pub(crate) fn wait_for(file: &fs::File) -> io::Result<()> {
+    loop {
+        match flock(file, FlockOperation::LockExclusive) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return result.map_err(io::Error::from),
         }
     }
 }
