@@ -78,13 +78,12 @@ impl Store {
         let _lock = FileLock::wait(&self.index_directory().join("lock"))?;
         let mut uses = match self.in_index(&stored) {
             Ok(uses) => uses,
-            Err(reason) => {
+            Err(IndexFailure::Unavailable(reason)) => without_index(&stored, &reason),
+            Err(IndexFailure::Damaged(reason)) => {
                 tracing::warn!(reason, "the index of the store is made anew");
                 self.set_index_aside()?;
-                self.in_index(&stored).unwrap_or_else(|reason| {
-                    tracing::warn!(reason, "the store goes on without its index");
-                    stored.values().cloned().collect()
-                })
+                self.in_index(&stored)
+                    .unwrap_or_else(|failure| without_index(&stored, failure.reason()))
             }
         };
         uses.sort_by_key(|layer| (layer.last_used_unix_ms, layer.id));
@@ -93,20 +92,23 @@ impl Store {
 
     /// Opens the index and brings it in line with the layers that are stored. The error says why
     /// it cannot be used: sled gives errors, and panics, for damage.
-    fn in_index(&self, stored: &BTreeMap<LayerId, LayerUse>) -> Result<Vec<LayerUse>, String> {
+    fn in_index(
+        &self,
+        stored: &BTreeMap<LayerId, LayerUse>,
+    ) -> Result<Vec<LayerUse>, IndexFailure> {
         let path = self.index_directory().join(DATABASE);
         let pending = self.index_directory().join(PENDING);
         catch_unwind(AssertUnwindSafe(|| {
             let database = open(&path)?;
-            let uses = update(&database, stored, &pending).map_err(|error| error.to_string())?;
-            database.flush().map_err(|error| error.to_string())?;
+            let uses = update(&database, stored, &pending)?;
+            database.flush()?;
             // What is in the database now need not be taken in again.
             match fs::remove_file(&pending) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
                 _ => Ok(uses),
             }
         }))
-        .unwrap_or_else(|_| Err("it is damaged".to_owned()))
+        .unwrap_or_else(|_| Err(IndexFailure::Damaged("it cannot be read".to_owned())))
     }
 
     /// Lists the layers that are stored, each as if it was last used when it was made.
@@ -150,6 +152,48 @@ impl Store {
     }
 }
 
+/// Why the index cannot be used.
+#[derive(Debug)]
+enum IndexFailure {
+    /// Another process holds it, the disk is full, a file cannot be opened. It may be whole: it
+    /// stays where it is.
+    Unavailable(String),
+    /// Its content makes no sense.
+    Damaged(String),
+}
+
+impl IndexFailure {
+    fn reason(&self) -> &str {
+        match self {
+            Self::Unavailable(reason) | Self::Damaged(reason) => reason,
+        }
+    }
+}
+
+impl From<sled::Error> for IndexFailure {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            // This is how sled reports files that are shorter than they should be.
+            sled::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::Damaged(error.to_string())
+            }
+            sled::Error::Io(error) => Self::Unavailable(error.to_string()),
+            error => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for IndexFailure {
+    fn from(error: io::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+fn without_index(stored: &BTreeMap<LayerId, LayerUse>, reason: &str) -> Vec<LayerUse> {
+    tracing::warn!(reason, "the store goes on without its index");
+    stored.values().cloned().collect()
+}
+
 fn append(path: &Path) -> io::Result<fs::File> {
     fs::OpenOptions::new().create(true).append(true).open(path)
 }
@@ -160,7 +204,7 @@ fn unix_ms(time: SystemTime) -> u64 {
 }
 
 /// sled lets in one opener, and its lock may outlast a handle a little.
-fn open(path: &Path) -> Result<sled::Db, String> {
+fn open(path: &Path) -> Result<sled::Db, sled::Error> {
     let mut attempt = 1;
     loop {
         match sled::Config::new().path(path).open() {
@@ -170,7 +214,7 @@ fn open(path: &Path) -> Result<sled::Db, String> {
                 attempt += 1;
                 std::thread::sleep(OPEN_DELAY);
             }
-            result => return result.map_err(|error| error.to_string()),
+            result => return result,
         }
     }
 }
@@ -179,7 +223,7 @@ fn update(
     database: &sled::Db,
     stored: &BTreeMap<LayerId, LayerUse>,
     pending: &Path,
-) -> Result<Vec<LayerUse>, Box<dyn std::error::Error>> {
+) -> Result<Vec<LayerUse>, IndexFailure> {
     let tree = database.open_tree(TREE)?;
     let mut known: BTreeMap<LayerId, LayerUse> = BTreeMap::new();
     for entry in &tree {
@@ -213,7 +257,8 @@ fn update(
         }
     }
     for id in changed {
-        tree.insert(id.file_name(), serde_json::to_vec(&known[&id])?)?;
+        let value = serde_json::to_vec(&known[&id]).map_err(io::Error::from)?;
+        tree.insert(id.file_name(), value)?;
     }
     Ok(known.into_values().collect())
 }
@@ -308,7 +353,13 @@ mod tests {
         let path = store.path().join("index/sled-0.34");
         fs::create_dir_all(store.path().join("index")).unwrap();
         let held = sled::Config::new().path(&path).open().unwrap();
-        assert!(store.in_index(&store.stored_layers().unwrap()).is_err());
+        held.insert("key", "value").unwrap();
+        assert_eq!(order(&store), [(ids[0], 0)]);
+        assert!(
+            !store.path().join("index/damaged-0").exists(),
+            "it is held, not damaged"
+        );
+        assert_eq!(held.get("key").unwrap(), Some("value".into()));
         drop(held);
         assert_eq!(order(&store), [(ids[0], 0)]);
     }

@@ -5,6 +5,7 @@
 //! ```
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +30,14 @@ impl FileLock {
         let file = open(path)?;
         wait_for(&file)?;
         Ok(Self(file))
+    }
+
+    /// Takes the lock of a file that was just made. Nothing if whoever cleans up after dead processes was
+    /// faster, and removed the file before its lock was taken: it is to be tried again.
+    pub(crate) fn of_new(file: fs::File) -> io::Result<Option<Self>> {
+        wait_for(&file)?;
+        let named = file.metadata()?.nlink() > 0;
+        Ok(named.then_some(Self(file)))
     }
 
     /// Takes the lock if nobody has it.

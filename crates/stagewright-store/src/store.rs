@@ -15,12 +15,13 @@ use crate::files;
 
 /// The schema version of the folder. Raise it when the meaning of a file changes.
 const VERSION: u32 = 1;
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 9] = [
     "blobs/sha256",
     "layers",
     "actions",
     "parts",
     "documents",
+    "index",
     "locks",
     "mounts",
     "tmp",

@@ -48,14 +48,17 @@ impl Store {
     /// Makes a folder for work in progress.
     pub fn temp_dir(&self) -> Result<TempDir, StoreError> {
         let parent = self.path().join("tmp");
-        let (file, owner) = tempfile::Builder::new()
-            .prefix("")
-            .suffix(OWNER_SUFFIX)
-            .tempfile_in(&parent)?
-            .keep()
-            .map_err(|error| error.error)?;
-        drop(file);
-        let lock = FileLock::wait(&owner)?;
+        let (owner, lock) = loop {
+            let (file, owner) = tempfile::Builder::new()
+                .prefix("")
+                .suffix(OWNER_SUFFIX)
+                .tempfile_in(&parent)?
+                .keep()
+                .map_err(|error| error.error)?;
+            if let Some(lock) = FileLock::of_new(fs::File::from_parts(file, &owner))? {
+                break (owner, lock);
+            }
+        };
         let name = owner
             .file_name()
             .unwrap_or_default()
@@ -97,5 +100,49 @@ impl Store {
             drop(lock);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreOptions;
+
+    #[test]
+    fn dead_folders_are_removed_and_living_ones_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = Store::open(StoreOptions { path: path.clone() }).unwrap();
+        let living = store.temp_dir().unwrap();
+        fs::create_dir_all(path.join("tmp/dead/deep")).unwrap();
+        fs::write(path.join("tmp/dead.owner"), "").unwrap();
+        Store::open(StoreOptions { path: path.clone() }).unwrap();
+        assert!(living.path().exists());
+        assert!(!path.join("tmp/dead").exists() && !path.join("tmp/dead.owner").exists());
+        drop(living);
+        assert_eq!(fs::read_dir(path.join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn cleaning_at_the_same_time_takes_no_folder_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = Store::open(StoreOptions { path: path.clone() }).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                let store = store.clone();
+                scope.spawn(move || (0..300).for_each(|_| store.clean_temp().unwrap()));
+            }
+            for _ in 0..2 {
+                let store = store.clone();
+                scope.spawn(move || {
+                    for _ in 0..150 {
+                        let temp = store.temp_dir().unwrap();
+                        assert!(temp.path().exists() && temp.owner.exists());
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(path.join("tmp")).unwrap().count(), 0);
     }
 }
