@@ -1,0 +1,3 @@
+//! Behaviour of the store over several processes.
+
+mod crash;
