@@ -1,3 +1,5 @@
 //! Behaviour of the store over several processes.
 
+mod concurrent;
 mod crash;
+mod step;
