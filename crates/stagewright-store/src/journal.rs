@@ -24,7 +24,8 @@ use crate::files;
 use crate::lock;
 use crate::store::Store;
 
-const HEADER_BYTES: usize = 12;
+const CHECKSUM_BYTES: usize = 8;
+const HEADER_BYTES: usize = 4 + CHECKSUM_BYTES;
 const KEY_BYTES: usize = 32;
 /// A frame longer than this is damage, not a record.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -50,13 +51,7 @@ impl Store {
         let Some(bytes) = files::read(&self.shard_path(key))? else {
             return Ok(None);
         };
-        let mut found = None;
-        for (start, end) in Frames::new(&bytes) {
-            let body = &bytes[start..end];
-            if &body[..KEY_BYTES] == key.as_bytes() {
-                found = Some(&body[KEY_BYTES..]);
-            }
-        }
+        let found = last_of_key(&bytes, key);
         let Some(result) = found.and_then(|json| serde_json::from_slice::<ActionResult>(json).ok())
         else {
             return Ok(None);
@@ -107,7 +102,33 @@ impl Store {
 fn frame(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
     let checksum = ContentDigest::of(body);
-    [&length.to_le_bytes(), &checksum.as_bytes()[..8], body].concat()
+    [
+        &length.to_le_bytes(),
+        &checksum.as_bytes()[..CHECKSUM_BYTES],
+        body,
+    ]
+    .concat()
+}
+
+/// Returns the last record of a key in a shard.
+///
+/// Checking every frame of a shard of 48 KiB, which a million actions make, is most of the time of
+/// a lookup: 76 µs, and 20 without, measured on two busy cores. So only the frame that is wanted is
+/// checked, and all of them when the shard is not made of frames from its beginning to its end, or
+/// that frame is damaged.
+fn last_of_key<'a>(bytes: &'a [u8], key: &ActionKey) -> Option<&'a [u8]> {
+    let frames = Frames::new(bytes);
+    let of_key = |(start, _): &(usize, usize)| &bytes[*start..start + KEY_BYTES] == key.as_bytes();
+    let (mut at, mut found) = (0, None);
+    while let Some(body) = frames.extent_at(at) {
+        at = body.1;
+        found = Some(body).filter(of_key).or(found);
+    }
+    let sound = at == bytes.len() && found.is_none_or(|body| frames.is_whole(body));
+    if !sound {
+        found = frames.filter(of_key).last();
+    }
+    found.map(|(start, end)| &bytes[start + KEY_BYTES..end])
 }
 
 /// The bodies of the whole frames of a shard, as ranges.
@@ -121,17 +142,20 @@ impl<'a> Frames<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// Returns the body of the frame that begins here, if one does and is whole.
-    fn body_at(&self, at: usize) -> Option<(usize, usize)> {
+    /// Returns where the body of a frame that begins here would be.
+    fn extent_at(&self, at: usize) -> Option<(usize, usize)> {
         let header = self.bytes.get(at..at + HEADER_BYTES)?;
         let length = u32::from_le_bytes(header[..4].try_into().ok()?) as usize;
-        if !(KEY_BYTES..=BODY_BYTES_MAX).contains(&length) {
-            return None;
-        }
         let start = at + HEADER_BYTES;
-        let body = self.bytes.get(start..start + length)?;
-        let whole = ContentDigest::of(body).as_bytes()[..8] == header[4..];
-        whole.then_some((start, start + length))
+        let possible =
+            (KEY_BYTES..=BODY_BYTES_MAX).contains(&length) && length <= self.bytes.len() - start;
+        possible.then_some((start, start + length))
+    }
+
+    /// Says whether the bytes of a body are those that were written.
+    fn is_whole(&self, (start, end): (usize, usize)) -> bool {
+        let checksum = &self.bytes[start - CHECKSUM_BYTES..start];
+        ContentDigest::of(&self.bytes[start..end]).as_bytes()[..CHECKSUM_BYTES] == *checksum
     }
 }
 
@@ -140,7 +164,10 @@ impl Iterator for Frames<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let last = self.bytes.len().checked_sub(HEADER_BYTES + KEY_BYTES)?;
-        let found = (self.at..=last).find_map(|at| self.body_at(at));
+        let found = (self.at..=last).find_map(|at| {
+            let body = self.extent_at(at)?;
+            self.is_whole(body).then_some(body)
+        });
         self.at = found.map_or(self.bytes.len(), |(_, end)| end);
         found
     }
