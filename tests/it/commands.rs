@@ -48,6 +48,18 @@ fn parse_ends_with_1_and_a_place_when_the_file_is_wrong() {
 }
 
 #[test]
+fn check_tells_findings_and_fails_only_where_the_file_asks_for_it() {
+    for (first, code) in [("", 0), ("# check=error=true\n", 1)] {
+        let text = format!("{first}FROM scratch\nENV PASSWORD=x\n");
+        let project = Project::new().file("Dockerfile", &text);
+        let mut check = Stagewright::new().command("check");
+        let told = output(check.arg(project.path().join("Dockerfile")));
+        assert_eq!(told.code(), Some(code), "{told}");
+        assert!(told.stdout.contains("SecretsUsedInArgOrEnv"), "{told}");
+    }
+}
+
+#[test]
 fn a_built_image_is_listed_shown_measured_renamed_and_removed() {
     let stagewright = Stagewright::new();
     let project = Project::new()

@@ -43,7 +43,7 @@ pub use cache::{CacheDamage, CacheRoom, CacheUsage, CacheVerification, LayerUse}
 pub use error::{Error, ErrorKind};
 pub use export::{Compression, Export, ExportKind};
 pub use image::{Image, ImageSizes, LayerSize};
-pub use parse::parse_dockerfile;
+pub use parse::{CheckFinding, CheckReport, check_dockerfile, parse_dockerfile};
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
 };

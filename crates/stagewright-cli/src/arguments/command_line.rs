@@ -43,6 +43,8 @@ pub(crate) enum Verb {
     Build(Box<BuildArguments>),
     /// Print a Dockerfile's instructions as JSON, or what is wrong with it
     Parse(ParseArguments),
+    /// Tell what is allowed in a Dockerfile and still better avoided
+    Check(ParseArguments),
     /// Show an image's config and layers
     Inspect(InspectArguments),
     /// Show the bytes of an image by stage and by layer

@@ -17,6 +17,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             build::run(&open(global, &arguments.registry_mirror)?, arguments)?
         }
         Verb::Parse(arguments) => parse::run(arguments)?,
+        Verb::Check(arguments) => return parse::check(arguments),
         Verb::Inspect(arguments) => inspect::run(&open(global, &[])?, arguments)?,
         Verb::Sizes(arguments) => sizes::run(&open(global, &[])?, arguments)?,
         Verb::Run(arguments) => return run_image::run(&open(global, &[])?, arguments),
