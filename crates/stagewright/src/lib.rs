@@ -1,5 +1,5 @@
 //! Container images built from Dockerfiles inside the process that asks for it: no daemon, no
-//! Docker, no root needed.
+//! Docker.
 //!
 //! A [`Builder`] owns a store and a runtime. [`Builder::build`] takes a [`BuildRequest`], starts at
 //! once and returns a [`Build`]: its events can be read while it runs, it can be cancelled, awaited
