@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use stagewright::{
-    BuilderOptions, CredentialFile, Credentials, Mirror, NetworkOptions, ProxyOptions,
-    RegistriesConf, RegistryOptions, TlsOptions,
+    BuilderOptions, Mirror, NetworkOptions, ProxyOptions, RegistryFiles, RegistryOptions,
+    TlsOptions,
 };
 
 use crate::arguments::MirrorArgument;
@@ -42,80 +42,55 @@ fn default_store() -> Result<PathBuf, Failure> {
 }
 
 fn registry_options(mirrors: &[MirrorArgument]) -> Result<RegistryOptions, Failure> {
-    let mut registries = registries_conf()?;
+    let mut options = RegistryOptions {
+        network: network_options(),
+        ..RegistryOptions::default()
+    };
+    registry_files()
+        .load(&mut options)
+        .context("reading the registries' settings")?;
     for mirror in mirrors {
         let place = Mirror {
             location: mirror.location.clone(),
             insecure: false,
             pull: Default::default(),
         };
-        registries.add_mirror(&mirror.registry, place);
+        options.registries.add_mirror(&mirror.registry, place);
     }
-    Ok(RegistryOptions {
-        network: network_options(),
-        registries,
-        credentials: Credentials {
-            files: credential_files()?,
-            ..Credentials::default()
-        },
-        ..RegistryOptions::default()
-    })
+    Ok(options)
 }
 
-/// Reads containers-registries.conf(5) as Podman and Buildah find it: the variable's file alone,
-/// else the user's, else the system's, each with its folder of additions.
-fn registries_conf() -> Result<RegistriesConf, Failure> {
-    if let Some(file) = variable("CONTAINERS_REGISTRIES_CONF") {
-        return read_conf(Path::new(&file));
-    }
+/// Finds the files that other tools keep: containers-registries.conf(5) as Podman and Buildah find
+/// it (the variable's file alone, else the user's, else the system's, then the folders of
+/// additions), logins, certificates.
+fn registry_files() -> RegistryFiles {
     let user = config_home().map(|config| config.join("containers"));
     let system = PathBuf::from("/etc/containers");
-    let mut conf = RegistriesConf::default();
-    let main = [user.as_deref(), Some(&system)]
-        .into_iter()
-        .flatten()
-        .map(|folder| folder.join("registries.conf"))
-        .find(|file| file.is_file());
-    if let Some(file) = main {
-        conf.merge(read_conf(&file)?);
+    let folders = || [Some(&system), user.as_ref()].into_iter().flatten();
+    let registries_conf = match variable("CONTAINERS_REGISTRIES_CONF") {
+        Some(file) => vec![PathBuf::from(file)],
+        None => folders()
+            .rev()
+            .map(|folder| folder.join("registries.conf"))
+            .find(|file| file.is_file())
+            .into_iter()
+            .chain(folders().map(|folder| folder.join("registries.conf.d")))
+            .collect(),
+    };
+    let mut certs_dirs: Vec<PathBuf> = vec![
+        "/etc/containers/certs.d".into(),
+        "/etc/docker/certs.d".into(),
+    ];
+    certs_dirs.extend(user.as_ref().map(|folder| folder.join("certs.d")));
+    RegistryFiles {
+        registries_conf,
+        credentials: credential_files(),
+        certs_dirs,
     }
-    for folder in [Some(system.as_path()), user.as_deref()]
-        .into_iter()
-        .flatten()
-    {
-        for file in additions(&folder.join("registries.conf.d"))? {
-            conf.merge(read_conf(&file)?);
-        }
-    }
-    Ok(conf)
-}
-
-fn read_conf(file: &Path) -> Result<RegistriesConf, Failure> {
-    let text = fs_err::read_to_string(file)?;
-    let conf = RegistriesConf::parse(&text, &file.display().to_string());
-    Ok(conf.context("reading the registries' settings")?)
-}
-
-fn additions(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut files = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "conf")
-        {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Finds the files with logins: containers-auth.json(5)'s places, then Docker's.
-fn credential_files() -> Result<Vec<CredentialFile>, Failure> {
+fn credential_files() -> Vec<PathBuf> {
     let mut places = Vec::new();
     if let Some(file) = variable("REGISTRY_AUTH_FILE") {
         places.push(PathBuf::from(file));
@@ -131,25 +106,12 @@ fn credential_files() -> Result<Vec<CredentialFile>, Failure> {
     } else if let Some(home) = home() {
         places.push(home.join(".docker/config.json"));
     }
-    let mut files = Vec::new();
-    for place in places.iter().filter(|place| place.is_file()) {
-        let text = fs_err::read_to_string(place)?;
-        let file = CredentialFile::parse(&text, &place.display().to_string());
-        files.push(file.context("reading logins")?);
-    }
-    Ok(files)
+    places
 }
 
 fn network_options() -> NetworkOptions {
     // Upper case is for those who set it for every program; lower case wins, as with curl.
     let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
-    let mut certs_dirs: Vec<PathBuf> = vec![
-        "/etc/containers/certs.d".into(),
-        "/etc/docker/certs.d".into(),
-    ];
-    if let Some(config) = config_home() {
-        certs_dirs.push(config.join("containers/certs.d"));
-    }
     NetworkOptions {
         proxies: ProxyOptions {
             http: either("HTTP_PROXY"),
@@ -161,7 +123,7 @@ fn network_options() -> NetworkOptions {
                 .map(PathBuf::from)
                 .into_iter()
                 .collect(),
-            certs_dirs,
+            ..TlsOptions::default()
         },
         ..NetworkOptions::default()
     }

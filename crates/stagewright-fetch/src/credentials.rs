@@ -160,6 +160,18 @@ impl CredentialFile {
     }
 }
 
+impl CredentialFile {
+    /// Makes what stands for a file that names one helper for all registries.
+    pub(crate) fn of_helper(helper: &str, origin: &str) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            auths: BTreeMap::new(),
+            helpers: BTreeMap::new(),
+            default_helper: Some(helper.to_owned()),
+        }
+    }
+}
+
 fn file_credential(auth: FileAuth) -> Result<Option<Credential>, String> {
     if !auth.identitytoken.is_empty() {
         return Ok(Some(Credential::IdentityToken(auth.identitytoken)));

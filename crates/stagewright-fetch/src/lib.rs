@@ -30,6 +30,8 @@ mod challenge;
 mod credentials;
 mod endpoint;
 mod error;
+mod git;
+mod git_url;
 mod http_date;
 mod http_fetch;
 mod options;
@@ -39,6 +41,7 @@ mod registries_conf;
 mod registry_auth;
 mod registry_call;
 mod registry_client;
+mod registry_files;
 mod tls;
 mod transport;
 
@@ -46,6 +49,8 @@ pub use blob_download::Progress;
 pub use blob_upload::{PushEvent, PushProgress};
 pub use credentials::{Credential, CredentialError, CredentialFile, Credentials};
 pub use error::FetchError;
+pub use git::{GitCommit, GitError, GitOptions, checkout_git, resolve_git};
+pub use git_url::{GitUrl, InvalidGitUrl, is_git_url};
 pub use http_fetch::{
     HttpAnswer, HttpClient, HttpError, HttpFile, HttpRequest, HttpVersion, file_name_of_url,
 };
@@ -55,4 +60,5 @@ pub use registries_conf::{
     Mirror, MirrorArgument, MirrorPull, RegistriesConf, RegistriesError, RegistryRule,
 };
 pub use registry_client::{FetchedDocument, RegistryClient, ResolvedImage};
+pub use registry_files::{RegistryFiles, RegistryFilesError};
 pub use tls::{TlsError, TlsOptions};

@@ -8,7 +8,7 @@
 //! - [`Project`]: a build context in a temporary folder.
 //! - [`LayerTar`], [`ImageWriter`]: images made by hand; [`busybox`]: a small base to build on.
 //! - [`Image`]: an image as read back, [`differences`] between two of them.
-//! - [`Registry`], [`WebServer`]: servers in this process that can be told to fail.
+//! - [`Registry`], [`WebServer`], [`GitServer`]: servers in this process that can be told to fail.
 //! - [`Stagewright`]: the command; [`Buildah`]: the peer that it is compared with.
 //!
 //! ```
@@ -32,6 +32,7 @@ mod buildah;
 mod busybox;
 mod command;
 mod compare;
+mod git_server;
 mod http_server;
 mod image;
 mod layer_tar;
@@ -46,6 +47,7 @@ pub use buildah::Buildah;
 pub use busybox::busybox;
 pub use command::{Build, Stagewright};
 pub use compare::{config_differences, differences, rootfs_differences};
+pub use git_server::GitServer;
 pub use http_server::Request;
 pub use image::{HistoryEntry, Image, ImageConfig};
 pub use layer_tar::LayerTar;

@@ -52,7 +52,7 @@ pub use stagewright_digest::Digest;
 pub use stagewright_exec::{HostFinding, HostReport, Mode};
 pub use stagewright_fetch::{
     CredentialFile, Credentials, Mirror, MirrorArgument, NetworkOptions, ProxyOptions,
-    RegistriesConf, RegistryOptions, TlsOptions,
+    RegistriesConf, RegistryFiles, RegistryOptions, TlsOptions,
 };
 pub use stagewright_oci::ImageConfig;
 pub use stagewright_solver::{

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
 
+mod git;
 mod http;
 mod peers;
 mod pull;
