@@ -4,6 +4,7 @@
 //! `cargo xtask test` serves, with `network_`.
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
 
+mod adding;
 mod bases;
 mod cache;
 mod commands;

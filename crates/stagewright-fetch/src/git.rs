@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use thiserror::Error;
 use tokio::process::Command;
 
-use crate::git_url::{GitUrl, is_commit};
+use crate::git_url::{GitUrl, is_commit, shown};
 
 /// How a `git` is run.
 ///
@@ -313,18 +313,6 @@ fn set_times(path: &Path, seconds: i64) -> io::Result<()> {
         &times,
         AtFlags::SYMLINK_NOFOLLOW,
     )?)
-}
-
-/// Leaves out the user and password of an address.
-fn shown(remote: &str) -> String {
-    match remote.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-            format!("{scheme}://{host}/{path}")
-        }
-        None => remote.to_owned(),
-    }
 }
 
 struct Git<'a> {

@@ -47,7 +47,7 @@ pub struct InvalidGitUrl {
 
 /// Tells whether `ADD` takes a source for a git repository rather than for a file: by its scheme,
 /// and over http only when its path ends in `.git`.
-pub fn is_git_url(text: &str) -> bool {
+fn is_git_url(text: &str) -> bool {
     match text.split_once("://") {
         Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
             "git" | "ssh" => true,
@@ -75,12 +75,46 @@ fn scp_parts(text: &str) -> Option<(&str, &str, &str)> {
     (word(user) && word(host) && !path.is_empty()).then_some((user, host, path))
 }
 
+impl GitUrl {
+    /// Says which commit it must be.
+    pub fn with_checksum(self, checksum: &str) -> Result<Self, InvalidGitUrl> {
+        let changed = Self {
+            checksum: Some(checksum.to_owned()),
+            ..self
+        };
+        match check(&changed) {
+            Ok(()) => Ok(changed),
+            Err(reason) => Err(InvalidGitUrl {
+                text: shown(&changed.remote),
+                reason,
+            }),
+        }
+    }
+
+    /// Returns the address without its user and password.
+    pub fn shown_remote(&self) -> String {
+        shown(&self.remote)
+    }
+}
+
+/// Leaves out the user and password of an address.
+pub(crate) fn shown(remote: &str) -> String {
+    match remote.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            format!("{scheme}://{host}/{path}")
+        }
+        None => remote.to_owned(),
+    }
+}
+
 impl FromStr for GitUrl {
     type Err = InvalidGitUrl;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text).map_err(|reason| InvalidGitUrl {
-            text: text.to_owned(),
+            text: shown(text),
             reason,
         })
     }

@@ -141,40 +141,6 @@ fn advice(status: u16) -> &'static str {
     }
 }
 
-/// Returns the name that `ADD url folder/` gives a file: the last part of the URL's path, or
-/// `__unnamed__` if that is empty, as BuildKit names it.
-pub fn file_name_of_url(url: &str) -> String {
-    let parsed = Url::parse(url).ok();
-    let name = parsed
-        .as_ref()
-        .and_then(|url| url.path_segments()?.rfind(|part| !part.is_empty()));
-    match name {
-        None | Some("." | "..") => "__unnamed__".to_owned(),
-        Some(name) => decode_percent(name).replace(['/', '\0'], "_"),
-    }
-}
-
-fn decode_percent(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('%') {
-        bytes.extend_from_slice(&rest.as_bytes()[..at]);
-        let code = rest.get(at + 1..at + 3);
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &rest[at + 3..];
-            }
-            None => {
-                bytes.push(b'%');
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
-}
-
 /// Whether an attempt may be repeated.
 struct Failure {
     error: HttpError,
@@ -461,22 +427,6 @@ fn starts_at(response: &Response, offset: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn files_are_named_by_the_path() {
-        for (url, expected) in [
-            ("https://a.example/b/c.tar.gz?x=1#y", "c.tar.gz"),
-            ("https://a.example/b/", "b"),
-            ("https://a.example/", "__unnamed__"),
-            ("https://a.example", "__unnamed__"),
-            ("https://a.example/a%20b", "a b"),
-            ("https://a.example/a%2Fb", "a_b"),
-            ("https://a.example/100%", "100%"),
-            ("nonsense", "__unnamed__"),
-        ] {
-            assert_eq!(file_name_of_url(url), expected, "{url}");
-        }
-    }
 
     #[test]
     fn secrets_of_an_address_are_not_shown() {

@@ -50,10 +50,8 @@ pub use blob_upload::{PushEvent, PushProgress};
 pub use credentials::{Credential, CredentialError, CredentialFile, Credentials};
 pub use error::FetchError;
 pub use git::{GitCommit, GitError, GitOptions, checkout_git, resolve_git};
-pub use git_url::{GitUrl, InvalidGitUrl, is_git_url};
-pub use http_fetch::{
-    HttpAnswer, HttpClient, HttpError, HttpFile, HttpRequest, HttpVersion, file_name_of_url,
-};
+pub use git_url::{GitUrl, InvalidGitUrl};
+pub use http_fetch::{HttpAnswer, HttpClient, HttpError, HttpFile, HttpRequest, HttpVersion};
 pub use options::{NetworkOptions, ProxyOptions, RegistryOptions, RetryOptions};
 pub use push::PushOptions;
 pub use registries_conf::{

@@ -15,6 +15,7 @@ mod graph;
 mod image;
 mod lower;
 mod op;
+mod remote;
 mod request;
 
 pub use error::{Fault, LowerError};
@@ -25,4 +26,5 @@ pub use op::{
     CopyFrom, CopyOp, CopySource, ExecOp, FileOp, HeredocScript, MkdirOp, MountOp, NetworkMode, Op,
     PlanMount, SecurityMode, SourceOp,
 };
+pub use remote::{RemoteKind, shown_url, url_file_name};
 pub use request::{LowerOptions, NamedSource, proxy_args};

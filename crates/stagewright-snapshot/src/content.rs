@@ -51,7 +51,7 @@ impl Content {
     }
 
     /// Opens it, and says how long it is.
-    pub(crate) fn open(&self) -> io::Result<(u64, Box<dyn Read + Send>)> {
+    pub fn open(&self) -> io::Result<(u64, Box<dyn Read + Send>)> {
         match &self.0 {
             Source::Bytes(bytes) => {
                 let reader = io::Cursor::new(Arc::clone(bytes));

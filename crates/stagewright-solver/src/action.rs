@@ -28,6 +28,9 @@
 //! the same files changes nothing after it. ² A name is looked up in the root file system below,
 //! which is in the key. ³ Not where `--chmod` or `--chown` decides it.
 //!
+//! What `ADD` takes from the network is a layer of its own, whose key is described in `remote.rs`;
+//! the step copies from it as from an image.
+//!
 //! A copy from a stage or an image has a second, *quick* key, which holds the [`SnapshotId`] of
 //! what it copies from in place of the files: when nothing at all changed there, no file needs to
 //! be looked at. Both keys lead to the same result.
@@ -37,7 +40,7 @@
 use std::collections::BTreeMap;
 
 use stagewright_digest::LayerId;
-use stagewright_plan::{CopyFrom, CopyOp, CopySource, ExecOp, FileOp, Op, Vertex};
+use stagewright_plan::{CopyOp, CopySource, ExecOp, FileOp, Op, Vertex};
 
 use crate::copy::{self, Selection};
 use crate::error::StepError;
@@ -59,13 +62,22 @@ pub(crate) fn quick_parts(op: &Op, inputs: &[VertexResult]) -> Option<Parts> {
     let Op::File(FileOp::Copy(copy)) = op else {
         return None;
     };
-    let Some(VertexResult::Snapshot(source)) = inputs.get(1) else {
-        return None;
-    };
     let mut parts = Parts::default();
     copy_parts(copy, inputs, &mut parts);
-    parts.text("source", source.id.to_string());
-    parts.list("paths", path_sources(copy).map(str::to_owned).collect());
+    if inputs.len() < 2 {
+        return None;
+    }
+    for (place, input) in inputs.iter().enumerate().skip(1) {
+        let VertexResult::Snapshot(source) = input else {
+            return None;
+        };
+        let label = match place {
+            1 => "source".to_owned(),
+            place => format!("source {place}"),
+        };
+        parts.text(&label, source.id.to_string());
+    }
+    parts.list("paths", path_sources(copy).collect());
     Some(parts)
 }
 
@@ -85,7 +97,7 @@ pub(crate) fn prepare(
         }
         Op::File(FileOp::Copy(op)) => {
             copy_parts(op, inputs, &mut parts);
-            if op.from != CopyFrom::Nothing {
+            if inputs.len() > 1 {
                 selection = file_step::select(services, op, inputs, event)?;
             }
             parts.files("file", copy::selection_digests(op, &selection));
@@ -205,8 +217,14 @@ fn copy_parts(op: &CopyOp, inputs: &[VertexResult], parts: &mut Parts) {
     }
     parts.map("flag", flags);
     for (index, source) in op.sources.iter().enumerate() {
-        if let CopySource::Inline { name, text } = source {
-            parts.text(&format!("heredoc {index} {name}"), text);
+        match source {
+            CopySource::Inline { name, text } => {
+                parts.text(&format!("heredoc {index} {name}"), text);
+            }
+            CopySource::Remote { unpack: true, .. } => {
+                parts.text(&format!("unpack {index}"), "");
+            }
+            CopySource::Remote { .. } | CopySource::Path(_) => {}
         }
     }
     // Names of owners are looked up below, so that a linked layer with a named owner depends on it.
@@ -220,10 +238,11 @@ fn copy_parts(op: &CopyOp, inputs: &[VertexResult], parts: &mut Parts) {
     }
 }
 
-/// Returns the sources of a copy that are paths.
-pub(crate) fn path_sources(op: &CopyOp) -> impl Iterator<Item = &str> {
+/// Returns where the sources of a copy lie in what they are looked up in.
+fn path_sources(op: &CopyOp) -> impl Iterator<Item = String> {
     op.sources.iter().filter_map(|source| match source {
-        CopySource::Path(path) => Some(path.as_str()),
+        CopySource::Path(path) => Some(path.clone()),
+        CopySource::Remote { input, path, .. } => Some(format!("{input} {path}")),
         CopySource::Inline { .. } => None,
     })
 }
@@ -236,7 +255,7 @@ mod tests {
     use stagewright_dockerfile::chmod::Chmod;
     use stagewright_exec::{Resource, Ulimit};
     use stagewright_oci::Platform;
-    use stagewright_plan::{HeredocScript, NetworkMode, SecurityMode};
+    use stagewright_plan::{CopyFrom, HeredocScript, NetworkMode, SecurityMode};
 
     use super::*;
     use crate::services::Limits;
@@ -403,6 +422,13 @@ mod tests {
             &|op, _| op.sources = inline("f", "1"),
             &|op, _| op.sources = inline("f", "2"),
             &|op, _| op.sources = inline("g", "1"),
+            &|op, _| {
+                op.sources = vec![CopySource::Remote {
+                    input: 2,
+                    path: "/f".to_owned(),
+                    unpack: true,
+                }];
+            },
             &|_, below| *below = root("another"),
         ];
         let keys: BTreeSet<ActionKey> = changes.iter().map(|change| copy_key(change)).collect();

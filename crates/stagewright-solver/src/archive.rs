@@ -1,13 +1,11 @@
 //! Archives that `ADD` unpacks.
 
-use std::io::BufReader;
-use std::path::Path;
+use std::io::{BufReader, Read};
 
-use fs_err as fs;
 use stagewright_layer::{EntryPath, LayerReader, Metadata, decompress};
 use stagewright_snapshot::LayerBuilder;
 
-use crate::copy::{NodeKind, Owner, Selection, SourceTree};
+use crate::copy::{NodeKind, Owner, Selection, Sources};
 use crate::error::StepError;
 
 /// Unpacks the archives among what an `ADD` selected into its layer, and takes them out of the
@@ -18,7 +16,7 @@ use crate::error::StepError;
 pub(crate) fn take_archives(
     builder: &mut LayerBuilder,
     selection: &mut Selection,
-    tree: &dyn SourceTree,
+    sources: &Sources,
     dest: &EntryPath,
     owner: Option<Owner>,
 ) -> Result<(), StepError> {
@@ -29,28 +27,28 @@ pub(crate) fn take_archives(
     };
     let mut rest = Vec::new();
     for matched in std::mem::take(&mut selection.matches) {
-        let path = match &matched.node.kind {
-            NodeKind::File { .. } => tree.host_path(&matched.node),
-            _ => None,
-        };
-        match path.filter(|path| is_archive(path)) {
-            Some(path) => {
-                let file = fs::File::open(&path).map_err(StepError::Io)?;
-                builder.add_archive(BufReader::with_capacity(1 << 17, file), dest, &mut change)?;
-            }
-            None => rest.push(matched),
+        let is_file = matches!(matched.node.kind, NodeKind::File { .. });
+        if !matched.unpack || !is_file {
+            rest.push(matched);
+            continue;
+        }
+        let content = sources.tree(matched.input)?.content(&matched.node)?;
+        let open = || content.open().map_err(StepError::Io);
+        let (_, reader) = open()?;
+        if is_archive(reader) {
+            let (_, reader) = open()?;
+            builder.add_archive(BufReader::with_capacity(1 << 17, reader), dest, &mut change)?;
+        } else {
+            rest.push(matched);
         }
     }
     selection.matches = rest;
     Ok(())
 }
 
-/// Says whether a file is a tar, compressed or not, that has at least one entry.
-fn is_archive(path: &Path) -> bool {
-    let Ok(file) = fs::File::open(path) else {
-        return false;
-    };
-    let Ok(plain) = decompress(BufReader::with_capacity(1 << 17, file)) else {
+/// Says whether bytes are a tar, compressed or not, that has at least one entry.
+fn is_archive(reader: impl Read + Send) -> bool {
+    let Ok(plain) = decompress(BufReader::with_capacity(1 << 17, reader)) else {
         return false;
     };
     let mut reader = LayerReader::archive(plain);

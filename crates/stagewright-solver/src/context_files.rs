@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use stagewright_context::{Context, Entry, EntryKind, StatCache};
+use stagewright_context::{Context, Entry, EntryKind, Patterns, StatCache};
 use stagewright_digest::ContentDigest;
 use stagewright_layer::{EntryKind as LayerKind, EntryPath, Metadata, Mtime};
 use stagewright_snapshot::Content;
@@ -22,7 +22,7 @@ pub struct ContextFiles {
     /// How messages name it.
     description: String,
     /// The store's name for the stat cache: it belongs to the context's folder.
-    document: String,
+    document: Option<String>,
     /// Read by one step at a time: two that read the same files need not both hash them.
     cache: Mutex<StatCache>,
 }
@@ -42,8 +42,21 @@ impl ContextFiles {
         Ok(Self {
             context,
             description,
-            document,
+            document: Some(document),
             cache: Mutex::new(cache),
+        })
+    }
+
+    /// Opens a folder that is there for one build: nothing is remembered of it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn temporary(path: &Path, description: &str) -> Result<Self, StepError> {
+        Ok(Self {
+            context: Context::open(path, Patterns::default())?,
+            description: description.to_owned(),
+            document: None,
+            cache: Mutex::new(StatCache::default()),
         })
     }
 
@@ -53,8 +66,10 @@ impl ContextFiles {
     /// When the store cannot be written.
     pub fn save(&self, store: &Store) -> Result<(), StepError> {
         let cache = self.cache();
-        if cache.is_changed() {
-            store.put_document(DOCUMENT_KIND, &self.document, &cache.encode())?;
+        if let Some(document) = &self.document
+            && cache.is_changed()
+        {
+            store.put_document(DOCUMENT_KIND, document, &cache.encode())?;
         }
         Ok(())
     }
@@ -103,10 +118,6 @@ impl SourceTree for ContextFiles {
 
     fn content(&self, node: &Node) -> Result<Content, StepError> {
         Ok(Content::file(self.path_of(node)))
-    }
-
-    fn host_path(&self, node: &Node) -> Option<PathBuf> {
-        Some(self.path_of(node))
     }
 
     fn describe(&self) -> String {

@@ -87,6 +87,9 @@ pub enum StepError {
     /// A copy cannot be made as it is asked for.
     #[error("{0}")]
     Copy(String),
+    /// Something could not be had from the network.
+    #[error("{0}")]
+    Fetch(String),
     /// A user or group has no entry in the root file system.
     #[error("there is no {kind} {name:?} in {file} of the image that the step runs in")]
     UnknownUser {

@@ -1,16 +1,20 @@
 //! Steps that change files without running anything: `COPY`, `ADD`, `WORKDIR`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use stagewright_digest::{ContentDigest, LayerId};
 use stagewright_layer::{Entry, EntryKind, EntryPath};
-use stagewright_plan::{CopyFrom, CopyOp, MkdirOp, Vertex};
+use stagewright_plan::{CopyFrom, CopyOp, CopySource, MkdirOp, Vertex};
 use stagewright_snapshot::{Content, Forms, LayerBuilder, MergedTree, NewEntry};
 
 use crate::accounts::{Account, Accounts};
 use crate::action;
 use crate::archive;
-use crate::copy::{self, Below, Bytes, NodeKind, Owner, Placement, Placing, Selection, SourceTree};
+use crate::context_files::ContextFiles;
+use crate::copy::{
+    self, Below, Bytes, NodeKind, Owner, Placement, Placing, Selection, SourceTree, Sources,
+};
 use crate::error::StepError;
 use crate::services::Services;
 use crate::snapshot_files::SnapshotFiles;
@@ -23,33 +27,50 @@ pub(crate) fn select(
     inputs: &[VertexResult],
     event: u64,
 ) -> Result<Selection, StepError> {
-    let paths: Vec<&str> = action::path_sources(op).collect();
-    with_source(services, op, inputs, event, |tree| {
-        copy::select(op, &paths, tree)
-    })
+    copy::select(op, &sources(services, inputs, event)?)
 }
 
-/// Calls `work` with the tree that a copy takes its files from.
-fn with_source<T>(
-    services: &Services,
-    op: &CopyOp,
-    inputs: &[VertexResult],
-    event: u64,
-    work: impl FnOnce(&dyn SourceTree) -> Result<T, StepError>,
-) -> Result<T, StepError> {
-    match (&op.from, inputs.get(1)) {
-        (CopyFrom::Context, Some(VertexResult::Context(name))) => {
-            work(services.context(name)?.as_ref())
-        }
-        (CopyFrom::Snapshot, Some(VertexResult::Snapshot(snapshot))) => {
-            let description = "the stage or image that is copied from";
-            work(&SnapshotFiles::new(
+/// Returns the trees that a copy takes its files from: all of its inputs but the first.
+fn sources(services: &Services, inputs: &[VertexResult], event: u64) -> Result<Sources, StepError> {
+    let mut sources = Sources::default();
+    for (place, input) in inputs.iter().enumerate().skip(1) {
+        let tree: Arc<dyn SourceTree> = match input {
+            VertexResult::Context(name) => Arc::clone(services.context(name)?) as _,
+            VertexResult::Snapshot(snapshot) => Arc::new(SnapshotFiles::new(
                 services.tree(snapshot, event)?,
-                description,
-            ))
-        }
-        _ => Err(StepError::Internal("a copy has no source".to_owned())),
+                "the stage or image that is copied from",
+            )),
+        };
+        sources.insert(place, tree);
     }
+    Ok(sources)
+}
+
+/// Makes a layer of all that a folder holds.
+pub(crate) fn layer_of(
+    services: &Services,
+    files: Arc<ContextFiles>,
+    forms: Forms,
+) -> Result<Option<LayerId>, StepError> {
+    let op = CopyOp {
+        sources: vec![CopySource::Path("/".to_owned())],
+        dest: "/".to_owned(),
+        chown: None,
+        chmod: None,
+        link: true,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: false,
+        from: CopyFrom::Context,
+    };
+    let mut sources = Sources::default();
+    sources.insert(1, files);
+    let selection = copy::select(&op, &sources)?;
+    let nothing = MergedTree::default();
+    let below = SnapshotFiles::new(nothing.clone(), "nothing");
+    let placed = copy::place(&op, &selection, &below, None, services.now())?;
+    let builder = services.snapshots.builder(nothing, forms);
+    write(services, builder, placed, &sources)
 }
 
 /// Makes the layer of a copy.
@@ -91,26 +112,15 @@ pub(crate) fn copy_with(
     let owner = owner(op.chown.as_deref(), &tree)?;
     let below = if op.link { MergedTree::default() } else { tree };
     let files = SnapshotFiles::new(below.clone(), "the root file system");
-    if op.from == CopyFrom::Nothing {
-        let placed = copy::place(op, selection, &files, owner, services.now())?;
-        return write(
-            services,
-            services.snapshots.builder(below, forms),
-            placed,
-            None,
-        );
+    let sources = sources(services, inputs, event)?;
+    let mut builder = services.snapshots.builder(below, forms);
+    let mut selection = selection.clone();
+    if selection.matches.iter().any(|matched| matched.unpack) {
+        let dest = Placing::new(&files, owner, services.now()).resolve(&copy::clean(&op.dest)?)?;
+        archive::take_archives(&mut builder, &mut selection, &sources, &dest, owner)?;
     }
-    with_source(services, op, inputs, event, |tree| {
-        let mut builder = services.snapshots.builder(below, forms);
-        let mut selection = selection.clone();
-        if op.unpack {
-            let dest =
-                Placing::new(&files, owner, services.now()).resolve(&copy::clean(&op.dest)?)?;
-            archive::take_archives(&mut builder, &mut selection, tree, &dest, owner)?;
-        }
-        let placed = copy::place(op, &selection, &files, owner, services.now())?;
-        write(services, builder, placed, Some(tree))
-    })
+    let placed = copy::place(op, &selection, &files, owner, services.now())?;
+    write(services, builder, placed, &sources)
 }
 
 /// Makes the layer of a `WORKDIR`: none when the directory is there.
@@ -136,7 +146,12 @@ pub(crate) fn mkdir(
     }
     placing.directories(&path)?;
     let builder = services.snapshots.builder(tree, services.forms(vertex));
-    write(services, builder, placing.into_entries(), None)
+    write(
+        services,
+        builder,
+        placing.into_entries(),
+        &Sources::default(),
+    )
 }
 
 fn has_names(owner: &str) -> bool {
@@ -179,7 +194,7 @@ fn write(
     services: &Services,
     mut builder: LayerBuilder,
     placed: BTreeMap<EntryPath, Placement>,
-    source: Option<&dyn SourceTree>,
+    sources: &Sources,
 ) -> Result<Option<LayerId>, StepError> {
     let mut expected = Vec::new();
     for (path, placement) in placed {
@@ -187,11 +202,11 @@ fn write(
             content: Some(content),
             ..
         } = placement.node.kind
-            && placement.bytes == Bytes::Source
+            && matches!(placement.bytes, Bytes::Source(_))
         {
             expected.push((path.clone(), content));
         }
-        builder.entry(new_entry(path, placement, source)?);
+        builder.entry(new_entry(path, placement, sources)?);
     }
     if services.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
@@ -224,7 +239,7 @@ fn check_content(
 fn new_entry(
     path: EntryPath,
     placement: Placement,
-    source: Option<&dyn SourceTree>,
+    sources: &Sources,
 ) -> Result<NewEntry, StepError> {
     let Placement { node, bytes } = placement;
     let metadata = node.metadata.clone();
@@ -242,15 +257,17 @@ fn new_entry(
                 content: Content::bytes(text),
             });
         }
-        (NodeKind::File { .. }, _) => {
-            let source = source.ok_or_else(|| {
-                StepError::Internal(format!("{path} has no source to be copied from"))
-            })?;
+        (NodeKind::File { .. }, Bytes::Source(input)) => {
             return Ok(NewEntry::File {
                 path,
                 metadata,
-                content: source.content(&node)?,
+                content: sources.tree(input)?.content(&node)?,
             });
+        }
+        (NodeKind::File { .. }, Bytes::None) => {
+            return Err(StepError::Internal(format!(
+                "{path} has no source to be copied from"
+            )));
         }
     };
     Ok(NewEntry::Other(Entry {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context_files::ContextFiles;
 use crate::error::StepError;
 use crate::images::Images;
+use crate::remote::Remotes;
 use crate::reporter::Reporter;
 use crate::vertex::Snapshot;
 
@@ -89,6 +90,8 @@ pub struct Services {
     pub sandbox: Arc<LazySandbox>,
     /// Base images and their layers.
     pub images: Images,
+    /// Files and repositories from the network.
+    pub remotes: Remotes,
     /// Build contexts by name.
     pub contexts: BTreeMap<String, Arc<ContextFiles>>,
     /// Tells what happens.

@@ -1,7 +1,5 @@
 //! The files of a stage or an image, as the steps of a build read them.
 
-use std::path::PathBuf;
-
 use stagewright_context::glob::{Glob, has_wildcards};
 use stagewright_layer::{EntryKind, EntryPath};
 use stagewright_snapshot::{Content, MergedTree, NewEntry, TreeEntry};
@@ -106,10 +104,6 @@ impl SourceTree for SnapshotFiles {
                 node.path, self.description
             ))),
         }
-    }
-
-    fn host_path(&self, _: &Node) -> Option<PathBuf> {
-        None
     }
 
     fn describe(&self) -> String {

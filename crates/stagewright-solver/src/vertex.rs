@@ -12,6 +12,7 @@ use crate::error::StepError;
 use crate::event::{EventKind, Outcome};
 use crate::miss::MissReason;
 use crate::parts::Parts;
+use crate::remote;
 use crate::schedule::Build;
 use crate::services::Services;
 
@@ -94,6 +95,10 @@ pub(crate) async fn solve(
         .reporter
         .send(EventKind::Started { vertex: event_id });
     match &vertex.op {
+        Op::Source(source @ (SourceOp::Http { .. } | SourceOp::Git { .. })) => {
+            let (snapshot, outcome) = remote::solve(&build.services, source, event_id).await?;
+            Ok((VertexResult::Snapshot(snapshot), outcome))
+        }
         Op::Source(source) => solve_source(&build.services, source),
         Op::Exec(_) | Op::File(_) => {
             let (snapshot, outcome) = solve_step(build, id, inputs).await?;
@@ -118,6 +123,11 @@ fn solve_source(
             }
             let snapshot = VertexResult::Snapshot(Snapshot::of_layers(layers.clone()));
             (snapshot, if stored { Outcome::Hit } else { resolved })
+        }
+        SourceOp::Http { .. } | SourceOp::Git { .. } => {
+            return Err(StepError::Internal(
+                "a source from the network is not solved here".to_owned(),
+            ));
         }
         SourceOp::Context { name } => (VertexResult::Context(name.clone()), resolved),
     })

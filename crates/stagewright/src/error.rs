@@ -16,6 +16,8 @@ pub enum ErrorKind {
     StepFailed,
     /// A registry could not be reached, refused, or does not have the image.
     Registry,
+    /// A file or a repository could not be had from the network.
+    Fetch,
     /// An image is damaged, or of a form or platform that cannot be used.
     Image,
     /// The store could not be read or written.
@@ -41,6 +43,7 @@ impl ErrorKind {
             Self::NotFound => "not_found",
             Self::StepFailed => "step_failed",
             Self::Registry => "registry",
+            Self::Fetch => "fetch",
             Self::Image => "image",
             Self::Store => "store",
             Self::Sandbox => "sandbox",

@@ -93,6 +93,7 @@ pub(crate) fn of_step(error: StepError) -> Error {
         StepError::Copy(_) | StepError::UnknownUser { .. } => ErrorKind::StepFailed,
         StepError::MissingSecret { .. } | StepError::NotAllowed { .. } => ErrorKind::Request,
         StepError::Unsupported(_) => ErrorKind::Unsupported,
+        StepError::Fetch(_) => ErrorKind::Fetch,
         StepError::Image { registry: true, .. } => ErrorKind::Registry,
         StepError::Image { .. } => ErrorKind::Image,
         StepError::Store(_) | StepError::Snapshot(_) => ErrorKind::Store,

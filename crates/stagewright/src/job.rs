@@ -8,8 +8,8 @@ use stagewright_digest::LayerId;
 use stagewright_oci::Platform;
 use stagewright_plan::{KnownImages, LowerOptions, Lowered, NetworkMode, Plan, lower};
 use stagewright_solver::{
-    CancellationToken, EventSink, Images, Limits, Reporter, Secret, Services, SolveOptions,
-    StepError, TAG_KIND, TaggedImage, solve,
+    CancellationToken, EventSink, Images, Limits, Remotes, Reporter, Secret, Services,
+    SolveOptions, StepError, TAG_KIND, TaggedImage, solve,
 };
 
 use crate::builder::Builder;
@@ -230,6 +230,7 @@ impl Job {
             snapshots: inner.snapshots.clone(),
             sandbox: Arc::clone(&inner.sandbox),
             images,
+            remotes: Remotes::new(inner.registries.network.clone()),
             contexts: input.contexts.clone(),
             reporter: self.reporter.clone(),
             cancel: self.cancel.clone(),

@@ -6,7 +6,9 @@ use stagewright_dockerfile::{Add, Copy, Heredoc, Span};
 use super::stage::StageState;
 use super::{paths, run};
 use crate::error::LowerError;
+use crate::graph::VertexId;
 use crate::op::{CopyFrom, CopyOp, CopySource, FileOp, Op, SourceOp};
+use crate::remote::{RemoteKind, shown_url, url_file_name};
 
 /// What `COPY` and `ADD` have in copied.
 struct Sources<'a> {
@@ -19,8 +21,20 @@ struct Sources<'a> {
     link: bool,
     parents: bool,
     exclude: &'a [String],
+    /// Archives of the context are unpacked.
     unpack: bool,
+    /// What `ADD` says of what comes from the network.
+    remote: RemoteFlags<'a>,
     from: Option<&'a str>,
+}
+
+/// Flags of `ADD` that are about what comes from the network.
+#[derive(Clone, Copy, Default)]
+struct RemoteFlags<'a> {
+    allowed: bool,
+    checksum: Option<&'a str>,
+    keep_git_dir: Option<bool>,
+    unpack: Option<bool>,
 }
 
 pub(crate) fn lower_copy(
@@ -39,6 +53,7 @@ pub(crate) fn lower_copy(
         parents: copy.parents,
         exclude: &copy.exclude,
         unpack: false,
+        remote: RemoteFlags::default(),
         from: copy.from.as_deref(),
     };
     lower(state, &copied, span)
@@ -49,18 +64,6 @@ pub(crate) fn lower_add(
     add: &Add,
     span: Span,
 ) -> Result<(), LowerError> {
-    if add.checksum.is_some() {
-        return Err(LowerError::unsupported(
-            span,
-            "ADD --checksum is not supported yet",
-        ));
-    }
-    if add.keep_git_dir.is_some() {
-        return Err(LowerError::unsupported(
-            span,
-            "ADD --keep-git-dir is not supported yet",
-        ));
-    }
     let copied = Sources {
         keyword: "ADD",
         sources: &add.sources,
@@ -72,6 +75,12 @@ pub(crate) fn lower_add(
         parents: false,
         exclude: &add.exclude,
         unpack: add.unpack.unwrap_or(true),
+        remote: RemoteFlags {
+            allowed: true,
+            checksum: add.checksum.as_deref(),
+            keep_git_dir: add.keep_git_dir,
+            unpack: add.unpack,
+        },
         from: None,
     };
     lower(state, &copied, span)
@@ -83,13 +92,6 @@ fn lower(
     span: Span,
 ) -> Result<(), LowerError> {
     let paths = state.expand_all(copied.sources, span)?;
-    if copied.keyword == "ADD"
-        && let Some(remote) = paths.iter().find(|path| is_remote(path))
-    {
-        let message = format!("ADD of {remote} is not supported yet");
-        return Err(LowerError::unsupported(span, message)
-            .help("download it in a RUN step, or put it into the build context"));
-    }
     let dest_text = state.expand(copied.dest, span)?;
     let several = paths.len() + copied.heredocs.len() > 1;
     let dest = paths::destination(state.workdir(), &dest_text);
@@ -104,7 +106,33 @@ fn lower(
     for heredoc in copied.heredocs {
         sources.push(inline(state, heredoc, span)?);
     }
-    sources.extend(paths.iter().cloned().map(CopySource::Path));
+    let local_only = |path: &&String| kind_of(copied, path).is_none();
+    let inline_only = paths.iter().find(local_only).is_none();
+    let (from, mut inputs) = source(state, copied, inline_only, span)?;
+    let checksum = checksum(state, copied, &paths, span)?;
+    for path in &paths {
+        let Some(kind) = kind_of(copied, path) else {
+            sources.push(CopySource::Path(path.clone()));
+            continue;
+        };
+        inputs.push(remote(
+            state,
+            copied.remote,
+            path,
+            kind,
+            checksum.as_deref(),
+            span,
+        )?);
+        sources.push(CopySource::Remote {
+            // The first input is the root file system.
+            input: inputs.len(),
+            path: match kind {
+                RemoteKind::Http => format!("/{}", url_file_name(path)),
+                RemoteKind::Git => "/".to_owned(),
+            },
+            unpack: kind == RemoteKind::Http && copied.remote.unpack == Some(true),
+        });
+    }
     let chown = copied
         .chown
         .map(|chown| state.expand(chown, span))
@@ -116,7 +144,6 @@ fn lower(
             Some(Chmod::parse(&chmod).map_err(|message| LowerError::at(span, message))?)
         }
     };
-    let (from, inputs) = source(state, copied, paths.is_empty(), span)?;
     let op = CopyOp {
         sources,
         dest,
@@ -141,7 +168,7 @@ fn source(
     copied: &Sources<'_>,
     inline_only: bool,
     span: Span,
-) -> Result<(CopyFrom, Vec<crate::graph::VertexId>), LowerError> {
+) -> Result<(CopyFrom, Vec<VertexId>), LowerError> {
     if inline_only {
         return Ok((CopyFrom::Nothing, Vec::new()));
     }
@@ -181,10 +208,75 @@ fn inline(
     })
 }
 
-fn is_remote(path: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@"]
-        .iter()
-        .any(|scheme| path.starts_with(scheme))
+fn kind_of(copied: &Sources<'_>, path: &str) -> Option<RemoteKind> {
+    copied
+        .remote
+        .allowed
+        .then(|| RemoteKind::of(path))
+        .flatten()
+}
+
+/// Expands `--checksum`, which is of one source from the network.
+fn checksum(
+    state: &StageState<'_, '_>,
+    copied: &Sources<'_>,
+    paths: &[String],
+    span: Span,
+) -> Result<Option<String>, LowerError> {
+    let Some(checksum) = copied.remote.checksum else {
+        return Ok(None);
+    };
+    match paths {
+        [one] if copied.heredocs.is_empty() && kind_of(copied, one).is_some() => {}
+        [_] | [] => {
+            let message = "--checksum is for a file or a git repository from the network";
+            return Err(LowerError::at(span, message).help("leave it out"));
+        }
+        _ => {
+            let message = "--checksum can be of one source only";
+            return Err(LowerError::at(span, message).help("write an ADD for each source"));
+        }
+    }
+    Ok(Some(state.expand(checksum, span)?).filter(|checksum| !checksum.is_empty()))
+}
+
+/// Adds the vertex of something from the network.
+fn remote(
+    state: &mut StageState<'_, '_>,
+    flags: RemoteFlags<'_>,
+    url: &str,
+    kind: RemoteKind,
+    checksum: Option<&str>,
+    span: Span,
+) -> Result<VertexId, LowerError> {
+    let shown = shown_url(url);
+    let (op, name) = match kind {
+        RemoteKind::Http => {
+            let checksum = checksum
+                .map(|text| {
+                    text.parse().map_err(|error| {
+                        LowerError::at(span, format!("--checksum={text}: {error}"))
+                            .help("write --checksum=sha256: and 64 hex digits")
+                    })
+                })
+                .transpose()?;
+            let op = SourceOp::Http {
+                url: url.to_owned(),
+                name: url_file_name(url),
+                checksum,
+            };
+            (op, shown)
+        }
+        RemoteKind::Git => {
+            let op = SourceOp::Git {
+                url: url.to_owned(),
+                checksum: checksum.map(str::to_owned),
+                keep_git_dir: flags.keep_git_dir,
+            };
+            (op, format!("git {shown}"))
+        }
+    };
+    Ok(state.source(op, format!("[source] {name}"), span))
 }
 
 fn shown(copied: &Sources<'_>, paths: &[String], dest: &str) -> String {
@@ -194,13 +286,28 @@ fn shown(copied: &Sources<'_>, paths: &[String], dest: &str) -> String {
     words.extend(copied.chmod.map(|chmod| format!("--chmod={chmod}")));
     words.extend(copied.link.then(|| "--link".to_owned()));
     words.extend(copied.parents.then(|| "--parents".to_owned()));
+    let remote = &copied.remote;
+    words.extend(
+        remote
+            .checksum
+            .map(|checksum| format!("--checksum={checksum}")),
+    );
+    words.extend(
+        remote
+            .keep_git_dir
+            .map(|keep| format!("--keep-git-dir={keep}")),
+    );
+    words.extend(remote.unpack.map(|unpack| format!("--unpack={unpack}")));
     words.extend(
         copied
             .heredocs
             .iter()
             .map(|heredoc| format!("<<{}", heredoc.name)),
     );
-    words.extend(paths.iter().cloned());
+    words.extend(paths.iter().map(|path| match kind_of(copied, path) {
+        Some(_) => shown_url(path),
+        None => path.clone(),
+    }));
     words.push(dest.to_owned());
     words.join(" ")
 }

@@ -50,6 +50,15 @@ pub enum CopyFrom {
 pub enum CopySource {
     /// A path or a pattern, relative to the root of what it is looked up in.
     Path(String),
+    /// What came from the network, a file or a directory with all that it holds.
+    Remote {
+        /// The place of its vertex among the inputs.
+        input: usize,
+        /// Where in that it is.
+        path: String,
+        /// An archive is unpacked.
+        unpack: bool,
+    },
     /// A heredoc.
     Inline {
         /// The file's name.

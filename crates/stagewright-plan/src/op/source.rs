@@ -19,6 +19,24 @@ pub enum SourceOp {
         /// Its layers, from the bottom up.
         layers: Vec<LayerId>,
     },
+    /// A file from the network, alone in its root file system.
+    Http {
+        /// Where it is.
+        url: String,
+        /// The name that it has there.
+        name: String,
+        /// The digest that it must have.
+        checksum: Option<Digest>,
+    },
+    /// The files of a git repository.
+    Git {
+        /// Where it is, with the reference and the folder that are meant.
+        url: String,
+        /// The commit, or the beginning of it, that it must be.
+        checksum: Option<String>,
+        /// Whether `.git` is kept, if the instruction says so.
+        keep_git_dir: Option<bool>,
+    },
     /// A build context: `context`, or the name of a named context.
     Context {
         /// Its name.

@@ -17,4 +17,4 @@ mod tree;
 pub(crate) use digest::selection_digests;
 pub(crate) use place::{Below, Bytes, Owner, Placement, Placing, clean, place};
 pub(crate) use select::{Selection, select};
-pub(crate) use tree::{Found, Node, NodeKind, SourceTree};
+pub(crate) use tree::{Found, Node, NodeKind, SourceTree, Sources};

@@ -38,8 +38,8 @@ pub(crate) struct Placement {
 pub(crate) enum Bytes {
     /// Not a file.
     None,
-    /// The file at [`Node::path`] in the source.
-    Source,
+    /// The file at [`Node::path`] in the source that this input is.
+    Source(usize),
     /// This text.
     Inline(Vec<u8>),
     /// The same file as another entry of the new layer.
@@ -129,14 +129,14 @@ impl<'a> Placing<'a> {
                 Some(NodeKind::Directory) => child(&dest, &matched.name)?,
                 _ => dest,
             };
-            return self.file(op, &target, &matched.node, Bytes::Source);
+            return self.file(op, &target, &matched.node, Bytes::Source(matched.input));
         }
         self.directories(&dest)?;
         for (path, node) in &matched.below {
             let target = dest.join(path);
             match node.kind {
                 NodeKind::Directory => self.directory(op, &target, node)?,
-                _ => self.file(op, &target, node, Bytes::Source)?,
+                _ => self.file(op, &target, node, Bytes::Source(matched.input))?,
             }
         }
         Ok(())

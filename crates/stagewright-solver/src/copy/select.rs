@@ -3,9 +3,9 @@
 use stagewright_context::Patterns;
 use stagewright_context::glob::has_wildcards;
 use stagewright_layer::EntryPath;
-use stagewright_plan::CopyOp;
+use stagewright_plan::{CopyOp, CopySource};
 
-use super::tree::{Node, NodeKind, SourceTree};
+use super::tree::{Node, NodeKind, SourceTree, Sources};
 use crate::error::StepError;
 
 /// What one source of a copy matched: one file, or one directory whose contents are copied.
@@ -18,6 +18,10 @@ pub(crate) struct Match {
     /// For a directory, everything below it that is not excluded, by path relative to it, each
     /// directory before its contents.
     pub(crate) below: Vec<(EntryPath, Node)>,
+    /// Where it was found: the place of the tree among the inputs.
+    pub(crate) input: usize,
+    /// If it is an archive, it is unpacked.
+    pub(crate) unpack: bool,
 }
 
 /// What all path sources of a copy matched, in order.
@@ -26,27 +30,54 @@ pub(crate) struct Selection {
     pub(crate) matches: Vec<Match>,
 }
 
+/// The place of the build context, stage or image among the inputs of a copy.
+const MAIN_INPUT: usize = 1;
+
 /// Looks up the sources of a copy.
 ///
 /// A pattern that matches nothing selects nothing; a plain path that is not there is an error.
-pub(crate) fn select(
-    op: &CopyOp,
-    paths: &[&str],
-    tree: &dyn SourceTree,
-) -> Result<Selection, StepError> {
+pub(crate) fn select(op: &CopyOp, sources: &Sources) -> Result<Selection, StepError> {
     let exclude = patterns("--exclude", &op.exclude)?;
     let mut matches = Vec::new();
-    for path in paths {
+    for source in &op.sources {
+        let (path, input, unpack) = match source {
+            CopySource::Inline { .. } => continue,
+            CopySource::Path(path) => (path, MAIN_INPUT, op.unpack),
+            CopySource::Remote {
+                input,
+                path,
+                unpack,
+            } => (path, *input, *unpack),
+        };
+        let tree = sources.tree(input)?;
+        let first = matches.len();
         if op.parents {
             matches.push(select_with_parents(path, tree, &exclude)?);
-            continue;
+        } else if let CopySource::Remote { .. } = source {
+            matches.extend(remote(path, tree, &exclude)?);
+        } else {
+            for found in tree.find(path)? {
+                let name = found.named.name().unwrap_or_default().to_vec();
+                matches.extend(matched(&found.path, name, tree, &exclude)?);
+            }
         }
-        for found in tree.find(path)? {
-            let name = found.named.name().unwrap_or_default().to_vec();
-            matches.extend(matched(&found.path, name, tree, &exclude)?);
+        for matched in &mut matches[first..] {
+            (matched.input, matched.unpack) = (input, unpack);
         }
     }
     Ok(Selection { matches })
+}
+
+/// Makes the match of something from the network, whose name may hold what would be a wildcard.
+fn remote(
+    path: &str,
+    tree: &dyn SourceTree,
+    exclude: &Patterns,
+) -> Result<Option<Match>, StepError> {
+    let path =
+        EntryPath::clean(path.as_bytes()).map_err(|error| StepError::Copy(error.to_string()))?;
+    let name = path.name().unwrap_or_default().to_vec();
+    matched(&path, name, tree, exclude)
 }
 
 /// Makes the match of a path that exists, or nothing where `--exclude` leaves it out.
@@ -66,6 +97,8 @@ fn matched(
             name,
             node,
             below: Vec::new(),
+            input: MAIN_INPUT,
+            unpack: false,
         }));
     }
     let below = entries.collect();
@@ -73,6 +106,8 @@ fn matched(
         name,
         node,
         below: without_excluded(below, exclude),
+        input: MAIN_INPUT,
+        unpack: false,
     }))
 }
 
@@ -136,6 +171,8 @@ fn select_with_parents(
         name: Vec::new(),
         node,
         below: without_excluded(below, exclude),
+        input: MAIN_INPUT,
+        unpack: false,
     })
 }
 

@@ -1,6 +1,7 @@
 //! What can be copied from: a build context, or the files of a stage or an image.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use stagewright_digest::ContentDigest;
 use stagewright_layer::{EntryKind, EntryPath, Metadata};
@@ -43,6 +44,23 @@ pub(crate) struct Found {
     pub(crate) path: EntryPath,
 }
 
+/// The trees that one copy takes its files from, by the place of each among the inputs.
+#[derive(Default)]
+pub(crate) struct Sources(BTreeMap<usize, Arc<dyn SourceTree>>);
+
+impl Sources {
+    pub(crate) fn insert(&mut self, input: usize, tree: Arc<dyn SourceTree>) {
+        self.0.insert(input, tree);
+    }
+
+    pub(crate) fn tree(&self, input: usize) -> Result<&dyn SourceTree, StepError> {
+        self.0
+            .get(&input)
+            .map(Arc::as_ref)
+            .ok_or_else(|| StepError::Internal("a copy has no source".to_owned()))
+    }
+}
+
 /// A tree of files to copy from. Paths are relative to its root.
 pub(crate) trait SourceTree: Send + Sync {
     /// Finds what a source names: itself, or what its wildcards match, sorted.
@@ -52,8 +70,6 @@ pub(crate) trait SourceTree: Send + Sync {
     fn walk(&self, path: &EntryPath) -> Result<Vec<(EntryPath, Node)>, StepError>;
     /// Says where the bytes of a file are that a walk gave.
     fn content(&self, node: &Node) -> Result<Content, StepError>;
-    /// Returns the file of the host that a file of the tree is, if it is one.
-    fn host_path(&self, node: &Node) -> Option<PathBuf>;
     /// Says what the tree is, for messages: `the build context`.
     fn describe(&self) -> String;
 }
