@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use stagewright_digest::DigestWriter;
 
+use crate::disk;
 use crate::error::StoreError;
 use crate::files;
 use crate::layer::LayerRecord;
@@ -186,9 +187,9 @@ fn file_name(path: &Path) -> String {
 
 fn remove(path: &Path) -> io::Result<()> {
     if path.is_dir() {
-        files::remove_tree(path)
+        disk::remove_tree(path)
     } else {
-        fs::remove_file(path)
+        disk::remove_file(path).map(drop)
     }
 }
 

@@ -11,6 +11,7 @@ use fs_err as fs;
 use stagewright_digest::{Digest, DigestWriter};
 use tempfile::NamedTempFile;
 
+use crate::disk;
 use crate::error::StoreError;
 use crate::files;
 use crate::store::Store;
@@ -56,17 +57,14 @@ impl Store {
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
         if self.blob(&digest)?.is_none() {
-            files::publish(&self.blob_path(&digest), bytes)?;
+            self.publish(&self.blob_path(&digest), bytes)?;
         }
         Ok(digest)
     }
 
     /// Starts a blob that is written bit by bit. Dropping the writer removes it.
     pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
-        let directory = self.blob_directory();
-        let temp = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempfile_in(&directory)?;
+        let temp = disk::temp_file(&self.temp_directory())?;
         Ok(BlobWriter {
             store: self.clone(),
             inner: DigestWriter::new(temp),
@@ -103,8 +101,8 @@ impl BlobWriter {
             });
         }
         let path = self.store.blob_path(&digest);
-        temp.as_file().sync_data()?;
-        temp.persist(&path).map_err(|error| error.error)?;
+        disk::sync_data(temp.as_file(), &path)?;
+        disk::persist(temp, &path)?;
         Ok((digest, bytes))
     }
 }

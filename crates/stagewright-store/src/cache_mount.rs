@@ -7,9 +7,9 @@
 
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use stagewright_digest::ContentDigest;
 
+use crate::disk;
 use crate::error::StoreError;
 use crate::lock::FileLock;
 use crate::store::Store;
@@ -53,7 +53,7 @@ impl Store {
             .path()
             .join("mounts")
             .join(ContentDigest::of(id.as_bytes()).to_hex());
-        fs::create_dir_all(&parent)?;
+        disk::create_dir_all(&parent)?;
         let lock_path = |n: u32| parent.join(format!("{n}.lock"));
         let (n, lock) = match sharing {
             Sharing::Shared => (0, None),
@@ -72,7 +72,7 @@ impl Store {
             }
         };
         let path = parent.join(n.to_string());
-        fs::create_dir_all(&path)?;
+        disk::create_dir_all(&path)?;
         Ok(Some(CacheMountLease { path, _lock: lock }))
     }
 }

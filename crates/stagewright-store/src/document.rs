@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{ActionKey, ContentDigest, PartsDigest};
 
+use crate::disk;
 use crate::error::StoreError;
 use crate::files;
 use crate::store::Store;
@@ -32,7 +33,7 @@ impl Store {
         let digest = PartsDigest::from_bytes(*ContentDigest::of(bytes).as_bytes());
         let path = self.parts_path(&digest);
         if !path.exists() {
-            files::publish_checked(&path, bytes)?;
+            self.publish_checked(&path, bytes)?;
         }
         Ok(digest)
     }
@@ -61,10 +62,7 @@ impl Store {
 
     /// Stores a document in place of the one of that name.
     pub fn put_document(&self, kind: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        Ok(files::publish_checked(
-            &self.document_path(kind, name),
-            bytes,
-        )?)
+        Ok(self.publish_checked(&self.document_path(kind, name), bytes)?)
     }
 
     /// Returns all documents of a kind that are whole, in no order.
@@ -84,11 +82,7 @@ impl Store {
 
     /// Removes a document. Says whether it was there.
     pub fn remove_document(&self, kind: &str, name: &str) -> Result<bool, StoreError> {
-        match fs_err::remove_file(self.document_path(kind, name)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(disk::remove_file(&self.document_path(kind, name))?)
     }
 
     fn document_path(&self, kind: &str, name: &str) -> PathBuf {

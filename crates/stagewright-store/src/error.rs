@@ -21,9 +21,19 @@ pub enum StoreError {
         /// The store's folder.
         path: PathBuf,
         /// Its version.
-        found: String,
+        found: u32,
         /// The version that this program writes.
         known: u32,
+    },
+    /// The store's version cannot be read.
+    #[error(
+        "the schema version of the store at {path}, {found:?}, is not one that any program wrote: remove the folder, or name another one"
+    )]
+    UnknownVersion {
+        /// The store's folder.
+        path: PathBuf,
+        /// What stands there.
+        found: String,
     },
     /// The folder is no store and not empty.
     #[error("{path} is not a store and not empty: name another folder for the store")]

@@ -12,7 +12,7 @@
 //! there. So whatever happens to it, nothing is lost but when something was last used.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,6 +21,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use stagewright_digest::LayerId;
 
+use crate::disk;
 use crate::error::StoreError;
 use crate::files;
 use crate::lock::FileLock;
@@ -55,14 +56,14 @@ impl Store {
             lines += &format!("{now_unix_ms} {layer}\n");
         }
         let path = self.index_directory().join(PENDING);
-        let mut file = match append(&path) {
+        let mut file = match disk::append(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(self.index_directory())?;
-                append(&path)?
+                disk::create_dir_all(&self.index_directory())?;
+                disk::append(&path)?
             }
             file => file?,
         };
-        Ok(file.write_all(lines.as_bytes())?)
+        Ok(disk::write_all(&mut file, &path, lines.as_bytes())?)
     }
 
     /// Returns the layers that are stored, the least recently used first.
@@ -73,7 +74,7 @@ impl Store {
     /// # Errors
     /// When the layers cannot be listed.
     pub fn layer_uses(&self) -> Result<Vec<LayerUse>, StoreError> {
-        fs::create_dir_all(self.index_directory())?;
+        disk::create_dir_all(&self.index_directory())?;
         let stored = self.stored_layers()?;
         let _lock = FileLock::wait(&self.index_directory().join("lock"))?;
         let mut uses = match self.in_index(&stored) {
@@ -103,10 +104,8 @@ impl Store {
             let uses = update(&database, stored, &pending)?;
             database.flush()?;
             // What is in the database now need not be taken in again.
-            match fs::remove_file(&pending) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-                _ => Ok(uses),
-            }
+            disk::remove_file(&pending)?;
+            Ok(uses)
         }))
         .unwrap_or_else(|_| Err(IndexFailure::Damaged("it cannot be read".to_owned())))
     }
@@ -143,8 +142,8 @@ impl Store {
         }
         // The newest damage is kept to be looked at, older damage is not.
         let aside = self.index_directory().join("damaged-0");
-        files::remove_tree(&aside)?;
-        Ok(fs::rename(&path, aside)?)
+        disk::remove_tree(&aside)?;
+        Ok(disk::rename(&path, &aside)?)
     }
 
     fn index_directory(&self) -> PathBuf {
@@ -192,10 +191,6 @@ impl From<io::Error> for IndexFailure {
 fn without_index(stored: &BTreeMap<LayerId, LayerUse>, reason: &str) -> Vec<LayerUse> {
     tracing::warn!(reason, "the store goes on without its index");
     stored.values().cloned().collect()
-}
-
-fn append(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
 fn unix_ms(time: SystemTime) -> u64 {
@@ -319,7 +314,7 @@ mod tests {
         let (_folder, store, ids) = store_with(&["a", "b"]);
         store.note_use(&ids, FUTURE).unwrap();
         order(&store);
-        files::remove_tree(&store.path().join("layers").join(ids[0].file_name())).unwrap();
+        disk::remove_tree(&store.path().join("layers").join(ids[0].file_name())).unwrap();
         fs::write(
             store.path().join("index/pending"),
             format!("{FUTURE} {}\n99 blak", ids[1]),

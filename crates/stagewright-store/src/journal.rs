@@ -12,13 +12,13 @@
 //! counts. What is no whole frame is skipped, so that a flipped bit costs one record and not all
 //! that follow it. A frame that a crash cut off at the end is cut away by the next writer.
 
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{ActionKey, ContentDigest, Digest, LayerId, PartsDigest};
 
+use crate::disk;
 use crate::error::StoreError;
 use crate::files;
 use crate::lock;
@@ -76,22 +76,23 @@ impl Store {
         }
         let mut body = key.as_bytes().to_vec();
         serde_json::to_writer(&mut body, result).map_err(io::Error::from)?;
-        let mut file = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(self.shard_path(key))?;
+        let path = self.shard_path(key);
+        let mut file = disk::open_or_create(&path)?;
         lock::wait_for(&file)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let end = Frames::new(&bytes).map(|(_, end)| end).last().unwrap_or(0);
         if end < bytes.len() {
-            file.set_len(end as u64)?;
+            disk::set_len(&file, end as u64)?;
         }
         file.seek(SeekFrom::Start(end as u64))?;
-        file.write_all(&frame(&body))?;
-        Ok(file.sync_data()?)
+        disk::write_all(&mut file, &path, &frame(&body))?;
+        disk::sync_data(file.file(), &path)?;
+        if end == 0 {
+            // The first record comes with the shard's name.
+            disk::sync_directory(&self.path().join("actions"))?;
+        }
+        Ok(())
     }
 
     fn shard_path(&self, key: &ActionKey) -> PathBuf {
@@ -175,6 +176,8 @@ impl Iterator for Frames<'_> {
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
     use crate::StoreOptions;
 

@@ -19,6 +19,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{DiffId, Digest, LayerId};
 
+use crate::disk;
 use crate::error::StoreError;
 use crate::files;
 use crate::lock::FileLock;
@@ -129,14 +130,14 @@ impl Store {
     /// When the lock cannot be made.
     pub fn lock_making(&self, id: &LayerId) -> Result<FileLock, StoreError> {
         let directory = self.layer_directory(id);
-        fs::create_dir_all(&directory)?;
+        disk::create_dir_all(&directory)?;
         Ok(FileLock::wait(&directory.join("making"))?)
     }
 
     /// Waits until this process is alone with a layer, for a moment: to change its record.
     pub fn lock_layer(&self, id: &LayerId) -> Result<FileLock, StoreError> {
         let directory = self.layer_directory(id);
-        fs::create_dir_all(&directory)?;
+        disk::create_dir_all(&directory)?;
         Ok(FileLock::wait(&directory.join("lock"))?)
     }
 
@@ -146,10 +147,7 @@ impl Store {
 
     fn write_record(&self, id: &LayerId, record: &LayerRecord) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
-        Ok(files::publish_checked(
-            &self.layer_directory(id).join(RECORD),
-            &bytes,
-        )?)
+        Ok(self.publish_checked(&self.layer_directory(id).join(RECORD), &bytes)?)
     }
 }
 
@@ -206,17 +204,18 @@ impl LayerDraft {
             // The index of a packed form says where in it the files are: it comes with it.
             let replaces = to.symlink_metadata().is_err() || name == INDEX && packs;
             if from.symlink_metadata().is_ok() && replaces {
-                fs::rename(&from, &to)?;
+                disk::rename(&from, &to)?;
                 packs |= name == PACKED;
             }
         }
-        files::sync_directory(&directory)?;
+        disk::sync_directory(&directory)?;
         let record = match existing {
             None => record,
             Some(layer) => merged(layer.record, record),
         };
         self.store.write_record(id, &record)?;
-        files::sync_directory(&directory)?;
+        // Whoever made the folder may have died before its name was durable.
+        disk::sync_directory(&self.store.path().join("layers"))?;
         Ok(Layer {
             id: *id,
             record,
@@ -228,12 +227,11 @@ impl LayerDraft {
     fn make_durable(&self) -> Result<(), StoreError> {
         for path in [self.index(), self.packed()] {
             if path.exists() {
-                fs::File::open(&path)?.sync_data()?;
+                disk::sync_data(fs::File::open(&path)?.file(), &path)?;
             }
         }
         if self.fs().exists() {
-            let directory = fs::File::open(self.dir())?;
-            rustix::fs::syncfs(&directory).map_err(io::Error::from)?;
+            disk::sync_file_system(self.dir())?;
         }
         Ok(())
     }
@@ -241,8 +239,8 @@ impl LayerDraft {
 
 fn remove(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => files::remove_tree(path),
-        Ok(_) => fs::remove_file(path),
+        Ok(metadata) if metadata.is_dir() => disk::remove_tree(path),
+        Ok(_) => disk::remove_file(path).map(drop),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }

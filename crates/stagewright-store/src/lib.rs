@@ -18,8 +18,10 @@
 mod audit;
 mod blob;
 mod cache_mount;
+mod disk;
 mod document;
 mod error;
+pub mod fault;
 mod files;
 mod index;
 mod journal;

@@ -5,6 +5,7 @@
 //! ```
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use fs_err as fs;
 use rustix::fs::{FlockOperation, flock};
 use stagewright_digest::ActionKey;
 
+use crate::disk;
 use crate::error::StoreError;
 use crate::store::Store;
 
@@ -27,22 +29,19 @@ pub struct FileLock(#[expect(dead_code, reason = "it is held, not read")] fs::Fi
 impl FileLock {
     /// Waits for the lock.
     pub(crate) fn wait(path: &Path) -> io::Result<Self> {
-        let file = open(path)?;
+        let file = disk::open_or_create(path)?;
         wait_for(&file)?;
         Ok(Self(file))
     }
 
-    /// Takes the lock of a file that was just made. Nothing if whoever cleans up after dead processes was
-    /// faster, and removed the file before its lock was taken: it is to be tried again.
-    pub(crate) fn of_new(file: fs::File) -> io::Result<Option<Self>> {
-        wait_for(&file)?;
-        let named = file.metadata()?.nlink() > 0;
-        Ok(named.then_some(Self(file)))
+    /// Holds a lock that was taken.
+    pub(crate) fn held(file: fs::File) -> Self {
+        Self(file)
     }
 
     /// Takes the lock if nobody has it.
     pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
-        let file = open(path)?;
+        let file = disk::open_or_create(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self(file))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -69,21 +68,33 @@ impl FileLock {
 
 /// Waits for the lock of an open file. A signal, which the program that this runs in may handle,
 /// does not end the wait.
-pub(crate) fn wait_for(file: &fs::File) -> io::Result<()> {
+pub(crate) fn wait_for(file: impl AsFd) -> io::Result<()> {
     loop {
-        match flock(file, FlockOperation::LockExclusive) {
+        match flock(&file, FlockOperation::LockExclusive) {
             Err(rustix::io::Errno::INTR) => {}
             result => return result.map_err(io::Error::from),
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
+/// Takes the lock of a file that was just made. Says no if whoever cleans up after dead processes
+/// was faster, and removed the file before its lock was taken: it is to be made again.
+pub(crate) fn take_new(file: &std::fs::File) -> io::Result<bool> {
+    wait_for(file)?;
+    Ok(file.metadata()?.nlink() > 0)
+}
+
+/// Takes the lock of a file that may not be there, if nobody has it.
+pub(crate) fn try_take_existing(path: &Path) -> io::Result<Option<fs::File>> {
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// The right to run an action. While it is held, everyone else who wants the same action waits.

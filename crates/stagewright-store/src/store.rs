@@ -10,11 +10,16 @@ use std::sync::Arc;
 
 use fs_err as fs;
 
+use crate::disk;
 use crate::error::StoreError;
 use crate::files;
+use crate::lock::FileLock;
 
-/// The schema version of the folder. Raise it when the meaning of a file changes.
-const VERSION: u32 = 1;
+/// The schema version of the folder. Raise it when the meaning of a file changes, and say in
+/// [`Store::migrate`] how the files of the version before become those of the new one.
+const VERSION: u32 = 2;
+/// The oldest version whose files can be used. What is older is removed: it can be built again.
+const OLDEST_VERSION: u32 = 1;
 const FOLDERS: [&str; 9] = [
     "blobs/sha256",
     "layers",
@@ -51,7 +56,7 @@ impl Store {
     /// holds something else.
     pub fn open(options: StoreOptions) -> Result<Self, StoreError> {
         let path = options.path;
-        fs::create_dir_all(&path)?;
+        disk::create_dir_all(&path)?;
         let store = Self(Arc::new(Inner { path }));
         match files::read(&store.version_path())? {
             Some(bytes) => store.check_version(&bytes)?,
@@ -72,14 +77,45 @@ impl Store {
 
     fn check_version(&self, bytes: &[u8]) -> Result<(), StoreError> {
         let text = String::from_utf8_lossy(bytes).trim().to_owned();
-        if text == VERSION.to_string() {
+        let path = self.path().to_owned();
+        let Ok(found) = text.parse::<u32>() else {
+            return Err(StoreError::UnknownVersion { path, found: text });
+        };
+        match found {
+            VERSION => Ok(()),
+            ..VERSION => self.migrate(),
+            _ => Err(StoreError::Future {
+                path,
+                found,
+                known: VERSION,
+            }),
+        }
+    }
+
+    /// Brings a store of an older version up to this one. Each step can be repeated, and the version comes
+    /// last.
+    fn migrate(&self) -> Result<(), StoreError> {
+        for folder in FOLDERS {
+            disk::create_dir_all(&self.path().join(folder))?;
+        }
+        let _lock = FileLock::wait(&self.path().join("locks/schema"))?;
+        let bytes = files::read(&self.version_path())?.unwrap_or_default();
+        let found: u32 = String::from_utf8_lossy(&bytes).trim().parse().unwrap_or(0);
+        if found >= VERSION {
+            // Another process has done it.
             return Ok(());
         }
-        Err(StoreError::Future {
-            path: self.path().to_owned(),
-            found: text,
-            known: VERSION,
-        })
+        tracing::warn!(found, known = VERSION, "the store is of an older version");
+        if found < OLDEST_VERSION {
+            for folder in FOLDERS.iter().filter(|folder| **folder != "locks") {
+                disk::remove_tree(&self.path().join(folder))?;
+                disk::create_dir_all(&self.path().join(folder))?;
+            }
+        } else {
+            // Version 1 wrote its temporary files beside the places that they were for.
+            remove_strays(self.path(), STRAYS_DEPTH)?;
+        }
+        Ok(self.publish(&self.version_path(), format!("{VERSION}\n").as_bytes())?)
     }
 
     /// Two processes may do this at once: each step can be repeated, and the version comes last.
@@ -100,9 +136,95 @@ impl Store {
             }
         }
         for folder in FOLDERS {
-            fs::create_dir_all(self.path().join(folder))?;
+            disk::create_dir_all(&self.path().join(folder))?;
         }
-        files::publish(&self.version_path(), format!("{VERSION}\n").as_bytes())?;
-        files::sync_directory(self.path()).map_err(io::Error::into)
+        Ok(self.publish(&self.version_path(), format!("{VERSION}\n").as_bytes())?)
+    }
+}
+
+/// How deep below the store version 1 wrote temporary files: `documents/<kind>/`.
+const STRAYS_DEPTH: u32 = 2;
+const STRAY_PREFIX: &str = ".new-";
+
+fn remove_strays(folder: &Path, depth: u32) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let stray = entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(STRAY_PREFIX);
+        if stray {
+            disk::remove_file(&entry.path())?;
+        } else if depth > 0 && entry.file_type()?.is_dir() {
+            remove_strays(&entry.path(), depth - 1)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(path: &Path) -> Result<Store, StoreError> {
+        let path = path.to_owned();
+        Store::open(StoreOptions { path })
+    }
+
+    fn with_version(version: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        opened(&path).unwrap().put_blob(b"kept").unwrap();
+        fs::write(path.join("version"), version).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_store_from_the_future_is_left_alone() {
+        let (_folder, path) = with_version("3\n");
+        let message = opened(&path).unwrap_err().to_string();
+        assert!(
+            message.contains("schema version 3, this program knows version 2: use a newer program"),
+            "{message}"
+        );
+        assert_eq!(fs::read_to_string(path.join("version")).unwrap(), "3\n");
+    }
+
+    #[test]
+    fn a_version_that_is_no_number_is_not_called_the_future() {
+        for text in ["", "two", "\u{0}\u{0}"] {
+            let (_folder, path) = with_version(text);
+            let message = opened(&path).unwrap_err().to_string();
+            assert!(
+                message.contains("is not one that any program wrote"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_store_of_version_1_is_migrated_with_what_it_holds() {
+        let (_folder, path) = with_version("1\n");
+        fs::create_dir_all(path.join("documents/place")).unwrap();
+        let strays = ["blobs/sha256/.new-a", ".new-b", "documents/place/.new-c"];
+        for stray in strays {
+            fs::write(path.join(stray), "half").unwrap();
+        }
+        let store = opened(&path).unwrap();
+        for stray in strays {
+            assert!(!path.join(stray).exists(), "{stray}");
+        }
+        let digest = stagewright_digest::Digest::of(b"kept");
+        assert_eq!(store.read_blob(&digest).unwrap(), Some(b"kept".to_vec()));
+        assert_eq!(fs::read_to_string(path.join("version")).unwrap(), "2\n");
+    }
+
+    #[test]
+    fn a_store_that_is_too_old_begins_anew() {
+        let (_folder, path) = with_version("0\n");
+        let store = opened(&path).unwrap();
+        assert_eq!(store.usage().unwrap().blobs.count, 0);
+        store.put_blob(b"new").unwrap();
+        assert_eq!(opened(&path).unwrap().usage().unwrap().blobs.count, 1);
     }
 }

@@ -3,16 +3,17 @@
 //! ```text
 //! tmp/<random>/         a folder; what is in it is its owner's business
 //! tmp/<random>.owner    locked by the owner; once it is not, the folder is dead and removed
+//! tmp/<random>.new      a file that will get its name elsewhere; locked by who writes it
 //! ```
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use crate::disk;
 use crate::error::StoreError;
-use crate::files;
-use crate::lock::FileLock;
+use crate::fault;
+use crate::lock::{self, FileLock};
 use crate::store::Store;
 
 const OWNER_SUFFIX: &str = ".owner";
@@ -34,11 +35,11 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        if let Err(error) = files::remove_tree(&self.path) {
+        if let Err(error) = disk::remove_tree(&self.path) {
             tracing::debug!(%error, "a temporary folder stays until the next cleaning");
             return;
         }
-        if let Err(error) = fs::remove_file(&self.owner) {
+        if let Err(error) = disk::remove_file(&self.owner) {
             tracing::debug!(%error, "an owner's file stays until the next cleaning");
         }
     }
@@ -47,15 +48,17 @@ impl Drop for TempDir {
 impl Store {
     /// Makes a folder for work in progress.
     pub fn temp_dir(&self) -> Result<TempDir, StoreError> {
-        let parent = self.path().join("tmp");
+        let parent = self.temp_directory();
         let (owner, lock) = loop {
+            fault::point("create", &parent)?;
             let (file, owner) = tempfile::Builder::new()
                 .prefix("")
                 .suffix(OWNER_SUFFIX)
                 .tempfile_in(&parent)?
                 .keep()
                 .map_err(|error| error.error)?;
-            if let Some(lock) = FileLock::of_new(fs::File::from_parts(file, &owner))? {
+            if lock::take_new(&file)? {
+                let lock = FileLock::held(fs::File::from_parts(file, &owner));
                 break (owner, lock);
             }
         };
@@ -65,7 +68,7 @@ impl Store {
             .to_string_lossy()
             .into_owned();
         let path = parent.join(name.trim_end_matches(OWNER_SUFFIX));
-        fs::create_dir(&path)?;
+        disk::create_dir(&path)?;
         Ok(TempDir {
             path,
             owner,
@@ -73,31 +76,27 @@ impl Store {
         })
     }
 
-    /// Removes the temporary folders whose owners are dead.
+    pub(crate) fn temp_directory(&self) -> PathBuf {
+        self.path().join("tmp")
+    }
+
+    /// Removes the temporary folders and files whose owners are dead.
     pub(crate) fn clean_temp(&self) -> Result<(), StoreError> {
-        for entry in fs::read_dir(self.path().join("tmp"))? {
-            let owner = entry?.path();
-            let name = owner
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let Some(stem) = name.strip_suffix(OWNER_SUFFIX) else {
+        for entry in fs::read_dir(self.temp_directory())? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let folder = name.strip_suffix(OWNER_SUFFIX);
+            if folder.is_none() && !name.ends_with(disk::TEMP_SUFFIX) {
+                continue;
+            }
+            // What is gone by now was removed by its owner, or has its final name.
+            let Some(_lock) = lock::try_take_existing(&path)? else {
                 continue;
             };
-            let lock = match FileLock::try_take(&owner) {
-                Ok(Some(lock)) => lock,
-                Ok(None) => continue,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error.into()),
-            };
-            files::remove_tree(&owner.with_file_name(stem))?;
-            match fs::remove_file(&owner) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
+            if let Some(folder) = folder {
+                disk::remove_tree(&path.with_file_name(folder))?;
             }
-            drop(lock);
+            disk::remove_file(&path)?;
         }
         Ok(())
     }
@@ -105,6 +104,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use crate::StoreOptions;
 
@@ -116,9 +117,14 @@ mod tests {
         let living = store.temp_dir().unwrap();
         fs::create_dir_all(path.join("tmp/dead/deep")).unwrap();
         fs::write(path.join("tmp/dead.owner"), "").unwrap();
+        fs::write(path.join("tmp/dead.new"), "half").unwrap();
+        let mut blob = store.blob_writer().unwrap();
+        blob.write_all(b"written by a living process").unwrap();
         Store::open(StoreOptions { path: path.clone() }).unwrap();
         assert!(living.path().exists());
         assert!(!path.join("tmp/dead").exists() && !path.join("tmp/dead.owner").exists());
+        assert!(!path.join("tmp/dead.new").exists());
+        blob.commit(None).unwrap();
         drop(living);
         assert_eq!(fs::read_dir(path.join("tmp")).unwrap().count(), 0);
     }

@@ -1,0 +1,163 @@
+//! Every operation of the store that changes files, one function each.
+//!
+//! Each announces itself to [`crate::fault`] before it is done, so that tests can end the process
+//! or fail the operation between any two of them.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use fs_err as fs;
+use tempfile::NamedTempFile;
+
+use crate::fault;
+use crate::lock;
+
+/// The end of the names of temporary files: whoever writes one holds its lock.
+pub(crate) const TEMP_SUFFIX: &str = ".new";
+
+/// Makes a directory and those above it, durably.
+pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
+        create_dir_all(parent)?;
+    }
+    fault::point("create directory", path)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    sync_parent(path)
+}
+
+/// Makes one new directory. It is not durable.
+pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
+    fault::point("create directory", path)?;
+    fs::create_dir(path)
+}
+
+/// Opens a file for reading and writing, made if it is not there.
+pub(crate) fn open_or_create(path: &Path) -> io::Result<fs::File> {
+    fault::point("open", path)?;
+    fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+}
+
+/// Opens a file for appending, made if it is not there.
+pub(crate) fn append(path: &Path) -> io::Result<fs::File> {
+    fault::point("open", path)?;
+    fs::OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Makes a file of no name that matters, locked for as long as it is open.
+pub(crate) fn temp_file(folder: &Path) -> io::Result<NamedTempFile> {
+    loop {
+        fault::point("create", folder)?;
+        let temp = tempfile::Builder::new()
+            .prefix("")
+            .suffix(TEMP_SUFFIX)
+            .tempfile_in(folder)?;
+        // A cleaner may have come between: then the file has no name any more.
+        if lock::take_new(temp.as_file())? {
+            return Ok(temp);
+        }
+    }
+}
+
+/// Gives a temporary file its final name. Its bytes must be durable; the name is, afterwards.
+pub(crate) fn persist(temp: NamedTempFile, path: &Path) -> io::Result<()> {
+    fault::point("rename", path)?;
+    temp.persist(path).map_err(|error| error.error)?;
+    sync_parent(path)
+}
+
+/// Writes bytes.
+pub(crate) fn write_all(file: &mut impl Write, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fault::point("write", path)?;
+    if fault::tears() {
+        let (first, rest) = bytes.split_at(bytes.len() / 2);
+        file.write_all(first)?;
+        fault::point("write the rest", path)?;
+        return file.write_all(rest);
+    }
+    file.write_all(bytes)
+}
+
+/// Cuts a file.
+pub(crate) fn set_len(file: &fs::File, bytes: u64) -> io::Result<()> {
+    fault::point("cut", file.path())?;
+    file.set_len(bytes)
+}
+
+/// Makes the bytes of a file durable.
+pub(crate) fn sync_data(file: &std::fs::File, path: &Path) -> io::Result<()> {
+    fault::point("sync", path)?;
+    file.sync_data()
+}
+
+/// Makes everything on the file system of a directory durable.
+pub(crate) fn sync_file_system(path: &Path) -> io::Result<()> {
+    fault::point("sync file system", path)?;
+    let directory = fs::File::open(path)?;
+    Ok(rustix::fs::syncfs(&directory)?)
+}
+
+/// Makes a directory's entries durable.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    fault::point("sync directory", path)?;
+    fs::File::open(path)?.sync_all()
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Renames a file or directory.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fault::point("rename", to)?;
+    fs::rename(from, to)
+}
+
+/// Removes a file; says whether it was there.
+pub(crate) fn remove_file(path: &Path) -> io::Result<bool> {
+    fault::point("remove", path)?;
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a directory and all in it, whatever the modes of the directories in it.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    fault::point("remove tree", path)?;
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_directories(path)?;
+            fs::remove_dir_all(path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open_directories(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_directories(&entry.path())?;
+        }
+    }
+    Ok(())
+}
