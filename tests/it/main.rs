@@ -8,6 +8,7 @@ mod adding;
 mod bases;
 mod cache;
 mod commands;
+mod contexts;
 mod copying;
 mod errors;
 mod interruption;

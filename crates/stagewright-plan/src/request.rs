@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stagewright_oci::Platform;
 
-use crate::op::NetworkMode;
+use crate::op::{NetworkMode, SourceOp};
 
 /// What a caller asks for besides the Dockerfile.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct LowerOptions {
     pub no_cache_stages: Vec<String>,
     /// The network of steps that name none.
     pub network: NetworkMode,
+    /// The build context, where it lies on the network and not on this machine.
+    pub remote_context: Option<SourceOp>,
     /// Named contexts, which take the place of stages and images of their names.
     pub named: BTreeMap<String, NamedSource>,
     /// The seconds since 1970 that `SOURCE_DATE_EPOCH` gives, if set: visible to steps as an
@@ -41,6 +43,8 @@ pub enum NamedSource {
     Files,
     /// An image, by the reference that the caller resolves.
     Image(String),
+    /// Something from the network.
+    Remote(SourceOp),
 }
 
 /// Returns the names of the predefined proxy arguments, which a Dockerfile can use without

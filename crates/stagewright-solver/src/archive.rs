@@ -47,7 +47,7 @@ pub(crate) fn take_archives(
 }
 
 /// Says whether bytes are a tar, compressed or not, that has at least one entry.
-fn is_archive(reader: impl Read + Send) -> bool {
+pub(crate) fn is_archive(reader: impl Read + Send) -> bool {
     let Ok(plain) = decompress(BufReader::with_capacity(1 << 17, reader)) else {
         return false;
     };

@@ -1,5 +1,6 @@
 //! A build context as the steps of a build read it.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ pub struct ContextFiles {
     description: String,
     /// The store's name for the stat cache: it belongs to the context's folder.
     document: Option<String>,
+    /// What has no place in an image. Held only to look up or insert.
+    skipped: Mutex<BTreeSet<PathBuf>>,
     /// Read by one step at a time: two that read the same files need not both hash them.
     cache: Mutex<StatCache>,
 }
@@ -43,8 +46,15 @@ impl ContextFiles {
             context,
             description,
             document: Some(document),
+            skipped: Mutex::default(),
             cache: Mutex::new(cache),
         })
+    }
+
+    /// Returns what was passed over though a step asked for it: sockets, by their paths.
+    pub fn skipped(&self) -> Vec<PathBuf> {
+        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        skipped.iter().cloned().collect()
     }
 
     /// Opens a folder that is there for one build: nothing is remembered of it.
@@ -56,6 +66,7 @@ impl ContextFiles {
             context: Context::open(path, Patterns::default())?,
             description: description.to_owned(),
             document: None,
+            skipped: Mutex::default(),
             cache: Mutex::new(StatCache::default()),
         })
     }
@@ -100,6 +111,13 @@ impl SourceTree for ContextFiles {
 
     fn walk(&self, path: &EntryPath) -> Result<Vec<(EntryPath, Node)>, StepError> {
         let mut walk = self.context.walk(path.as_path())?;
+        if !walk.skipped.is_empty() {
+            let skipped = walk.skipped.drain(..).map(|skipped| skipped.path);
+            self.skipped
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(skipped);
+        }
         let mut cache = self.cache();
         self.context.digest(&mut walk.entries, &mut cache)?;
         if path.is_root() {

@@ -36,7 +36,7 @@ pub use file_step::accounts_of;
 pub use images::{Images, NamedImage, PULLED_CODEC, TAG_KIND, TaggedImage};
 pub use miss::{Change, MissReason};
 pub use parts::{Part, Parts};
-pub use remote::Remotes;
+pub use remote::{Remotes, fetch_context};
 pub use reporter::{EventSink, Reporter};
 pub use services::{LazySandbox, Limits, Secret, Services, SolveOptions};
 pub use solve::{Solved, solve};

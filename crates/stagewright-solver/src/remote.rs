@@ -5,8 +5,12 @@
 //! checked out with it. Addresses are not, nor are the values of secrets. With `--checksum` a file
 //! that was fetched before is not asked for at all.
 
+use std::io::BufReader;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{Digest, LayerId};
 use stagewright_fetch::{
@@ -18,6 +22,7 @@ use stagewright_plan::SourceOp;
 use stagewright_snapshot::{Content, Forms, MergedTree, NewEntry};
 use stagewright_store::{ActionResult, BlobWriter};
 
+use crate::archive;
 use crate::context_files::ContextFiles;
 use crate::error::StepError;
 use crate::event::{EventKind, Outcome};
@@ -35,6 +40,8 @@ const FILE_MODE: u32 = 0o600;
 #[derive(Debug)]
 pub struct Remotes {
     http: HttpClient,
+    /// What was fetched by this build: a branch that moves meanwhile does not make it two things.
+    solved: Mutex<Vec<(SourceOp, Snapshot)>>,
 }
 
 impl Remotes {
@@ -42,7 +49,13 @@ impl Remotes {
     pub fn new(network: NetworkOptions) -> Self {
         Self {
             http: HttpClient::new(network),
+            solved: Mutex::default(),
         }
+    }
+
+    fn solved(&self) -> MutexGuard<'_, Vec<(SourceOp, Snapshot)>> {
+        // The list is whole whatever happened to its last user.
+        self.solved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,12 +88,42 @@ pub(crate) async fn solve(
     source: &SourceOp,
     event: u64,
 ) -> Result<(Snapshot, Outcome), StepError> {
+    let known = {
+        let solved = services.remotes.solved();
+        let found = solved.iter().find(|(op, _)| op == source);
+        found.map(|(_, snapshot)| snapshot.clone())
+    };
+    if let Some(snapshot) = known {
+        return Ok((snapshot, Outcome::Hit));
+    }
     let cancelled = services.cancel.cancelled();
-    tokio::select! {
+    let (snapshot, outcome) = tokio::select! {
         biased;
         () = cancelled => Err(StepError::Cancelled),
         solved = solve_uncancelled(services, source, event) => solved,
-    }
+    }?;
+    services
+        .remotes
+        .solved()
+        .push((source.clone(), snapshot.clone()));
+    Ok((snapshot, outcome))
+}
+
+/// Fetches a build context before there is a plan, since the Dockerfile is in it.
+///
+/// # Errors
+/// When it cannot be had.
+pub async fn fetch_context(
+    services: &Services,
+    source: &SourceOp,
+) -> Result<MergedTree, StepError> {
+    let event = services
+        .reporter
+        .start_internal("[internal] load remote build context");
+    let result = solve(services, source, event).await;
+    services.reporter.finish_internal(event, &result);
+    let (snapshot, _) = result?;
+    Ok(services.snapshots.tree(&snapshot.layers)?)
 }
 
 async fn solve_uncancelled(
@@ -144,10 +187,12 @@ async fn resolve(
             url,
             name,
             checksum,
+            unpack,
         } => {
             let file = WebFile {
                 url,
                 name,
+                unpack: *unpack,
                 checksum: *checksum,
             };
             file.resolve(services, event, stored).await
@@ -167,6 +212,7 @@ struct WebFile<'a> {
     url: &'a str,
     name: &'a str,
     checksum: Option<Digest>,
+    unpack: bool,
 }
 
 impl WebFile<'_> {
@@ -255,6 +301,9 @@ impl WebFile<'_> {
         if let Some(modified) = modified {
             parts.text("last modified", modified);
         }
+        if self.unpack {
+            parts.text("unpack", "");
+        }
         let secrets = self.secret_names(services);
         if !secrets.is_empty() {
             parts.list("secrets", secrets);
@@ -291,7 +340,7 @@ fn store_file(
     source: &SourceOp,
     file: HttpFile<BlobWriter>,
 ) -> Result<Option<LayerId>, StepError> {
-    let SourceOp::Http { name, .. } = source else {
+    let SourceOp::Http { name, unpack, .. } = source else {
         return Err(StepError::Internal(
             "a repository came as a file".to_owned(),
         ));
@@ -311,6 +360,19 @@ fn store_file(
         .child(name.as_bytes())
         .map_err(|error| StepError::Fetch(error.to_string()))?;
     let mut builder = services.snapshots.builder(MergedTree::default(), FORMS);
+    let open = || {
+        Ok(BufReader::with_capacity(
+            1 << 17,
+            fs::File::open(&blob.path)?,
+        ))
+    };
+    if *unpack && archive::is_archive(open().map_err(StepError::Io)?) {
+        let reader = open().map_err(StepError::Io)?;
+        // Everything in a context is root's.
+        let mut change = |metadata: &mut Metadata| (metadata.uid, metadata.gid) = (0, 0);
+        builder.add_archive(reader, &EntryPath::root(), &mut change)?;
+        return Ok(builder.finish()?);
+    }
     builder.entry(NewEntry::File {
         path,
         metadata: Metadata {

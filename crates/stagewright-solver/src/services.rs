@@ -91,7 +91,7 @@ pub struct Services {
     /// Base images and their layers.
     pub images: Images,
     /// Files and repositories from the network.
-    pub remotes: Remotes,
+    pub remotes: Arc<Remotes>,
     /// Build contexts by name.
     pub contexts: BTreeMap<String, Arc<ContextFiles>>,
     /// Tells what happens.

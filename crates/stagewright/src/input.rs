@@ -8,7 +8,8 @@ use fs_err as fs;
 use stagewright_context::{Context, Patterns, unpack_tar};
 use stagewright_dockerfile::Dockerfile;
 use stagewright_oci::{ImageSelector, open_image};
-use stagewright_plan::NamedSource;
+use stagewright_plan::{NamedSource, SourceOp};
+use stagewright_snapshot::MergedTree;
 use stagewright_solver::{ContextFiles, NamedImage, Reporter};
 use stagewright_store::{Store, TempDir};
 
@@ -26,6 +27,13 @@ pub(crate) struct Source {
     pub(crate) text: String,
 }
 
+/// A build context from the network, fetched.
+pub(crate) struct RemoteContext {
+    pub(crate) address: String,
+    pub(crate) op: SourceOp,
+    pub(crate) tree: MergedTree,
+}
+
 /// Everything that a build reads before it has a plan.
 pub(crate) struct Input {
     pub(crate) source: Source,
@@ -33,6 +41,7 @@ pub(crate) struct Input {
     pub(crate) contexts: BTreeMap<String, Arc<ContextFiles>>,
     pub(crate) named_images: BTreeMap<String, NamedImage>,
     pub(crate) named_sources: BTreeMap<String, NamedSource>,
+    pub(crate) remote_context: Option<SourceOp>,
     /// Names the Dockerfile across builds.
     pub(crate) project: String,
     /// Unpacked archives, which go when the build ends.
@@ -45,10 +54,14 @@ impl Input {
         request: &BuildRequest,
         store: &Store,
         reporter: &Reporter,
+        remote: Option<RemoteContext>,
     ) -> Result<Self, Error> {
         let mut unpacked = Vec::new();
         let root = context_root(&request.context, store, &mut unpacked)?;
-        let (source, beside) = read_dockerfile(&request.dockerfile, &root)?;
+        let (source, beside) = match &remote {
+            Some(remote) => (remote_dockerfile(&request.dockerfile, remote)?, None),
+            None => read_dockerfile(&request.dockerfile, &root)?,
+        };
         let event = reporter.start_internal(&format!(
             "[internal] load build definition from {}",
             source.name
@@ -57,7 +70,6 @@ impl Input {
             .map_err(|error| failure::of_parse(error, &source));
         reporter.finish_internal(event, &dockerfile);
         let dockerfile = dockerfile?;
-        let ignore = read_ignore(&root, beside)?;
         let mut contexts = BTreeMap::new();
         let open = |path: &Path, ignore: Patterns, description: &str| {
             let context = Context::open(path, ignore)
@@ -66,10 +78,13 @@ impl Input {
                 ContextFiles::open(context, description, store).map_err(failure::of_step)?;
             Ok::<_, Error>(Arc::new(files))
         };
-        contexts.insert(
-            "context".to_owned(),
-            open(&root, ignore, "the build context")?,
-        );
+        const MAIN: &str = "the build context";
+        let main = match &request.context {
+            ContextSource::Directory(_) => open(&root, read_ignore(&root, beside)?, MAIN)?,
+            // As in BuildKit, ignore rules are for what lies on this machine.
+            _ => Arc::new(ContextFiles::temporary(&root, MAIN).map_err(failure::of_step)?),
+        };
+        contexts.insert("context".to_owned(), main);
         let mut named_images = BTreeMap::new();
         let mut named_sources = BTreeMap::new();
         for (name, context) in &request.named_contexts {
@@ -80,6 +95,7 @@ impl Input {
                     contexts.insert(name.to_lowercase(), open(path, ignore, &description)?);
                     NamedSource::Files
                 }
+                NamedContext::Remote(address) => NamedSource::Remote(named_remote(name, address)?),
                 NamedContext::Image(reference) => NamedSource::Image(reference.clone()),
                 NamedContext::OciLayout { path, reference }
                 | NamedContext::DockerArchive { path, reference } => {
@@ -90,13 +106,20 @@ impl Input {
             };
             named_sources.insert(name.clone(), source);
         }
-        let project = format!("{} {}", root.display(), source.name);
+        let place = match (&request.context, &remote) {
+            (_, Some(remote)) => remote.address.clone(),
+            (ContextSource::Directory(_), None) => root.display().to_string(),
+            // Where an archive was unpacked says nothing.
+            _ => String::new(),
+        };
+        let project = format!("{place} {}", source.name);
         Ok(Self {
             source,
             dockerfile,
             contexts,
             named_images,
             named_sources,
+            remote_context: remote.map(|remote| remote.op),
             project,
             _unpacked: unpacked,
         })
@@ -134,7 +157,8 @@ fn context_root(
             unpacked.push(folder);
             Ok(root)
         }
-        ContextSource::Empty => {
+        // The files of one from the network are not on this machine's file system.
+        ContextSource::Empty | ContextSource::Remote(_) => {
             let folder = store.temp_dir()?;
             let root = folder.path().to_owned();
             unpacked.push(folder);
@@ -143,17 +167,76 @@ fn context_root(
     }
 }
 
+/// Returns the source of a named context; as in BuildKit it is not unpacked.
+fn named_remote(name: &str, address: &str) -> Result<SourceOp, Error> {
+    let op = SourceOp::remote_context(address, None).ok_or_else(|| {
+        let message = format!("{address:?} is not the address of a context: {name}");
+        Error::new(ErrorKind::Request, message)
+    })?;
+    Ok(match op {
+        SourceOp::Http {
+            url,
+            name,
+            checksum,
+            ..
+        } => SourceOp::Http {
+            url,
+            name,
+            checksum,
+            unpack: false,
+        },
+        op => op,
+    })
+}
+
+/// Reads the Dockerfile of a context from the network. A file that is no archive is the Dockerfile.
+fn remote_dockerfile(
+    dockerfile: &DockerfileSource,
+    remote: &RemoteContext,
+) -> Result<Source, Error> {
+    const BYTES_MAX: u64 = 16 << 20;
+    let name = match dockerfile {
+        DockerfileSource::InContext(name) => name,
+        other => return Ok(read_dockerfile(other, Path::new(""))?.0),
+    };
+    let read = |name: &str| {
+        let bytes = remote
+            .tree
+            .read_small(name.as_bytes(), BYTES_MAX)
+            .map_err(|error| Error::new(ErrorKind::Request, failure::chain(&error)))?;
+        Ok::<_, Error>(bytes.map(|bytes| Source {
+            name: name.to_owned(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        }))
+    };
+    if let Some(source) = read(name)? {
+        return Ok(source);
+    }
+    if name == DOCKERFILE {
+        let is_file = matches!(remote.op, SourceOp::Http { .. });
+        let found = match read(&DOCKERFILE.to_lowercase())? {
+            None if is_file => read(SourceOp::CONTEXT_FILE)?,
+            found => found,
+        };
+        if let Some(source) = found {
+            return Ok(source);
+        }
+    }
+    Err(no_dockerfile(name))
+}
+
+fn no_dockerfile(name: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("failed to read the Dockerfile: {name} does not exist"),
+    )
+}
+
 /// Reads the Dockerfile, and the ignore file beside it that goes before that of the context.
 fn read_dockerfile(
     dockerfile: &DockerfileSource,
     root: &Path,
 ) -> Result<(Source, Option<String>), Error> {
-    let not_found = |name: &str| {
-        Error::new(
-            ErrorKind::NotFound,
-            format!("failed to read the Dockerfile: {name} does not exist"),
-        )
-    };
     let path = match dockerfile {
         DockerfileSource::Text(text) => {
             return Ok((
@@ -181,7 +264,9 @@ fn read_dockerfile(
     };
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(not_found(&name)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(no_dockerfile(&name));
+        }
         Err(error) => return Err(Error::new(ErrorKind::Request, error.to_string())),
     };
     let mut ignore = path.clone().into_os_string();

@@ -6,18 +6,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use stagewright_digest::LayerId;
 use stagewright_oci::Platform;
-use stagewright_plan::{KnownImages, LowerOptions, Lowered, NetworkMode, Plan, lower};
+use stagewright_plan::{KnownImages, LowerOptions, Lowered, NetworkMode, Plan, SourceOp, lower};
 use stagewright_solver::{
-    CancellationToken, EventSink, Images, Limits, Remotes, Reporter, Secret, Services,
-    SolveOptions, StepError, TAG_KIND, TaggedImage, solve,
+    CancellationToken, ContextFiles, EventSink, Images, Limits, Remotes, Reporter, Secret,
+    Services, SolveOptions, StepError, TAG_KIND, TaggedImage, fetch_context, solve,
 };
 
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind};
 use crate::failure;
 use crate::image::{Image, Made, StageSize};
-use crate::input::Input;
-use crate::request::{BuildRequest, Network, SecretValue};
+use crate::input::{Input, RemoteContext};
+use crate::request::{BuildRequest, ContextSource, Network, SecretValue};
+
+/// The build argument by which the `.git` of a context from a repository is kept.
+const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 
 /// Runs a build.
 pub(crate) async fn run(
@@ -80,7 +83,11 @@ impl Job {
     async fn run(self) -> Result<Image, Error> {
         let tags = crate::image::parse_names(&self.request.tags)?;
         let store = &self.builder.inner().store;
-        let input = Input::open(&self.request, store, &self.reporter)?;
+        let remotes = Arc::new(Remotes::new(
+            self.builder.inner().registries.network.clone(),
+        ));
+        let remote = self.remote_context(&remotes).await?;
+        let input = Input::open(&self.request, store, &self.reporter, remote)?;
         let images = Images::new(
             store.clone(),
             self.builder.inner().snapshots.clone(),
@@ -89,7 +96,7 @@ impl Job {
             self.request.pull,
         );
         let plan = self.plan(&input, &images).await?;
-        let services = Arc::new(self.services(&input, images)?);
+        let services = Arc::new(self.services(input.contexts.clone(), images, remotes)?);
         let stage_names: Vec<String> = plan
             .stages
             .iter()
@@ -105,6 +112,11 @@ impl Job {
             .map_err(|error| failure::of_solve(error, &input.source))?;
         for context in services.contexts.values() {
             context.save(store).map_err(failure::of_step)?;
+            for path in context.skipped() {
+                let shown = path.display();
+                self.reporter
+                    .warn(format!("{shown} is a socket: it is not copied"));
+            }
         }
         let used: BTreeSet<LayerId> = solved
             .stages
@@ -195,13 +207,53 @@ impl Job {
                 Network::Host => NetworkMode::Host,
                 Network::None => NetworkMode::None,
             },
+            remote_context: input.remote_context.clone(),
             named: input.named_sources.clone(),
             source_date_epoch: request.source_date_epoch,
             project: input.project.clone(),
         }
     }
 
-    fn services(&self, input: &Input, images: Images) -> Result<Services, Error> {
+    /// Fetches the build context if it lies on the network.
+    async fn remote_context(&self, remotes: &Arc<Remotes>) -> Result<Option<RemoteContext>, Error> {
+        let ContextSource::Remote(address) = &self.request.context else {
+            return Ok(None);
+        };
+        let keep_git_dir = self
+            .request
+            .build_args
+            .iter()
+            .rfind(|(name, _)| name == KEEP_GIT_DIR)
+            .map(|(_, value)| matches!(value.as_str(), "1" | "true"));
+        let op = SourceOp::remote_context(address, keep_git_dir).ok_or_else(|| {
+            let message = format!("{address:?} is not the address of a context");
+            Error::new(ErrorKind::Request, message)
+        })?;
+        let inner = self.builder.inner();
+        let images = Images::new(
+            inner.store.clone(),
+            inner.snapshots.clone(),
+            inner.registries.clone(),
+            BTreeMap::new(),
+            false,
+        );
+        let services = self.services(BTreeMap::new(), images, Arc::clone(remotes))?;
+        let tree = fetch_context(&services, &op)
+            .await
+            .map_err(failure::of_step)?;
+        Ok(Some(RemoteContext {
+            address: address.clone(),
+            op,
+            tree,
+        }))
+    }
+
+    fn services(
+        &self,
+        contexts: BTreeMap<String, Arc<ContextFiles>>,
+        images: Images,
+        remotes: Arc<Remotes>,
+    ) -> Result<Services, Error> {
         let inner = self.builder.inner();
         let request = &self.request;
         let secrets: BTreeMap<String, Secret> = request
@@ -230,8 +282,8 @@ impl Job {
             snapshots: inner.snapshots.clone(),
             sandbox: Arc::clone(&inner.sandbox),
             images,
-            remotes: Remotes::new(inner.registries.network.clone()),
-            contexts: input.contexts.clone(),
+            remotes,
+            contexts,
             reporter: self.reporter.clone(),
             cancel: self.cancel.clone(),
             runtime: self.builder.runtime()?.handle().clone(),

@@ -46,6 +46,7 @@ pub use image::{Image, ImageSizes, LayerSize};
 pub use parse::{CheckFinding, CheckReport, check_dockerfile, parse_dockerfile};
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
+    is_remote_source,
 };
 pub use run_image::{RunCanceller, RunOptions};
 pub use stagewright_digest::Digest;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use stagewright_plan::RemoteKind;
+
 /// Everything that one build is asked to do. Plain data: fill in what differs from the default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BuildRequest {
@@ -90,8 +92,16 @@ pub enum ContextSource {
     Directory(PathBuf),
     /// A tar archive in memory or on disk, compressed or not.
     Archive(PathBuf),
+    /// A git repository (`https://host/path.git#reference:folder`), an archive or a Dockerfile by
+    /// http.
+    Remote(String),
     /// No files.
     Empty,
+}
+
+/// Tells whether a text is the address of a git repository or of a file on the web, and not a path.
+pub fn is_remote_source(text: &str) -> bool {
+    RemoteKind::of(text).is_some()
 }
 
 /// Where the Dockerfile comes from.
@@ -110,6 +120,8 @@ pub enum DockerfileSource {
 pub enum NamedContext {
     /// A directory.
     Directory(PathBuf),
+    /// A git repository, or a file by http, which is then called `context`.
+    Remote(String),
     /// An image by reference (`docker-image://`).
     Image(String),
     /// An image in an OCI image layout on disk (`oci-layout://PATH[:TAG|@DIGEST]`).

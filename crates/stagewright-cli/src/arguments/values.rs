@@ -63,6 +63,8 @@ pub(crate) struct NamedContextArgument {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NamedLocation {
     Directory(PathBuf),
+    /// A git repository, or a file on the web.
+    Remote(String),
     Image(String),
     OciLayout {
         path: PathBuf,
@@ -90,10 +92,16 @@ impl FromStr for NamedContextArgument {
         } else if let Some(archive) = location.strip_prefix("docker-archive://") {
             let (path, reference) = split_reference(archive);
             NamedLocation::DockerArchive { path, reference }
-        } else if location.contains("://") || location.starts_with("git@") {
-            let scheme = location.split([':', '@']).next().unwrap_or(location);
+        } else if stagewright::is_remote_source(location) {
+            NamedLocation::Remote(location.to_owned())
+        } else if location.starts_with("target:") {
+            return Err(
+                "target: names a target of a bake file, and there is none; name a stage in the Dockerfile instead"
+                    .to_owned(),
+            );
+        } else if let Some((scheme, _)) = location.split_once("://") {
             return Err(format!(
-                "a {scheme} context is not supported yet; use a folder, docker-image:// or oci-layout://"
+                "there is no {scheme} context; use a folder, an address of http or git, docker-image://, oci-layout:// or docker-archive://"
             ));
         } else {
             NamedLocation::Directory(PathBuf::from(location))
@@ -394,11 +402,23 @@ mod tests {
             location("a=oci-layout://x@sha256:ab"),
             Ok(layout("x", Some("sha256:ab")))
         );
-        let error = location("a=https://example.com/x.git").unwrap_err();
-        assert_eq!(
-            error,
-            "a https context is not supported yet; use a folder, docker-image:// or oci-layout://"
-        );
+        for remote in [
+            "https://example.com/x.git#v1",
+            "http://a/b",
+            "git@a.example:b",
+        ] {
+            assert_eq!(
+                location(&format!("a={remote}")),
+                Ok(NamedLocation::Remote(remote.to_owned()))
+            );
+        }
+        for (text, expected) in [
+            ("a=ftp://x", "there is no ftp context"),
+            ("a=target:x", "bake file"),
+        ] {
+            let error = location(text).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
         assert!(location("a").is_err() && location("=x").is_err());
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use stagewright::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
+    is_remote_source,
 };
 use tempfile::NamedTempFile;
 
@@ -120,23 +121,29 @@ fn sources(arguments: &BuildArguments) -> Result<Sources, Failure> {
             Some(archive),
         ));
     }
-    refuse_remote(&arguments.context)?;
-    let context = ContextSource::Directory(PathBuf::from(&arguments.context));
+    let remote = remote(&arguments.context);
+    let is_remote = remote.is_some();
+    let context = match remote {
+        Some(address) => ContextSource::Remote(address),
+        None => ContextSource::Directory(PathBuf::from(&arguments.context)),
+    };
     let dockerfile = match &arguments.file {
         None => DockerfileSource::InContext("Dockerfile".to_owned()),
         Some(_) if file_on_stdin => DockerfileSource::Text(text(read_stdin()?)?),
+        Some(file) if is_remote => DockerfileSource::InContext(file.display().to_string()),
         Some(file) => DockerfileSource::File(file.clone()),
     };
     Ok((context, dockerfile, None))
 }
 
-fn refuse_remote(context: &str) -> Result<(), Failure> {
-    let remote = ["http://", "https://", "git://", "ssh://", "git@"];
-    if remote.iter().any(|scheme| context.starts_with(scheme)) {
-        let message = format!("{context} is not a folder; remote contexts are not supported yet");
-        return Err(Failure::Usage(message));
+/// Returns the address that a context is, if it is none of a folder.
+fn remote(context: &str) -> Option<String> {
+    if is_remote_source(context) {
+        return Some(context.to_owned());
     }
-    Ok(())
+    // Docker's short form.
+    let short = context.starts_with("github.com/") && !Path::new(context).exists();
+    short.then(|| format!("https://{context}"))
 }
 
 fn read_stdin() -> Result<Vec<u8>, Failure> {
@@ -205,6 +212,7 @@ fn source_date_epoch() -> Result<Option<u64>, Failure> {
 fn named_context(argument: &NamedContextArgument) -> (String, NamedContext) {
     let context = match argument.location.clone() {
         NamedLocation::Directory(path) => NamedContext::Directory(path),
+        NamedLocation::Remote(address) => NamedContext::Remote(address),
         NamedLocation::Image(reference) => NamedContext::Image(reference),
         NamedLocation::OciLayout { path, reference } => NamedContext::OciLayout { path, reference },
         NamedLocation::DockerArchive { path, reference } => {

@@ -264,6 +264,7 @@ fn remote(
                 url: url.to_owned(),
                 name: url_file_name(url),
                 checksum,
+                unpack: false,
             };
             (op, shown)
         }

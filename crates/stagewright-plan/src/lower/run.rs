@@ -148,6 +148,11 @@ fn input(sources: &mut Vec<VertexId>, vertex: VertexId) -> MountOp {
 }
 
 pub(crate) fn context(state: &mut StageState<'_, '_>, name: &str, span: Span) -> VertexId {
+    if name == "context"
+        && let Some(op) = state.lowering.options.remote_context.clone()
+    {
+        return state.source(op, "[internal] load remote build context".to_owned(), span);
+    }
     let shown = match name {
         "context" => "[internal] load build context".to_owned(),
         name => format!("[context {name}] load from client"),
@@ -180,6 +185,9 @@ pub(crate) fn source_vertex(
         Source::Scratch => Ok(state.source(SourceOp::Scratch, "FROM scratch".to_owned(), span)),
         Source::Stage(index) => Ok(state.lowering.ends[&index].root),
         Source::Files(name) => Ok(context(state, &name, span)),
+        Source::Remote { name, op } => {
+            Ok(state.source(op, format!("[context {name}] load from the network"), span))
+        }
         Source::Image(reference) => Ok(state.image(&reference, span, false)?.0),
     }
 }

@@ -125,7 +125,7 @@ impl StageState<'_, '_> {
                 self.end.config = ImageConfig::for_platform(&self.end.platform);
                 self.end.root = self.source(SourceOp::Scratch, "FROM scratch".to_owned(), span);
             }
-            Source::Files(name) => {
+            Source::Files(name) | Source::Remote { name, .. } => {
                 let message = format!("FROM names the context {name:?}, which is files");
                 return Err(LowerError::at(span, message).help("name an image for it instead"));
             }

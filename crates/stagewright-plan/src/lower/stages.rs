@@ -7,6 +7,7 @@ use stagewright_dockerfile::{Dockerfile, Instruction, Span, Stage};
 use super::args::Variables;
 use super::words::Words;
 use crate::error::LowerError;
+use crate::op::SourceOp;
 use crate::request::{LowerOptions, NamedSource};
 
 /// What a `FROM`, a `--from` or a mount's `from=` names.
@@ -20,6 +21,13 @@ pub(crate) enum Source {
     Files(String),
     /// An image, by reference.
     Image(String),
+    /// A named context of files from the network.
+    Remote {
+        /// Its name.
+        name: String,
+        /// What it is.
+        op: SourceOp,
+    },
 }
 
 /// The stages of a Dockerfile and their names.
@@ -167,7 +175,12 @@ impl<'a> Stages<'a> {
         })?;
         Some(match found {
             NamedSource::Files => Source::Files(name.to_lowercase()),
+            NamedSource::Image(reference) if reference == "scratch" => Source::Scratch,
             NamedSource::Image(reference) => Source::Image(reference.clone()),
+            NamedSource::Remote(op) => Source::Remote {
+                name: name.to_lowercase(),
+                op: op.clone(),
+            },
         })
     }
 

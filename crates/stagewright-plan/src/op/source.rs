@@ -3,6 +3,8 @@
 use stagewright_digest::{Digest, LayerId};
 use stagewright_oci::Platform;
 
+use crate::remote::RemoteKind;
+
 /// Something from outside the build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceOp {
@@ -27,6 +29,8 @@ pub enum SourceOp {
         name: String,
         /// The digest that it must have.
         checksum: Option<Digest>,
+        /// An archive is unpacked: it is a build context.
+        unpack: bool,
     },
     /// The files of a git repository.
     Git {
@@ -42,4 +46,27 @@ pub enum SourceOp {
         /// Its name.
         name: String,
     },
+}
+
+impl SourceOp {
+    /// Makes the source of a build context that lies on the network: the files of a repository, or
+    /// of an archive, else a file called `context`. Nothing for what is a path.
+    pub fn remote_context(address: &str, keep_git_dir: Option<bool>) -> Option<Self> {
+        Some(match RemoteKind::of(address)? {
+            RemoteKind::Git => Self::Git {
+                url: address.to_owned(),
+                checksum: None,
+                keep_git_dir,
+            },
+            RemoteKind::Http => Self::Http {
+                url: address.to_owned(),
+                name: Self::CONTEXT_FILE.to_owned(),
+                checksum: None,
+                unpack: true,
+            },
+        })
+    }
+
+    /// The name of a context from the network that is one file.
+    pub const CONTEXT_FILE: &'static str = "context";
 }
