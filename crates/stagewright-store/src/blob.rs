@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 
 use crate::disk;
 use crate::error::StoreError;
+use crate::fault;
 use crate::files;
 use crate::store::Store;
 
@@ -109,6 +110,7 @@ impl BlobWriter {
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        fault::point("write blob", self.store.path())?;
         self.inner.write(bytes)
     }
 

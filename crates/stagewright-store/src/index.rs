@@ -74,21 +74,31 @@ impl Store {
     /// # Errors
     /// When the layers cannot be listed.
     pub fn layer_uses(&self) -> Result<Vec<LayerUse>, StoreError> {
-        disk::create_dir_all(&self.index_directory())?;
         let stored = self.stored_layers()?;
-        let _lock = FileLock::wait(&self.index_directory().join("lock"))?;
-        let mut uses = match self.in_index(&stored) {
-            Ok(uses) => uses,
-            Err(IndexFailure::Unavailable(reason)) => without_index(&stored, &reason),
-            Err(IndexFailure::Damaged(reason)) => {
-                tracing::warn!(reason, "the index of the store is made anew");
-                self.set_index_aside()?;
-                self.in_index(&stored)
-                    .unwrap_or_else(|failure| without_index(&stored, failure.reason()))
-            }
-        };
+        let mut uses = self
+            .locked_index(&stored)
+            .unwrap_or_else(|error| without_index(&stored, &error.to_string()));
         uses.sort_by_key(|layer| (layer.last_used_unix_ms, layer.id));
         Ok(uses)
+    }
+
+    /// Takes the lock of the index and reads it, made anew if it is damaged.
+    fn locked_index(&self, stored: &BTreeMap<LayerId, LayerUse>) -> io::Result<Vec<LayerUse>> {
+        disk::create_dir_all(&self.index_directory())?;
+        let _lock = FileLock::wait(&self.index_directory().join("lock"))?;
+        match self.in_index(stored) {
+            Ok(uses) => Ok(uses),
+            Err(IndexFailure::Unavailable(reason)) => Err(io::Error::other(reason)),
+            Err(IndexFailure::Damaged(reason)) => {
+                self.set_index_aside()?;
+                tracing::warn!(
+                    reason,
+                    "the index of the store was damaged: it was set aside and is made anew"
+                );
+                self.in_index(stored)
+                    .map_err(|failure| io::Error::other(failure.reason().to_owned()))
+            }
+        }
     }
 
     /// Opens the index and brings it in line with the layers that are stored. The error says why
@@ -135,7 +145,7 @@ impl Store {
         Ok(stored)
     }
 
-    fn set_index_aside(&self) -> Result<(), StoreError> {
+    fn set_index_aside(&self) -> io::Result<()> {
         let path = self.index_directory().join(DATABASE);
         if !path.exists() {
             return Ok(());
@@ -143,7 +153,7 @@ impl Store {
         // The newest damage is kept to be looked at, older damage is not.
         let aside = self.index_directory().join("damaged-0");
         disk::remove_tree(&aside)?;
-        Ok(disk::rename(&path, &aside)?)
+        disk::rename(&path, &aside)
     }
 
     fn index_directory(&self) -> PathBuf {

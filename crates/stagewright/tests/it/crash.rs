@@ -1,0 +1,180 @@
+//! A process that dies at any moment of a build, or at any operation on the store, loses nothing
+//! that it had reported.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use stagewright_store::fault::{self, Fault};
+
+use crate::lab::{Kind, Lab};
+
+/// Tells the test binary that it is the builder, and where.
+const BUILDER_ROOT: &str = "STAGEWRIGHT_TEST_BUILDER_ROOT";
+const BUILDER_KIND: &str = "STAGEWRIGHT_TEST_BUILDER_KIND";
+/// With what number the builder begins.
+const BUILDER_FIRST: &str = "STAGEWRIGHT_TEST_BUILDER_FIRST";
+/// At which operation of the store it dies.
+const BUILDER_POINT: &str = "STAGEWRIGHT_TEST_BUILDER_POINT";
+
+/// How often the builder is killed at a moment, and at an operation, on a store that is used.
+const KILLS_BY_TIME: u64 = 100;
+const KILLS_BY_POINT: u64 = 100;
+const KILLS_OF_COMMANDS: u64 = 40;
+/// An operation that no build reaches.
+const NEVER: u64 = u64::MAX;
+
+/// The builder: does nothing unless it was started by a test below.
+#[test]
+fn builder() {
+    let Some(root) = std::env::var_os(BUILDER_ROOT) else {
+        return;
+    };
+    let number = |name| std::env::var(name).unwrap().parse::<u64>().unwrap();
+    let kind = match number(BUILDER_KIND) {
+        0 => Kind::Copies,
+        _ => Kind::Commands,
+    };
+    let lab = Lab::at(Path::new(&root), kind);
+    fault::arm(Some((number(BUILDER_POINT), Fault::Kill)));
+    let builder = lab.open().unwrap();
+    let first = number(BUILDER_FIRST);
+    for n in first.. {
+        let built = lab.build(&builder, n).unwrap();
+        writeln!(std::io::stdout(), "\nreported {n} {}.", built.image.id()).unwrap();
+        lab.export(&built.image, "exported.tar").unwrap();
+        if n % 4 == 0 {
+            builder.layer_uses().unwrap();
+        }
+    }
+}
+
+/// A build that was reported: its number and its image.
+type Report = (u64, String);
+
+struct Doomed {
+    process: Child,
+}
+
+impl Doomed {
+    fn start(lab: &Lab, kind: Kind, first: u64, point: u64) -> Self {
+        let process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::builder", "--nocapture"])
+            .env(BUILDER_ROOT, &lab.root)
+            .env(BUILDER_KIND, (kind as u64).to_string())
+            .env(BUILDER_FIRST, first.to_string())
+            .env(BUILDER_POINT, point.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { process }
+    }
+
+    /// Waits for its end, and returns what it reported.
+    fn reports(mut self, mut text: String) -> Vec<Report> {
+        let mut output = self.process.stdout.take().unwrap();
+        output.read_to_string(&mut text).unwrap();
+        let status = self.process.wait().unwrap();
+        use std::os::unix::process::ExitStatusExt as _;
+        assert_eq!(status.signal(), Some(9), "it was not killed: {text}");
+        text.lines().filter_map(report).collect()
+    }
+
+    /// Kills it a while after its first report.
+    fn kill_after(mut self, delay: Duration) -> Vec<Report> {
+        let mut output = BufReader::new(self.process.stdout.take().unwrap());
+        let mut text = String::new();
+        while !text.contains("reported") {
+            assert_ne!(output.read_line(&mut text).unwrap(), 0, "it ended");
+        }
+        std::thread::sleep(delay);
+        self.process.kill().unwrap();
+        output.read_to_string(&mut text).unwrap();
+        self.process.wait().unwrap();
+        text.lines().filter_map(report).collect()
+    }
+}
+
+/// A line that was cut off reports nothing.
+fn report(line: &str) -> Option<Report> {
+    let (number, id) = line.strip_prefix("reported ")?.split_once(' ')?;
+    Some((number.parse().ok()?, id.strip_suffix('.')?.to_owned()))
+}
+
+/// Checks the store after a death, and builds what was interrupted. Returns the next number.
+fn recover(lab: &Lab, first: u64, reports: &[Report]) -> u64 {
+    let builder = lab.open().unwrap();
+    lab.check_store(&builder);
+    for (number, id) in reports {
+        lab.check_kept(&builder, *number, id);
+    }
+    let next = reports.last().map_or(first, |(number, _)| number + 1);
+    let built = lab.build(&builder, next).unwrap();
+    lab.check_files(&built.image, next);
+    lab.export(&built.image, "exported.tar").unwrap();
+    lab.check_store(&builder);
+    next + 1
+}
+
+/// Every operation from the making of the store to the end of the second build.
+#[test]
+fn a_builder_that_dies_at_any_operation_of_its_first_builds_leaves_a_whole_store() {
+    let mut point = 0;
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        let lab = Lab::make(folder.path(), Kind::Copies);
+        let reports = Doomed::start(&lab, Kind::Copies, 0, point).reports(String::new());
+        recover(&lab, 0, &reports);
+        if reports.len() > 1 {
+            break;
+        }
+        point += 1;
+    }
+    assert!(point > 100, "only {point} operations were met");
+}
+
+fn die_again_and_again(kind: Kind, kills: u64, doom: impl Fn(&Lab, u64, u64) -> Vec<Report>) {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::make(folder.path(), kind);
+    let (mut first, mut all) = (0, Vec::new());
+    for kill in 0..kills {
+        let reports = doom(&lab, first, kill);
+        first = recover(&lab, first, &reports);
+        all.extend(reports);
+    }
+    let builder = lab.open().unwrap();
+    for (number, id) in &all {
+        lab.check_kept(&builder, *number, id);
+    }
+    let temporary = fs_err::read_dir(lab.store().join("tmp")).unwrap().count();
+    assert_eq!(temporary, 0, "what dead builders left is cleaned");
+}
+
+#[test]
+fn a_builder_that_dies_at_any_operation_loses_nothing_that_it_reported() {
+    die_again_and_again(Kind::Copies, KILLS_BY_POINT, |lab, first, kill| {
+        Doomed::start(lab, Kind::Copies, first, kill * 7919 % 331).reports(String::new())
+    });
+}
+
+#[test]
+fn a_builder_that_is_killed_at_any_moment_loses_nothing_that_it_reported() {
+    die_again_and_again(Kind::Copies, KILLS_BY_TIME, |lab, first, kill| {
+        let delay = Duration::from_micros(kill * 7919 % 30_000);
+        Doomed::start(lab, Kind::Copies, first, NEVER).kill_after(delay)
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_builder_that_dies_while_commands_run_loses_nothing_that_it_reported() {
+    die_again_and_again(Kind::Commands, KILLS_OF_COMMANDS, |lab, first, kill| {
+        if kill % 2 == 0 {
+            let delay = Duration::from_micros(kill * 7919 % 60_000);
+            return Doomed::start(lab, Kind::Commands, first, NEVER).kill_after(delay);
+        }
+        Doomed::start(lab, Kind::Commands, first, kill * 7919 % 397).reports(String::new())
+    });
+}

@@ -1,0 +1,205 @@
+//! Operations of the store that fail: the build says so, and the store stays whole.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use stagewright_store::fault::{self, Fault, Operation};
+
+use crate::lab::{Kind, Lab};
+
+/// Tells the test binary that it is the one in which operations fail, and with what.
+const ERROR: &str = "STAGEWRIGHT_TEST_FAULT";
+const NO_SPACE: i32 = rustix::io::Errno::NOSPC.raw_os_error();
+const IO: i32 = rustix::io::Errno::IO.raw_os_error();
+
+/// Faults are counted over a process: a test that makes them has one to itself.
+fn in_own_process(test: &str, error: &str) {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(ERROR, error)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// Builds in a new store with one fault at each operation in turn.
+#[test]
+fn failing() {
+    let Ok(error) = std::env::var(ERROR) else {
+        return;
+    };
+    let (name, number) = error.split_once(' ').unwrap();
+    let number: i32 = number.parse().unwrap();
+    let text = std::io::Error::from_raw_os_error(number).to_string();
+    let mut point = 0;
+    loop {
+        let fault = match name {
+            "one" => Fault::Error(number),
+            _ => Fault::ErrorFromHere(number),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let lab = Lab::make(folder.path(), Kind::Copies);
+        fault::arm(Some((point, fault)));
+        let built = lab.open().and_then(|builder| {
+            let built = lab.build(&builder, 0)?;
+            lab.export(&built.image, "exported.tar")?;
+            // A build needs no index; who asks for it is told what is known without.
+            builder.layer_uses().map(|_| built)
+        });
+        let passed = fault::passed();
+        fault::arm(None);
+        match built {
+            Ok(built) => lab.check_files(&built.image, 0),
+            Err(error) => {
+                let message = error.to_string();
+                assert!(message.contains(&text), "operation {point}: {message}");
+            }
+        }
+        let builder = lab.open().unwrap();
+        lab.check_store(&builder);
+        let built = lab.build(&builder, 0).unwrap();
+        lab.check_files(&built.image, 0);
+        lab.export(&built.image, "exported.tar").unwrap();
+        lab.check_store(&builder);
+        if passed <= point {
+            break;
+        }
+        point += 1;
+    }
+    assert!(point > 100, "only {point} operations were met");
+}
+
+#[test]
+fn an_operation_that_fails_is_told_and_the_next_build_is_right() {
+    in_own_process("faults::failing", &format!("one {IO}"));
+}
+
+#[test]
+fn a_disk_that_is_full_from_any_operation_on_is_told_and_the_next_build_is_right() {
+    in_own_process("faults::failing", &format!("all {NO_SPACE}"));
+}
+
+/// Reads the operations of a build and checks their order.
+#[test]
+fn tracing() {
+    if std::env::var_os(ERROR).is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::make(folder.path(), Kind::Copies);
+    fault::trace();
+    let builder = lab.open().unwrap();
+    lab.build(&builder, 0).unwrap();
+    lab.build(&builder, 1).unwrap();
+    let operations = fault::trace();
+    let renames = operations.iter().filter(|o| o.name == "rename").count();
+    assert!(renames > 10, "{operations:?}");
+    check_order(&lab.store(), &operations);
+}
+
+/// Before a result is recorded, everything that was written has been made durable, and every name
+/// that was given, too.
+fn check_order(store: &Path, operations: &[Operation]) {
+    let mut unsynced_names: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut unsynced_bytes: BTreeSet<PathBuf> = BTreeSet::new();
+    let (actions, temporary) = (store.join("actions"), store.join("tmp"));
+    for Operation { name, path } in operations {
+        let parent = path.parent().unwrap().to_owned();
+        let records = path.starts_with(&actions);
+        match *name {
+            "write" if records => {
+                assert_eq!(unsynced_names, BTreeSet::new(), "before {path:?}");
+                assert_eq!(unsynced_bytes, BTreeSet::new(), "before {path:?}");
+                unsynced_bytes.insert(path.clone());
+            }
+            "write" if !path.ends_with("index/pending") => {
+                unsynced_bytes.insert(path.clone());
+            }
+            "sync" => drop(unsynced_bytes.remove(path)),
+            "rename" => {
+                assert!(!unsynced_bytes.contains(path), "{path:?} is not durable");
+                unsynced_names.insert(parent);
+            }
+            "create directory" if !path.starts_with(&temporary) => {
+                unsynced_names.insert(parent);
+            }
+            "sync directory" => drop(unsynced_names.remove(path)),
+            _ => {}
+        }
+    }
+    assert_eq!(unsynced_bytes, BTreeSet::new());
+}
+
+#[test]
+fn a_result_is_recorded_after_everything_that_it_names_is_durable() {
+    in_own_process("faults::tracing", "none");
+}
+
+/// A small file system, gone when this is dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"])
+            .arg(folder.path())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        Self(folder)
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+
+    /// Leaves so many bytes free.
+    fn fill(&self, free: u64) {
+        let room = rustix::fs::statvfs(self.0.path()).unwrap();
+        let length = (room.f_bavail * room.f_frsize).saturating_sub(free).max(1);
+        let file = fs_err::File::create(self.filler()).unwrap();
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // A mount that stays is seen by whoever runs the tests again.
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_disk_that_fills_up_fails_builds_clearly_and_keeps_the_store() {
+    let disk = SmallDisk::mount();
+    for kind in [Kind::Copies, Kind::Commands] {
+        let lab = Lab::make(&disk.0.path().join(format!("{kind:?}")), kind);
+        let (mut failed, mut built) = (0, 0);
+        for n in 0..50 {
+            // Builds write between 60 and 300 KiB.
+            disk.fill(4096 * (n * 31 % 97));
+            let result = lab.open().and_then(|builder| {
+                let built = lab.try_build(&builder, n)?;
+                lab.export(&built.image, "exported.tar")?;
+                builder.layer_uses().map(|_| ())
+            });
+            fs_err::remove_file(disk.filler()).unwrap();
+            match result {
+                Ok(()) => built += 1,
+                Err(error) => {
+                    failed += 1;
+                    let message = error.to_string();
+                    assert!(message.contains("No space left on device"), "{error:?}");
+                }
+            }
+            let builder = lab.open().unwrap();
+            lab.check_store(&builder);
+            let again = lab.build(&builder, n).unwrap();
+            lab.check_files(&again.image, n);
+        }
+        assert!(failed > 5 && built > 5, "{failed} failed, {built} built");
+    }
+}

@@ -1,0 +1,7 @@
+//! Behaviour of the library that needs a look inside its store: what survives crashes, full disks
+//! and damage.
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
+
+mod crash;
+mod faults;
+mod lab;
