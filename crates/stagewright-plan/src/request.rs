@@ -45,6 +45,8 @@ pub enum NamedSource {
     Image(String),
     /// Something from the network.
     Remote(SourceOp),
+    /// A stage of the same Dockerfile, by its index, wherever it stands.
+    Stage(usize),
 }
 
 /// Returns the names of the predefined proxy arguments, which a Dockerfile can use without

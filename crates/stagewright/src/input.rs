@@ -13,15 +13,16 @@ use stagewright_snapshot::MergedTree;
 use stagewright_solver::{ContextFiles, NamedImage, Reporter};
 use stagewright_store::{Store, TempDir};
 
+use crate::definition::{Definition, add_secrets, definition};
 use crate::error::{Error, ErrorKind};
 use crate::failure;
-use crate::request::{BuildRequest, ContextSource, DockerfileSource, NamedContext};
+use crate::request::{BuildRequest, ContextSource, DockerfileSource, NamedContext, Secret};
 
 const IGNORE_FILE: &str = ".dockerignore";
 const DOCKERFILE: &str = "Dockerfile";
 
 /// A Dockerfile's text and what it is called.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) text: String,
@@ -42,6 +43,10 @@ pub(crate) struct Input {
     pub(crate) named_images: BTreeMap<String, NamedImage>,
     pub(crate) named_sources: BTreeMap<String, NamedSource>,
     pub(crate) remote_context: Option<SourceOp>,
+    /// The stage to build.
+    pub(crate) target: Option<String>,
+    /// The request's secrets, and those of stages that are written in code.
+    pub(crate) secrets: Vec<Secret>,
     /// Names the Dockerfile across builds.
     pub(crate) project: String,
     /// Unpacked archives, which go when the build ends.
@@ -64,12 +69,19 @@ impl Input {
         };
         let event = reporter.start_internal(&format!(
             "[internal] load build definition from {}",
-            source.name
+            if source.name.is_empty() {
+                "code"
+            } else {
+                &source.name
+            }
         ));
-        let dockerfile = Dockerfile::parse(source.text.as_bytes())
-            .map_err(|error| failure::of_parse(error, &source));
-        reporter.finish_internal(event, &dockerfile);
-        let dockerfile = dockerfile?;
+        let read = definition(request, source);
+        reporter.finish_internal(event, &read);
+        let Definition {
+            source,
+            dockerfile,
+            composed,
+        } = read?;
         let mut contexts = BTreeMap::new();
         let open = |path: &Path, ignore: Patterns, description: &str| {
             let context = Context::open(path, ignore)
@@ -97,6 +109,8 @@ impl Input {
                 }
                 NamedContext::Remote(address) => NamedSource::Remote(named_remote(name, address)?),
                 NamedContext::Image(reference) => NamedSource::Image(reference.clone()),
+                // It is among the stages that were written.
+                NamedContext::Stage(_) => continue,
                 NamedContext::OciLayout { path, reference }
                 | NamedContext::DockerArchive { path, reference } => {
                     let key = format!("{name} in {}", path.display());
@@ -105,6 +119,14 @@ impl Input {
                 }
             };
             named_sources.insert(name.clone(), source);
+        }
+        let mut target = request.target.clone();
+        let mut secrets = request.secrets.clone();
+        if let Some(composed) = composed {
+            target = target.or(composed.target.map(|index| index.to_string()));
+            let stages = composed.contexts.into_iter();
+            named_sources.extend(stages.map(|(name, index)| (name, NamedSource::Stage(index))));
+            add_secrets(&mut secrets, composed.secrets)?;
         }
         let place = match (&request.context, &remote) {
             (_, Some(remote)) => remote.address.clone(),
@@ -120,6 +142,8 @@ impl Input {
             named_images,
             named_sources,
             remote_context: remote.map(|remote| remote.op),
+            target,
+            secrets,
             project,
             _unpacked: unpacked,
         })
@@ -238,6 +262,7 @@ fn read_dockerfile(
     root: &Path,
 ) -> Result<(Source, Option<String>), Error> {
     let path = match dockerfile {
+        DockerfileSource::Nothing => return Ok((Source::default(), None)),
         DockerfileSource::Text(text) => {
             return Ok((
                 Source {

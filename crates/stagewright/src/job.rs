@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::failure;
 use crate::image::{Image, Made, StageSize};
 use crate::input::{Input, RemoteContext};
-use crate::request::{BuildRequest, ContextSource, Network, SecretValue};
+use crate::request::{self, BuildRequest, ContextSource, Network, SecretValue};
 
 /// The build argument by which the `.git` of a context from a repository is kept.
 const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
@@ -96,7 +96,8 @@ impl Job {
             self.request.pull,
         );
         let plan = self.plan(&input, &images).await?;
-        let services = Arc::new(self.services(input.contexts.clone(), images, remotes)?);
+        let services =
+            Arc::new(self.services(input.contexts.clone(), &input.secrets, images, remotes)?);
         let stage_names: Vec<String> = plan
             .stages
             .iter()
@@ -195,7 +196,7 @@ impl Job {
     fn lower_options(&self, input: &Input) -> LowerOptions {
         let request = &self.request;
         LowerOptions {
-            target: request.target.clone(),
+            target: input.target.clone(),
             build_args: request.build_args.iter().cloned().collect(),
             labels: request.labels.clone(),
             platform: self.platform.clone(),
@@ -237,7 +238,12 @@ impl Job {
             BTreeMap::new(),
             false,
         );
-        let services = self.services(BTreeMap::new(), images, Arc::clone(remotes))?;
+        let services = self.services(
+            BTreeMap::new(),
+            &self.request.secrets,
+            images,
+            Arc::clone(remotes),
+        )?;
         let tree = fetch_context(&services, &op)
             .await
             .map_err(failure::of_step)?;
@@ -251,13 +257,13 @@ impl Job {
     fn services(
         &self,
         contexts: BTreeMap<String, Arc<ContextFiles>>,
+        secrets: &[request::Secret],
         images: Images,
         remotes: Arc<Remotes>,
     ) -> Result<Services, Error> {
         let inner = self.builder.inner();
         let request = &self.request;
-        let secrets: BTreeMap<String, Secret> = request
-            .secrets
+        let secrets: BTreeMap<String, Secret> = secrets
             .iter()
             .map(|secret| {
                 let value = match &secret.value {

@@ -23,6 +23,7 @@
 mod build;
 mod builder;
 mod cache;
+mod definition;
 mod error;
 mod export;
 mod failure;
@@ -33,6 +34,7 @@ mod job;
 mod parse;
 mod request;
 mod run_image;
+mod stage;
 mod stored;
 mod tagging;
 mod write;
@@ -49,6 +51,7 @@ pub use request::{
     is_remote_source,
 };
 pub use run_image::{RunCanceller, RunOptions};
+pub use stage::{CommandLine, CopySource, CopyStep, Mount, RunStep, Stage, StageBase};
 pub use stagewright_digest::Digest;
 pub use stagewright_exec::{HostFinding, HostReport, Mode};
 pub use stagewright_fetch::{

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::stage::Stage;
 use stagewright_plan::RemoteKind;
 
 /// Everything that one build is asked to do. Plain data: fill in what differs from the default.
@@ -15,6 +16,9 @@ pub struct BuildRequest {
     pub named_contexts: Vec<(String, NamedContext)>,
     /// The stage to build: a name or an index. The last stage if absent.
     pub target: Option<String>,
+    /// The stage to build, written in code. It may start from stages of the Dockerfile and copy
+    /// from them.
+    pub stage: Option<Stage>,
     /// Build arguments. A name without a value is given none (the command looks such names up in
     /// its environment first).
     pub build_args: Vec<(String, String)>,
@@ -57,6 +61,7 @@ impl BuildRequest {
             dockerfile: DockerfileSource::InContext("Dockerfile".to_owned()),
             named_contexts: Vec::new(),
             target: None,
+            stage: None,
             build_args: Vec::new(),
             labels: Vec::new(),
             tags: Vec::new(),
@@ -72,6 +77,15 @@ impl BuildRequest {
             jobs: None,
             source_date_epoch: None,
             allow: Vec::new(),
+        }
+    }
+
+    /// Asks for a build of a stage that is written in code, with a directory as the context.
+    pub fn stage(stage: Stage, context: impl Into<PathBuf>) -> Self {
+        Self {
+            dockerfile: DockerfileSource::Nothing,
+            stage: Some(stage),
+            ..Self::directory(context)
         }
     }
 
@@ -113,6 +127,8 @@ pub enum DockerfileSource {
     File(PathBuf),
     /// The text itself.
     Text(String),
+    /// There is none: the request has a stage that is written in code.
+    Nothing,
 }
 
 /// A context with a name, which takes the place of a stage or an image of that name.
@@ -124,6 +140,8 @@ pub enum NamedContext {
     Remote(String),
     /// An image by reference (`docker-image://`).
     Image(String),
+    /// A stage that is written in code.
+    Stage(Stage),
     /// An image in an OCI image layout on disk (`oci-layout://PATH[:TAG|@DIGEST]`).
     OciLayout {
         /// The layout: a directory, or a tar of one.

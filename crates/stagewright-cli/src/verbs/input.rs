@@ -45,6 +45,7 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
         dockerfile,
         named_contexts: arguments.build_context.iter().map(named_context).collect(),
         target: arguments.target.clone(),
+        stage: None,
         build_args: build_args(&arguments.build_arg),
         labels: arguments
             .label

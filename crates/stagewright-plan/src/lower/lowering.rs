@@ -101,7 +101,7 @@ impl Lowering<'_> {
                 found_triggers |= self.find_triggers(index)?;
             }
             if !needs.is_empty() || !found_triggers {
-                return Ok((reached.into_iter().collect(), needs));
+                return Ok((reached, needs));
             }
         }
     }

@@ -181,6 +181,7 @@ impl<'a> Stages<'a> {
                 name: name.to_lowercase(),
                 op: op.clone(),
             },
+            NamedSource::Stage(index) => Source::Stage(*index),
         })
     }
 
@@ -194,29 +195,56 @@ impl<'a> Stages<'a> {
         })
     }
 
-    /// Returns the stages that a stage needs, itself among them, and the images: of its own
-    /// `FROM`, its `--from`s and mounts, and of everything that those need.
+    /// Returns the stages that a stage needs, itself among them: that of its own `FROM`, of its
+    /// `--from`s and mounts, and everything that those need. Each comes after those that it needs,
+    /// otherwise they are in the order of the Dockerfile.
     pub(crate) fn reachable(
         &self,
         target: usize,
         triggers: &BTreeMap<usize, Vec<Instruction>>,
-    ) -> Result<BTreeSet<usize>, LowerError> {
-        let mut reached = BTreeSet::new();
+    ) -> Result<Vec<usize>, LowerError> {
+        let mut needed: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         let mut todo = vec![target];
         while let Some(index) = todo.pop() {
-            if !reached.insert(index) {
+            if needed.contains_key(&index) {
                 continue;
             }
-            if let Source::Stage(base) = self.base(index) {
-                todo.push(base);
-            }
-            for (source, _) in self.sources_of(index, triggers)? {
-                if let Source::Stage(stage) = source {
-                    todo.push(stage);
-                }
-            }
+            let base = std::iter::once(self.base(index));
+            let sources = self.sources_of(index, triggers)?;
+            let needs: BTreeSet<usize> = base
+                .chain(sources.into_iter().map(|(source, _)| source))
+                .filter_map(|source| match source {
+                    Source::Stage(stage) => Some(stage),
+                    _ => None,
+                })
+                .collect();
+            todo.extend(&needs);
+            needed.insert(index, needs);
         }
-        Ok(reached)
+        self.in_order(needed)
+    }
+
+    /// Sorts stages behind those that they need. Only named contexts that are stages can stand
+    /// after what needs them, and only they can make a circle.
+    fn in_order(
+        &self,
+        mut needed: BTreeMap<usize, BTreeSet<usize>>,
+    ) -> Result<Vec<usize>, LowerError> {
+        let mut order = Vec::with_capacity(needed.len());
+        while let Some(&first) = needed.keys().next() {
+            let ready = needed
+                .iter()
+                .find(|(_, needs)| !needs.iter().any(|stage| needed.contains_key(stage)))
+                .map(|(index, _)| *index);
+            let Some(index) = ready else {
+                let names: Vec<String> = needed.keys().map(|index| self.shown(*index)).collect();
+                let message = format!("the stages {} need each other", names.join(", "));
+                return Err(LowerError::at(self.stage(first).span, message));
+            };
+            needed.remove(&index);
+            order.push(index);
+        }
+        Ok(order)
     }
 }
 
