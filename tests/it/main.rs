@@ -16,4 +16,5 @@ mod interruption;
 mod lesson;
 mod outputs;
 mod peers;
+mod pushing;
 mod rootless;

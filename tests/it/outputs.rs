@@ -201,3 +201,110 @@ fn privileged_load_puts_the_image_into_podman() {
     let shown = output(images.env("CONTAINERS_STORAGE_CONF", &conf)).success();
     assert_eq!(shown.stdout.trim(), "[sh]");
 }
+
+/// Builds into a layout on a base of two layers, and returns the `index.json` and the manifest.
+fn formed(option: &str, arguments: &[&str]) -> (serde_json::Value, serde_json::Value) {
+    let stagewright = Stagewright::new();
+    let out = tempfile::tempdir().unwrap();
+    let base = out.path().join("base");
+    let gzip = format!("type=oci,dest={},compression=gzip", base.display());
+    let _ = stagewright.build(&project(), &["-o", &gzip]).success();
+    let on_base = Project::new().file("Dockerfile", "FROM base\nCOPY Dockerfile /added\n");
+    let layout = out.path().join("image");
+    let context = format!("--build-context=base=oci-layout://{}", base.display());
+    let option = format!("type=oci,dest={}{option}", layout.display());
+    let all = [&["-o", &option, &context], arguments].concat();
+    let _ = stagewright.build(&on_base, &all).success();
+    assert!(Image::read(&layout).rootfs.get("/added").is_some());
+    let read = |path: &Path| -> serde_json::Value {
+        serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap()
+    };
+    let index = read(&layout.join("index.json"));
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    let manifest = read(&layout.join("blobs").join(digest.replace(':', "/")));
+    (index, manifest)
+}
+
+fn layer_types(manifest: &serde_json::Value) -> Vec<String> {
+    let layers = manifest["layers"].as_array().unwrap().iter();
+    layers
+        .map(|layer| {
+            let text = layer["mediaType"].as_str().unwrap();
+            text.rsplit('.').next().unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn layers_are_compressed_as_asked_and_those_of_the_base_only_by_force() {
+    for (option, expected) in [
+        ("", ["tar+gzip", "tar+gzip", "tar+gzip"]),
+        (",compression=zstd", ["tar+gzip", "tar+gzip", "tar+zstd"]),
+        (
+            ",compression=zstd,force-compression=true,compression-level=9",
+            ["tar+zstd", "tar+zstd", "tar+zstd"],
+        ),
+        (
+            ",compression=uncompressed,force-compression=true",
+            ["tar", "tar", "tar"],
+        ),
+    ] {
+        assert_eq!(layer_types(&formed(option, &[]).1), expected, "{option}");
+    }
+    let (_, docker) = formed(",oci-mediatypes=false", &[]);
+    assert_eq!(layer_types(&docker), ["gzip", "gzip", "gzip"]);
+    let media_type = "application/vnd.docker.distribution.manifest.v2+json";
+    assert_eq!(docker["mediaType"], media_type);
+    let size = |option: &str| -> u64 {
+        let manifest = formed(option, &[]).1;
+        manifest["layers"][2]["size"].as_u64().unwrap()
+    };
+    assert!(size(",compression-level=0") > size(",compression-level=9"));
+    let refused = Stagewright::new().build(
+        &project(),
+        &["-o", "type=oci,dest=/nowhere,compression-level=99"],
+    );
+    assert_eq!(refused.output.code(), Some(1));
+    assert!(
+        refused.output.stderr.contains("from 0 to 9"),
+        "{}",
+        refused.output
+    );
+}
+
+#[test]
+fn annotations_are_where_they_belong() {
+    let (index, manifest) = formed(
+        ",annotation.a=1,annotation-manifest-descriptor.b=2",
+        &[
+            "--annotation",
+            "c=3",
+            "--annotation",
+            "manifest,manifest-descriptor:d=4",
+        ],
+    );
+    let of = |value: &serde_json::Value, key: &str| {
+        value["annotations"][key].as_str().unwrap_or("").to_owned()
+    };
+    for (key, value) in [("a", "1"), ("c", "3"), ("d", "4"), ("b", "")] {
+        assert_eq!(of(&manifest, key), value, "{key}");
+    }
+    for (key, value) in [("b", "2"), ("d", "4"), ("a", "")] {
+        assert_eq!(of(&index["manifests"][0], key), value, "{key}");
+    }
+    let out = tempfile::tempdir().unwrap();
+    let option = format!("type=oci,dest={}", out.path().join("x").display());
+    for (arguments, expected) in [
+        (["--annotation", "index:a=b"], "several platforms"),
+        (["--annotation", "manifest[linux/x/y/z]:a=b"], "annotation"),
+    ] {
+        let all = [&["-o", &option][..], &arguments].concat();
+        let refused = Stagewright::new().build(&project(), &all);
+        assert_eq!(refused.output.code(), Some(1), "{}", refused.output);
+        assert!(
+            refused.output.stderr.contains(expected),
+            "{}",
+            refused.output
+        );
+    }
+}

@@ -1,12 +1,12 @@
 //! Compressed forms of layers.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use fs_err as fs;
 use stagewright_digest::{DiffId, Digest, LayerId};
-use stagewright_layer::{Codec, Compression, Compressor, LayerIndex, Mtime};
+use stagewright_layer::{Codec, Compression, Compressor, LayerIndex, Mtime, decompress};
 use stagewright_store::CompressedBlob;
 
 use crate::error::SnapshotError;
@@ -102,10 +102,53 @@ impl Snapshots {
         })
     }
 
+    /// Returns another compressed form of a layer that came compressed, as a blob of the store, and
+    /// makes it if it is missing. The tar inside is the same.
+    ///
+    /// # Errors
+    /// When the layer or the blob is not in the store, or can't be read or compressed.
+    pub fn recompressed(
+        &self,
+        id: &LayerId,
+        from: &CompressedBlob,
+        codec: Codec,
+    ) -> Result<CompressedBlob, SnapshotError> {
+        if let Some(blob) = self.compressed_of(id, codec)? {
+            return Ok(blob);
+        }
+        let _making = self.store().lock_making(id)?;
+        if let Some(blob) = self.compressed_of(id, codec)? {
+            return Ok(blob);
+        }
+        let missing = || io::Error::other(format!("blob {} is gone", from.digest));
+        let stored = self.store().blob(&from.digest)?;
+        let path = stored.ok_or_else(|| SnapshotError::Draft(missing()))?.path;
+        let file = fs::File::open(path).map_err(SnapshotError::Draft)?;
+        let mut plain = decompress(BufReader::with_capacity(1 << 17, file))?;
+        let (digest, bytes) = self.compress_from(&mut plain, codec)?;
+        let blob = CompressedBlob {
+            codec: codec_name(codec),
+            digest,
+            bytes,
+            media_type: media_type(codec).to_owned(),
+        };
+        self.store()
+            .update_record(id, |record| record.compressed.push(blob.clone()))?;
+        Ok(blob)
+    }
+
     fn compress(&self, tar: &Path, codec: Codec) -> Result<(Digest, u64), SnapshotError> {
         let mut tar = fs::File::open(tar).map_err(SnapshotError::Draft)?;
+        self.compress_from(&mut tar, codec)
+    }
+
+    fn compress_from(
+        &self,
+        tar: &mut impl Read,
+        codec: Codec,
+    ) -> Result<(Digest, u64), SnapshotError> {
         let mut writer = Compressor::new(self.store().blob_writer()?, codec, self.threads())?;
-        copy(&mut tar, &mut writer).map_err(SnapshotError::Draft)?;
+        copy(tar, &mut writer).map_err(SnapshotError::Draft)?;
         Ok(writer
             .finish()
             .map_err(SnapshotError::Draft)?

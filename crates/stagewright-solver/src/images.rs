@@ -261,6 +261,19 @@ impl Images {
         self.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the images of registries whose layers this build knows of.
+    pub fn registry_origins(&self) -> Vec<Reference> {
+        let mut found: Vec<Reference> = Vec::new();
+        for (_, origin) in self.origins().values() {
+            if let Origin::Registry(reference) = origin
+                && !found.contains(reference)
+            {
+                found.push(reference.clone());
+            }
+        }
+        found
+    }
+
     /// Sees to it that layers are stored, downloading those of base images that are not yet.
     /// Layers are moved at the same time; a layer that two steps want is moved once.
     ///

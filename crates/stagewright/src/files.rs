@@ -96,7 +96,7 @@ impl Image {
         let entries = files_of(&tree);
         let agent = DirectAgent::of_this_user(2);
         agent.create(dest, &entries).map_err(|error| fail(&error))?;
-        Ok(Exported { manifest: None })
+        Ok(Exported::FILES)
     }
 }
 

@@ -161,6 +161,14 @@ impl Image {
         self.services.as_ref()
     }
 
+    /// Returns the images of registries that layers of this one are known to be of.
+    pub(crate) fn origins(&self) -> Vec<Reference> {
+        self.services
+            .as_ref()
+            .map(|services| services.images.registry_origins())
+            .unwrap_or_default()
+    }
+
     pub(crate) fn layer_ids(&self) -> &[LayerId] {
         &self.layers
     }

@@ -31,7 +31,9 @@ mod files;
 mod image;
 mod input;
 mod job;
+mod outgoing;
 mod parse;
+mod push;
 mod request;
 mod run_image;
 mod stage;
@@ -43,9 +45,10 @@ pub use build::{Build, Canceller, Events};
 pub use builder::{Builder, BuilderOptions};
 pub use cache::{CacheDamage, CacheRoom, CacheUsage, CacheVerification, LayerUse};
 pub use error::{Error, ErrorKind};
-pub use export::{Compression, Export, ExportKind};
+pub use export::{Annotation, AnnotationLevel, Compression, Export, ExportKind, Push};
 pub use image::{Image, ImageSizes, LayerSize};
 pub use parse::{CheckFinding, CheckReport, check_dockerfile, parse_dockerfile};
+pub use push::{PushEvents, push_images};
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
     is_remote_source,
@@ -63,4 +66,4 @@ pub use stagewright_solver::{
     Change, Event, EventKind, LogStream, MissReason, Outcome, VertexInfo,
 };
 pub use stored::NamedEntry;
-pub use write::Exported;
+pub use write::{Exported, export_images, export_images_to};

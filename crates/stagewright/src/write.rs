@@ -1,28 +1,48 @@
 //! Writes images out.
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use stagewright_digest::{Digest, LayerId};
-use stagewright_layer::Codec;
+use stagewright_digest::Digest;
 use stagewright_oci::{
-    BlobPlacement, Descriptor, ImageLayout, LayerEncoding, Manifest, OutgoingBlob, OutgoingImage,
-    OutgoingPlatform, media_type, write_docker_archive, write_layout_archive,
+    BlobPlacement, ImageLayout, OutgoingImage, write_docker_archive, write_layout_archive,
 };
 
-use stagewright_solver::PULLED_CODEC;
-
 use crate::error::{Error, ErrorKind};
-use crate::export::{Compression, Export, ExportKind};
+use crate::export::{Export, ExportKind};
 use crate::failure;
-use crate::image::{Image, parse_names};
+use crate::image::Image;
+use crate::outgoing::outgoing;
 
 /// What an export wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported {
-    /// The digest of the manifest; none for an export of files.
+    /// The digest of the manifest, or of the index for several platforms; none for an export of
+    /// files.
     pub manifest: Option<Digest>,
+    /// Its media type.
+    pub media_type: Option<String>,
+    /// Its length.
+    pub bytes: Option<u64>,
+}
+
+impl Exported {
+    /// An export of files.
+    pub(crate) const FILES: Self = Self {
+        manifest: None,
+        media_type: None,
+        bytes: None,
+    };
+
+    pub(crate) fn of(image: &OutgoingImage) -> Self {
+        let root = image.root();
+        Self {
+            manifest: Some(root.digest),
+            media_type: Some(root.media_type.clone()),
+            bytes: Some(root.size),
+        }
+    }
 }
 
 impl Image {
@@ -32,28 +52,7 @@ impl Image {
     /// [`ErrorKind::Export`] when the destination cannot be written; what was there before an
     /// archive or a layout's index stays.
     pub fn export(&self, export: &Export) -> Result<Exported, Error> {
-        match export.kind {
-            ExportKind::Directory => self.export_files(&export.dest),
-            ExportKind::Tar => {
-                write_file(&export.dest, |out| self.write_files_tar(out))?;
-                Ok(Exported { manifest: None })
-            }
-            ExportKind::OciDirectory => {
-                let image = self.outgoing(export)?;
-                ImageLayout::write(&export.dest, &image, BlobPlacement::Copy)
-                    .map_err(|error| export_error(&error))?;
-                Ok(Exported {
-                    manifest: Some(image.root().digest),
-                })
-            }
-            ExportKind::OciArchive | ExportKind::DockerArchive => {
-                let image = self.outgoing(export)?;
-                write_file(&export.dest, |out| write_archive(export.kind, &image, out))?;
-                Ok(Exported {
-                    manifest: Some(image.root().digest),
-                })
-            }
-        }
+        export_images(&[self], export)
     }
 
     /// Writes an archive or a tar of the image into a stream, such as standard output.
@@ -62,103 +61,84 @@ impl Image {
     /// [`ErrorKind::Request`] for a kind that is a directory, [`ErrorKind::Export`] when the stream
     /// cannot be written.
     pub fn export_to(&self, export: &Export, out: &mut dyn Write) -> Result<Exported, Error> {
-        match export.kind {
-            ExportKind::Directory | ExportKind::OciDirectory => {
-                let message = "a directory cannot be written into a stream";
-                Err(Error::new(ErrorKind::Request, message))
-            }
-            ExportKind::Tar => {
-                self.write_files_tar(out)?;
-                Ok(Exported { manifest: None })
-            }
-            ExportKind::OciArchive | ExportKind::DockerArchive => {
-                let image = self.outgoing(export)?;
-                write_archive(export.kind, &image, out)?;
-                Ok(Exported {
-                    manifest: Some(image.root().digest),
-                })
-            }
-        }
-    }
-
-    /// Collects the blobs of the image, compressing the layers that are not yet.
-    pub(crate) fn outgoing(&self, export: &Export) -> Result<OutgoingImage, Error> {
-        let names = match export.names.as_slice() {
-            [] => parse_names(self.names())?,
-            names => parse_names(names)?,
-        };
-        let docker = export.kind == ExportKind::DockerArchive;
-        let config_type = if docker {
-            media_type::DOCKER_CONFIG
-        } else {
-            media_type::OCI_CONFIG
-        };
-        let mut blobs = vec![OutgoingBlob::bytes(config_type, self.config().encode())];
-        let mut layers = Vec::new();
-        for layer in self.layer_ids() {
-            let blob = self.layer_blob(layer, export.compression, docker)?;
-            layers.push(blob.descriptor.clone());
-            blobs.push(blob);
-        }
-        let config = blobs[0].descriptor.clone();
-        let manifest = if docker {
-            Manifest::docker(config, layers)
-        } else {
-            Manifest::oci(config, layers)
-        };
-        let platform = OutgoingPlatform::new(self.config().platform(), manifest, blobs);
-        Ok(OutgoingImage::single(platform, names))
-    }
-
-    /// Returns the blob of a layer: as it came with its image, else compressed as asked for.
-    fn layer_blob(
-        &self,
-        layer: &LayerId,
-        compression: Compression,
-        docker: bool,
-    ) -> Result<OutgoingBlob, Error> {
-        self.ensure_layer(layer)?;
-        let inner = self.builder().inner();
-        let record = inner
-            .store
-            .layer(layer)?
-            .map(|layer| layer.record)
-            .unwrap_or_default();
-        // A layer of a base image stays as it came.
-        let pulled = record
-            .compressed
-            .into_iter()
-            .find(|blob| blob.codec == PULLED_CODEC);
-        let blob = match pulled {
-            Some(blob) => blob,
-            None => inner
-                .snapshots
-                .compressed(layer, codec(compression))
-                .map_err(|error| Error::new(ErrorKind::Export, failure::chain(&error)))?,
-        };
-        let encoding = LayerEncoding::of_media_type(&blob.media_type).ok_or_else(|| {
-            let message = format!("a layer of type {} cannot be exported", blob.media_type);
-            Error::new(ErrorKind::Unsupported, message)
-        })?;
-        let media_type = if docker {
-            encoding.docker_media_type()
-        } else {
-            encoding.oci_media_type()
-        };
-        let descriptor = Descriptor::new(media_type, blob.digest, blob.bytes);
-        let stored = inner.store.blob(&blob.digest)?.ok_or_else(|| {
-            let message = format!("blob {} is gone from the store: build again", blob.digest);
-            Error::new(ErrorKind::Store, message)
-        })?;
-        Ok(OutgoingBlob::file(descriptor, stored.path))
+        export_images_to(&[self], export, out)
     }
 }
 
-fn codec(compression: Compression) -> Codec {
-    match compression {
-        Compression::Uncompressed => Codec::Uncompressed,
-        Compression::Gzip => Codec::Gzip { level: 6 },
-        Compression::Zstd => Codec::Zstd { level: 3 },
+/// Writes images of several platforms out as one. Of files, those of each platform go into a folder
+/// of its own.
+///
+/// # Errors
+/// As [`Image::export`].
+pub fn export_images(images: &[&Image], export: &Export) -> Result<Exported, Error> {
+    match export.kind {
+        ExportKind::Directory => {
+            for image in images {
+                image.export_files(&folder_of(image, images, &export.dest))?;
+            }
+            Ok(Exported::FILES)
+        }
+        ExportKind::OciDirectory => {
+            let image = outgoing(images, export)?;
+            ImageLayout::write(&export.dest, &image, BlobPlacement::Copy)
+                .map_err(|error| export_error(&error))?;
+            Ok(Exported::of(&image))
+        }
+        ExportKind::Tar | ExportKind::OciArchive | ExportKind::DockerArchive => {
+            let mut exported = Exported::FILES;
+            write_file(&export.dest, |out| {
+                exported = export_images_to(images, export, out)?;
+                Ok(())
+            })?;
+            Ok(exported)
+        }
+    }
+}
+
+/// Writes an archive of images of several platforms into a stream.
+///
+/// # Errors
+/// As [`Image::export_to`].
+pub fn export_images_to(
+    images: &[&Image],
+    export: &Export,
+    out: &mut dyn Write,
+) -> Result<Exported, Error> {
+    match (export.kind, images) {
+        (ExportKind::Directory | ExportKind::OciDirectory, _) => {
+            let message = "a directory cannot be written into a stream";
+            Err(Error::new(ErrorKind::Request, message))
+        }
+        (ExportKind::Tar, [image]) => {
+            image.write_files_tar(out)?;
+            Ok(Exported::FILES)
+        }
+        (ExportKind::Tar, _) => Err(one_platform_only("a tar of files")),
+        (ExportKind::DockerArchive, [_, _, ..]) => Err(one_platform_only("a docker archive")),
+        (ExportKind::OciArchive | ExportKind::DockerArchive, _) => {
+            let image = outgoing(images, export)?;
+            write_archive(export.kind, &image, out)?;
+            Ok(Exported::of(&image))
+        }
+    }
+}
+
+fn one_platform_only(what: &str) -> Error {
+    Error {
+        help: Some("write type=oci, or name one platform".to_owned()),
+        ..Error::new(
+            ErrorKind::Unsupported,
+            format!("{what} holds an image of one platform"),
+        )
+    }
+}
+
+/// Returns where the files of an image go: those of several platforms into folders such as
+/// `linux_amd64`.
+fn folder_of(image: &Image, images: &[&Image], dest: &Path) -> PathBuf {
+    match images {
+        [_] => dest.to_owned(),
+        _ => dest.join(image.config().platform().to_string().replace('/', "_")),
     }
 }
 

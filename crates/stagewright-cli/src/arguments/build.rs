@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::annotation::AnnotationArgument;
 use super::output::OutputArgument;
 use super::unsupported::Unsupported;
 use super::values::{
@@ -56,6 +57,15 @@ pub(crate) struct BuildArguments {
           default_value = "false", default_missing_value = "true", value_name = "BOOL",
           hide_possible_values = true, hide_default_value = true, overrides_with = "load")]
     pub(crate) load: bool,
+    /// Push the image to the registries of its names
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, hide_default_value = true, overrides_with = "push")]
+    pub(crate) push: bool,
+    /// Annotate the image (`[LEVEL[PLATFORM]:]KEY=VALUE`; levels are manifest, manifest-descriptor,
+    /// index, index-descriptor)
+    #[arg(long, value_name = "ANNOTATION")]
+    pub(crate) annotation: Vec<AnnotationArgument>,
     /// Write the image's id into a file
     #[arg(long, value_name = "FILE", overrides_with = "iidfile")]
     pub(crate) iidfile: Option<PathBuf>,
@@ -255,7 +265,6 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_kept_to_be_refused() {
         for (line, flag) in [
-            ("--push", Some("--push")),
             ("--cache-from type=local,src=x .", Some("--cache-from")),
             ("--ssh default", Some("--ssh")),
             ("--provenance=false", None),

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use super::build::BuildArguments;
 use super::cache::CacheVerb;
 use super::image::{
-    ImagesArguments, InspectArguments, ParseArguments, RmiArguments, RunArguments, SizesArguments,
-    TagArguments,
+    ImagesArguments, InspectArguments, ParseArguments, PushArguments, RmiArguments, RunArguments,
+    SizesArguments, TagArguments,
 };
 
 /// Container images built from Dockerfiles, with no daemon.
@@ -58,6 +58,8 @@ pub(crate) enum Verb {
     Images(ImagesArguments),
     /// Remove images' names; their layers stay in the cache
     Rmi(RmiArguments),
+    /// Push images to the registries of their names
+    Push(PushArguments),
     /// Give an image another name
     Tag(TagArguments),
     /// Tell what this machine can do, and what would make it do more

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::build::ProgressMode;
 use super::cache::Format;
 
 /// Flags of `stagewright parse`.
@@ -62,6 +63,23 @@ pub(crate) struct RmiArguments {
     /// Images by their names
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
+}
+
+/// Flags of `stagewright push`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PushArguments {
+    /// Images by their names, which say where to
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+    /// Plain HTTP and untrusted certificates will do
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// How to show progress
+    #[arg(long, value_name = "MODE", default_value = "auto", value_enum)]
+    pub(crate) progress: ProgressMode,
+    /// Print nothing but the digests
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Flags of `stagewright tag`.

@@ -2,6 +2,7 @@
 //!
 //! Nothing is looked up here; [`crate::verbs`] decides what it means.
 
+mod annotation;
 mod build;
 mod cache;
 mod command_line;
@@ -14,8 +15,8 @@ pub(crate) use build::{BuildArguments, NetworkArgument, ProgressMode};
 pub(crate) use cache::{CacheVerb, Format};
 pub(crate) use command_line::{Arguments, GlobalArguments, Verb};
 pub(crate) use image::{
-    ImagesArguments, InspectArguments, ParseArguments, RmiArguments, RunArguments, SizesArguments,
-    TagArguments,
+    ImagesArguments, InspectArguments, ParseArguments, PushArguments, RmiArguments, RunArguments,
+    SizesArguments, TagArguments,
 };
 pub(crate) use output::{ArchiveForm, Compression, OutputArgument, OutputKind};
 pub(crate) use values::{

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use stagewright::{Annotation, Push};
+
+use super::annotation;
+
 /// One output of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OutputArgument {
@@ -10,6 +14,17 @@ pub(crate) struct OutputArgument {
     /// Names that the output carries instead of the image's tags.
     pub(crate) names: Vec<String>,
     pub(crate) compression: Option<Compression>,
+    /// How hard it is compressed.
+    pub(crate) level: Option<i32>,
+    /// Layers of base images are compressed in that way too.
+    pub(crate) force_compression: bool,
+    /// OCI's media types, or Docker's; the form's own if absent.
+    pub(crate) oci_media_types: Option<bool>,
+    /// Files are no later than `SOURCE_DATE_EPOCH`.
+    pub(crate) rewrite_timestamp: bool,
+    pub(crate) annotations: Vec<Annotation>,
+    /// The names are told with the digest, too.
+    pub(crate) name_canonical: bool,
 }
 
 /// The form and the place of an output; no path is standard output.
@@ -30,6 +45,8 @@ pub(crate) enum OutputKind {
     Tar { dest: Option<PathBuf> },
     /// The image stays in the store under its names, which it does anyway.
     Store,
+    /// The image goes to the registries of its names.
+    Push(Push),
     /// Nothing is written.
     CacheOnly,
 }
@@ -57,7 +74,15 @@ struct Fields {
     tar: Option<bool>,
     names: Vec<String>,
     compression: Option<Compression>,
-    push: bool,
+    level: Option<i32>,
+    force_compression: bool,
+    oci_media_types: Option<bool>,
+    rewrite_timestamp: bool,
+    annotations: Vec<Annotation>,
+    name_canonical: bool,
+    push: Option<bool>,
+    push_by_digest: bool,
+    insecure: bool,
 }
 
 impl FromStr for OutputArgument {
@@ -75,21 +100,42 @@ impl FromStr for OutputArgument {
                     dest: PathBuf::from(path),
                 },
             };
-            return Ok(Self {
-                kind,
-                names: Vec::new(),
-                compression: None,
-            });
+            return Ok(Self::of(kind));
         }
         let mut parsed = Fields::default();
         for field in &fields {
             parsed.add(field)?;
         }
+        let kind = parsed.kind()?;
+        parsed.check(&kind)?;
         Ok(Self {
-            kind: parsed.kind()?,
             names: parsed.names,
             compression: parsed.compression,
+            level: parsed.level,
+            force_compression: parsed.force_compression,
+            oci_media_types: parsed.oci_media_types,
+            rewrite_timestamp: parsed.rewrite_timestamp,
+            annotations: parsed.annotations,
+            name_canonical: parsed.name_canonical,
+            ..Self::of(kind)
         })
+    }
+}
+
+impl OutputArgument {
+    /// An output with nothing said but its form.
+    pub(crate) fn of(kind: OutputKind) -> Self {
+        Self {
+            kind,
+            names: Vec::new(),
+            compression: None,
+            level: None,
+            force_compression: false,
+            oci_media_types: None,
+            rewrite_timestamp: false,
+            annotations: Vec::new(),
+            name_canonical: false,
+        }
     }
 }
 
@@ -103,13 +149,29 @@ impl Fields {
             "dest" => self.dest = Some(value.to_owned()),
             "tar" => self.tar = Some(boolean(key, value)?),
             "name" => self.names = value.split(',').map(str::to_owned).collect(),
-            "push" => self.push = boolean(key, value)?,
+            "push" => self.push = Some(boolean(key, value)?),
+            "push-by-digest" => self.push_by_digest = boolean(key, value)?,
+            "insecure" | "registry.insecure" => self.insecure = boolean(key, value)?,
+            "compression-level" => {
+                let level = value.parse();
+                self.level = Some(
+                    level.map_err(|_| format!("compression-level is a number, not {value:?}"))?,
+                );
+            }
+            "force-compression" => self.force_compression = boolean(key, value)?,
+            "oci-mediatypes" => self.oci_media_types = Some(boolean(key, value)?),
+            "rewrite-timestamp" => self.rewrite_timestamp = boolean(key, value)?,
+            "name-canonical" => self.name_canonical = boolean(key, value)?,
             "compression" => {
                 self.compression = Some(match value {
                     "uncompressed" => Compression::Uncompressed,
                     "gzip" => Compression::Gzip,
                     "zstd" => Compression::Zstd,
-                    "estargz" => return Err("compression=estargz is not supported yet".to_owned()),
+                    "estargz" => {
+                        return Err(
+                            "compression=estargz is not supported: write gzip or zstd".to_owned()
+                        );
+                    }
                     _ => {
                         return Err(format!(
                             "compression is uncompressed, gzip or zstd, not {value:?}"
@@ -117,11 +179,15 @@ impl Fields {
                     }
                 });
             }
-            "oci-mediatypes" if boolean(key, value)? => {}
-            "push-by-digest" | "force-compression" | "rewrite-timestamp" | "unpack"
-            | "platform-split" | "insecure"
-                if !boolean(key, value)? => {}
-            key => return Err(format!("the output option `{key}` is not supported yet")),
+            "unpack" if !boolean(key, value)? => {}
+            "store" if boolean(key, value)? => {}
+            _ => match annotation::option(key.trim(), value) {
+                Some(annotation) => self.annotations.push(annotation?),
+                None => {
+                    let key = key.trim();
+                    return Err(format!("the output option `{key}` is not supported"));
+                }
+            },
         }
         Ok(())
     }
@@ -160,18 +226,56 @@ impl Fields {
                 Some(error) => return Err(error),
                 None => OutputKind::Tar { dest },
             },
-            "image" if !self.push => OutputKind::Store,
-            "image" | "registry" => {
-                return Err("pushing to a registry is not supported yet; write type=oci and copy it with skopeo".to_owned());
-            }
+            "image" if self.push != Some(true) => OutputKind::Store,
+            "registry" if self.push == Some(false) => OutputKind::Store,
+            "image" | "registry" => OutputKind::Push(Push {
+                by_digest: self.push_by_digest,
+                insecure: self.insecure,
+            }),
             "cacheonly" => OutputKind::CacheOnly,
             "" => return Err("the output has no type=".to_owned()),
             other => {
                 return Err(format!(
-                    "there is no output type {other:?}; the types are oci, docker, local, tar, image, cacheonly"
+                    "there is no output type {other:?}; the types are oci, docker, local, tar, image, registry, cacheonly"
                 ));
             }
         })
+    }
+
+    /// Refuses options that the form cannot have.
+    fn check(&self, kind: &OutputKind) -> Result<(), String> {
+        let is_push = matches!(kind, OutputKind::Push(_));
+        if (self.push_by_digest || self.insecure) && !is_push {
+            return Err("push-by-digest and insecure are for what is pushed".to_owned());
+        }
+        if self.dest.is_some()
+            && matches!(
+                kind,
+                OutputKind::Push(_) | OutputKind::Store | OutputKind::CacheOnly
+            )
+        {
+            return Err(format!("type={} has no dest", self.kind));
+        }
+        let has_manifest = matches!(
+            kind,
+            OutputKind::Push(_)
+                | OutputKind::Oci { .. }
+                | OutputKind::DockerArchive { .. }
+                | OutputKind::Load
+        );
+        let is_about_manifests = self.compression.is_some()
+            || self.level.is_some()
+            || self.force_compression
+            || self.oci_media_types.is_some()
+            || !self.annotations.is_empty();
+        // What stays in the store gets its form when it leaves it.
+        if is_about_manifests && !has_manifest && *kind != OutputKind::Store {
+            return Err(format!(
+                "type={} writes files: compression, media types and annotations are for images",
+                self.kind
+            ));
+        }
+        Ok(())
     }
 
     /// A layout is a folder unless it is asked for as a tar, or called one.
@@ -287,6 +391,14 @@ mod tests {
             ),
             ("type=tar,dest=-", OutputKind::Tar { dest: None }),
             ("type=image,push=false", OutputKind::Store),
+            ("type=registry", OutputKind::Push(Push::default())),
+            (
+                "type=image,push=true,push-by-digest=true,registry.insecure=true",
+                OutputKind::Push(Push {
+                    by_digest: true,
+                    insecure: true,
+                }),
+            ),
             ("type=cacheonly", OutputKind::CacheOnly),
             ("type=oci,\"dest=a,b\"", oci("a,b", ArchiveForm::Directory)),
             (
@@ -312,33 +424,38 @@ mod tests {
             ("dest=x", "the output has no type="),
             (
                 "type=ocl,dest=x",
-                "there is no output type \"ocl\"; the types are oci, docker, local, tar, image, cacheonly",
+                "there is no output type \"ocl\"; the types are oci, docker, local, tar, image, registry, cacheonly",
             ),
             (
                 "type=oci,dest=x,compression=lz4",
                 "compression is uncompressed, gzip or zstd, not \"lz4\"",
             ),
             (
-                "type=oci,dest=x,rewrite-timestamp=true",
-                "the output option `rewrite-timestamp` is not supported yet",
+                "type=oci,dest=x,frobnicate=true",
+                "the output option `frobnicate` is not supported",
             ),
             (
-                "type=oci,dest=x,oci-mediatypes=false",
-                "the output option `oci-mediatypes` is not supported yet",
+                "type=oci,dest=x,compression-level=high",
+                "compression-level is a number, not \"high\"",
             ),
             (
-                "type=oci,dest=x,annotation.a=b",
-                "the output option `annotation.a` is not supported yet",
+                "type=oci,dest=x,push-by-digest=true",
+                "push-by-digest and insecure are for what is pushed",
+            ),
+            (
+                "type=local,dest=x,compression=gzip",
+                "type=local writes files: compression, media types and annotations are for images",
+            ),
+            ("type=registry,dest=x", "type=registry has no dest"),
+            (
+                "type=oci,dest=x,annotation-all.a=b",
+                "\"all\" is none of manifest, manifest-descriptor, index, index-descriptor",
             ),
             (
                 "type=oci,dest",
                 "\"dest\" has no `=`; write type=TYPE,dest=PATH",
             ),
             ("type=oci,\"dest=x", "a quote is not closed"),
-            (
-                "type=registry,name=x",
-                "pushing to a registry is not supported yet; write type=oci and copy it with skopeo",
-            ),
         ] {
             assert_eq!(kind(text).unwrap_err(), expected, "{text}");
         }

@@ -30,7 +30,6 @@ const FALSE: &[&str] = &["false", "0"];
 
 /// What `docker build`, `buildx build` and `podman build` take and this command does not.
 const FLAGS: &[Flag] = &[
-    flag("--annotation", Takes::Value, &[]),
     flag(
         "--attest",
         Takes::Value,
@@ -54,7 +53,6 @@ const FLAGS: &[Flag] = &[
     flag("--memory-swap", Takes::Value, &[]),
     flag("--policy", Takes::Value, &[]),
     flag("--provenance", Takes::OptionalValue, FALSE),
-    flag("--push", Takes::OptionalValue, FALSE),
     flag("--resource", Takes::Value, &[]),
     flag("--sbom", Takes::OptionalValue, FALSE),
     flag("--security-opt", Takes::Value, &[]),

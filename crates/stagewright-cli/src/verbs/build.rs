@@ -3,6 +3,7 @@
 use serde_json::json;
 use stagewright::{Builder, Image};
 
+use super::outputs::Written;
 use super::{input, outputs, watch};
 use crate::arguments::{BuildArguments, ProgressMode};
 use crate::failure::Failure;
@@ -12,13 +13,19 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<(), F
     outputs::check(arguments)?;
     let input = input::read(arguments)?;
     let image = watch::watch(builder.build(input.request.clone()), mode(arguments))?;
-    let manifest = outputs::write(arguments, &image)?;
+    let written = outputs::Outputs {
+        arguments,
+        images: &[&image],
+        mode: mode(arguments),
+        epoch: input.request.source_date_epoch,
+    }
+    .write()?;
     let id = image.id().to_string();
     if let Some(file) = &arguments.iidfile {
         fs_err::write(file, &id)?;
     }
     if let Some(file) = &arguments.metadata_file {
-        let text = format!("{:#}\n", metadata(&image, manifest.as_deref()));
+        let text = format!("{:#}\n", metadata(&image, &written));
         fs_err::write(file, text)?;
     }
     let stdout_taken = arguments
@@ -40,13 +47,36 @@ fn mode(arguments: &BuildArguments) -> ProgressMode {
 }
 
 /// Says what buildx says, under its names.
-fn metadata(image: &Image, manifest: Option<&str>) -> serde_json::Value {
+fn metadata(image: &Image, written: &Written) -> serde_json::Value {
     let mut document = json!({ "containerimage.config.digest": image.id().to_string() });
-    if let Some(digest) = manifest {
-        document["containerimage.digest"] = digest.into();
+    let digest = written
+        .manifest
+        .as_ref()
+        .and_then(|exported| exported.manifest)
+        .map(|digest| digest.to_string());
+    if let (Some(digest), Some(exported)) = (&digest, &written.manifest) {
+        document["containerimage.digest"] = digest.as_str().into();
+        document["containerimage.descriptor"] = json!({
+            "mediaType": exported.media_type,
+            "digest": digest,
+            "size": exported.bytes,
+        });
     }
-    if !image.names().is_empty() {
-        document["image.name"] = image.names().join(",").into();
+    let mut names = image.names().to_vec();
+    for name in &written.names {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    if let Some(digest) = digest.filter(|_| written.canonical) {
+        let canonical: Vec<String> = names
+            .iter()
+            .map(|name| format!("{name}@{digest}"))
+            .collect();
+        names.extend(canonical);
+    }
+    if !names.is_empty() {
+        document["image.name"] = names.join(",").into();
     }
     document
 }

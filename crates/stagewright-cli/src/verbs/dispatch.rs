@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use stagewright::Builder;
 
-use super::{build, cache, doctor, images, inspect, parse, run as run_image, sizes};
+use super::{build, cache, doctor, images, inspect, parse, push, run as run_image, sizes};
 use crate::arguments::{Arguments, GlobalArguments, MirrorArgument, Verb};
 use crate::failure::Failure;
 use crate::settings;
@@ -24,6 +24,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Cache(verb) => return cache::run(&open(global, &[])?, verb),
         Verb::Images(arguments) => images::list(&open(global, &[])?, arguments)?,
         Verb::Rmi(arguments) => images::remove(&open(global, &[])?, arguments)?,
+        Verb::Push(arguments) => push::run(&open(global, &[])?, arguments)?,
         Verb::Tag(arguments) => images::tag(&open(global, &[])?, arguments)?,
         Verb::Doctor => return doctor::run(&open(global, &[])?),
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow, bail};
-use stagewright::{Compression, Export, ExportKind, Image};
+use stagewright::{Export, Image};
 
 use crate::failure::Failure;
 
@@ -12,19 +12,13 @@ use crate::failure::Failure;
 /// looked for.
 const LOADERS: [&str; 2] = ["docker", "podman"];
 
-/// Loads an image under its names, or under others.
-pub(crate) fn load(image: &Image, names: &[String]) -> Result<(), Failure> {
+/// Loads an image in a form that both take.
+pub(crate) fn load(image: &Image, export: &Export) -> Result<(), Failure> {
     let loader = LOADERS.into_iter().find(|program| answers(program)).ok_or_else(|| {
         anyhow!(
             "--load needs docker or podman, and neither answers; write -o type=docker,dest=FILE instead"
         )
     })?;
-    let export = Export {
-        kind: ExportKind::DockerArchive,
-        names: names.to_vec(),
-        compression: Compression::Uncompressed,
-        ..Export::default()
-    };
     let mut process = Command::new(loader)
         .arg("load")
         .stdin(Stdio::piped())
@@ -33,7 +27,7 @@ pub(crate) fn load(image: &Image, names: &[String]) -> Result<(), Failure> {
         .spawn()
         .with_context(|| format!("starting {loader} load"))?;
     let written = match process.stdin.take() {
-        Some(mut stdin) => image.export_to(&export, &mut stdin).and_then(|_| {
+        Some(mut stdin) => image.export_to(export, &mut stdin).and_then(|_| {
             stdin.flush().map_err(|error| {
                 stagewright::Error::new(stagewright::ErrorKind::Export, error.to_string())
             })

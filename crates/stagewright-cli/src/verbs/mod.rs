@@ -11,6 +11,7 @@ mod interrupts;
 mod load;
 mod outputs;
 mod parse;
+mod push;
 mod run;
 mod sizes;
 mod table;

@@ -3,29 +3,146 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
-use stagewright::{Compression, Export, ExportKind, Image};
+use stagewright::{
+    Compression, Export, ExportKind, Exported, Image, Push, export_images, export_images_to,
+};
 
 use super::load;
+use super::push::push_shown;
 use crate::arguments::{
     ArchiveForm, BuildArguments, Compression as CompressionArgument, OutputArgument, OutputKind,
+    ProgressMode,
 };
 use crate::failure::Failure;
 
-/// Writes an image to every output; returns the digest of the first manifest that was written.
-pub(crate) fn write(arguments: &BuildArguments, image: &Image) -> Result<Option<String>, Failure> {
-    let mut manifest = None;
-    for output in &arguments.output {
-        let written = write_one(output, image)?;
-        manifest = manifest.or(written);
+/// What the outputs of a build share.
+pub(crate) struct Outputs<'a> {
+    pub(crate) arguments: &'a BuildArguments,
+    /// An image a platform.
+    pub(crate) images: &'a [&'a Image],
+    pub(crate) mode: ProgressMode,
+    /// `SOURCE_DATE_EPOCH`.
+    pub(crate) epoch: Option<u64>,
+}
+
+/// What the outputs of a build wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// The first manifest or index.
+    pub(crate) manifest: Option<Exported>,
+    /// Names that the outputs gave, in full.
+    pub(crate) names: Vec<String>,
+    /// Names are told with the digest, too.
+    pub(crate) canonical: bool,
+}
+
+impl Outputs<'_> {
+    /// Writes to every output.
+    pub(crate) fn write(&self) -> Result<Written, Failure> {
+        let mut outputs = self.arguments.output.clone();
+        let has = |outputs: &[OutputArgument], wanted: fn(&OutputKind) -> bool| {
+            outputs.iter().any(|output| wanted(&output.kind))
+        };
+        if self.arguments.push && !has(&outputs, |kind| matches!(kind, OutputKind::Push(_))) {
+            let images = outputs.iter_mut();
+            // `--push -o type=image,…` is `-o type=image,…,push=true`.
+            let stored: Vec<_> = images
+                .filter(|output| output.kind == OutputKind::Store)
+                .collect();
+            if stored.is_empty() {
+                outputs.push(OutputArgument::of(OutputKind::Push(Push::default())));
+            } else {
+                for output in stored {
+                    output.kind = OutputKind::Push(Push::default());
+                }
+            }
+        }
+        if self.arguments.load && !has(&outputs, |kind| *kind == OutputKind::Load) {
+            outputs.push(OutputArgument::of(OutputKind::Load));
+        }
+        let mut written = Written::default();
+        for output in &outputs {
+            let manifest = self.write_one(output)?;
+            let manifest = manifest.filter(|written| written.manifest.is_some());
+            written.manifest = written.manifest.or(manifest);
+            written.names.extend(output.names.iter().cloned());
+            written.canonical |= output.name_canonical;
+        }
+        Ok(written)
     }
-    let loaded = arguments
-        .output
-        .iter()
-        .any(|output| output.kind == OutputKind::Load);
-    if arguments.load && !loaded {
-        load::load(image, &[])?;
+
+    fn write_one(&self, output: &OutputArgument) -> Result<Option<Exported>, Failure> {
+        let (kind, dest): (ExportKind, Option<PathBuf>) = match &output.kind {
+            OutputKind::Store | OutputKind::CacheOnly => return Ok(None),
+            OutputKind::Push(push) => {
+                let export = self.export(output, ExportKind::OciDirectory, None)?;
+                return push_shown(self.images, &export, push, self.mode).map(Some);
+            }
+            OutputKind::Load => {
+                let [image] = self.images else {
+                    let message = "an image of several platforms cannot be loaded; name one";
+                    return Err(Failure::Usage(message.to_owned()));
+                };
+                load::load(
+                    image,
+                    &self.export(output, ExportKind::DockerArchive, None)?,
+                )?;
+                return Ok(None);
+            }
+            OutputKind::Oci {
+                dest,
+                form: ArchiveForm::Directory,
+            } => (ExportKind::OciDirectory, dest.clone()),
+            OutputKind::Oci {
+                dest,
+                form: ArchiveForm::Archive,
+            } => (ExportKind::OciArchive, dest.clone()),
+            OutputKind::DockerArchive { dest } => (ExportKind::DockerArchive, dest.clone()),
+            OutputKind::Directory { dest } => (ExportKind::Directory, Some(dest.clone())),
+            OutputKind::Tar { dest } => (ExportKind::Tar, dest.clone()),
+        };
+        let export = self.export(output, kind, dest.clone())?;
+        let exported = if dest.is_some() {
+            export_images(self.images, &export)?
+        } else {
+            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+            let exported = export_images_to(self.images, &export, &mut out)?;
+            out.flush()?;
+            exported
+        };
+        Ok(Some(exported))
     }
-    Ok(manifest)
+
+    fn export(
+        &self,
+        output: &OutputArgument,
+        kind: ExportKind,
+        dest: Option<PathBuf>,
+    ) -> Result<Export, Failure> {
+        let latest_file_time = match (output.rewrite_timestamp, self.epoch) {
+            (false, _) => None,
+            (true, Some(epoch)) => Some(i64::try_from(epoch).unwrap_or(i64::MAX)),
+            (true, None) => {
+                let message = "rewrite-timestamp needs a time: set SOURCE_DATE_EPOCH";
+                return Err(Failure::Usage(message.to_owned()));
+            }
+        };
+        let given = self.arguments.annotation.iter();
+        let annotations = given
+            .flat_map(|annotation| annotation.0.iter())
+            .chain(&output.annotations);
+        Ok(Export {
+            kind,
+            dest: dest.unwrap_or_default(),
+            names: output.names.clone(),
+            compression: compression(output.compression, kind),
+            compression_level: output.level,
+            force_compression: output.force_compression,
+            oci_media_types: output.oci_media_types,
+            latest_file_time,
+            annotations: annotations.cloned().collect(),
+        })
+    }
 }
 
 /// Refuses what could only fail after the build: an archive onto a terminal, two on one stream.
@@ -35,6 +152,20 @@ pub(crate) fn check(arguments: &BuildArguments) -> Result<(), Failure> {
         .iter()
         .filter(|output| to_stdout(&output.kind))
         .count();
+    let pushes = arguments.push
+        || arguments
+            .output
+            .iter()
+            .any(|output| matches!(output.kind, OutputKind::Push(_)));
+    let named = !arguments.tag.is_empty()
+        || arguments
+            .output
+            .iter()
+            .any(|output| !output.names.is_empty());
+    if pushes && !named {
+        let message = "what is pushed needs a name: give it one with -t, or name= of the output";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     if streams > 1 {
         let message = "only one output can go to standard output; give the others a dest";
         return Err(Failure::Usage(message.to_owned()));
@@ -53,46 +184,11 @@ pub(crate) fn to_stdout(kind: &OutputKind) -> bool {
         | OutputKind::DockerArchive { dest }
         | OutputKind::Tar { dest } => dest.is_none(),
         OutputKind::Load
+        | OutputKind::Push(_)
         | OutputKind::Directory { .. }
         | OutputKind::Store
         | OutputKind::CacheOnly => false,
     }
-}
-
-fn write_one(output: &OutputArgument, image: &Image) -> Result<Option<String>, Failure> {
-    let (kind, dest): (ExportKind, Option<PathBuf>) = match &output.kind {
-        OutputKind::Store | OutputKind::CacheOnly => return Ok(None),
-        OutputKind::Load => {
-            load::load(image, &output.names)?;
-            return Ok(None);
-        }
-        OutputKind::Oci {
-            dest,
-            form: ArchiveForm::Directory,
-        } => (ExportKind::OciDirectory, dest.clone()),
-        OutputKind::Oci {
-            dest,
-            form: ArchiveForm::Archive,
-        } => (ExportKind::OciArchive, dest.clone()),
-        OutputKind::DockerArchive { dest } => (ExportKind::DockerArchive, dest.clone()),
-        OutputKind::Directory { dest } => (ExportKind::Directory, Some(dest.clone())),
-        OutputKind::Tar { dest } => (ExportKind::Tar, dest.clone()),
-    };
-    let export = Export {
-        kind,
-        dest: dest.clone().unwrap_or_default(),
-        names: output.names.clone(),
-        compression: compression(output.compression, kind),
-    };
-    let exported = if dest.is_some() {
-        image.export(&export)?
-    } else {
-        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-        let exported = image.export_to(&export, &mut out)?;
-        out.flush()?;
-        exported
-    };
-    Ok(exported.manifest.map(|digest| digest.to_string()))
 }
 
 /// A docker archive is read by one machine and seldom kept: its layers stay as they are unless it

@@ -15,7 +15,7 @@ use crate::progress::{
 };
 
 /// How often a picture of the build is drawn anew.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// Shows a build until it ends, and returns its image.
 pub(crate) fn watch(mut build: Build, mode: ProgressMode) -> Result<Image, Failure> {
@@ -54,7 +54,7 @@ pub(crate) fn watch(mut build: Build, mode: ProgressMode) -> Result<Image, Failu
     }
 }
 
-fn renderer(mode: ProgressMode) -> Box<dyn Renderer> {
+pub(super) fn renderer(mode: ProgressMode) -> Box<dyn Renderer> {
     let stderr = std::io::stderr();
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let terminal = Terminal::of(stderr.as_fd(), colour);
@@ -73,7 +73,7 @@ fn renderer(mode: ProgressMode) -> Box<dyn Renderer> {
     }
 }
 
-fn updates_of(event: Event) -> Vec<Update> {
+pub(super) fn updates_of(event: Event) -> Vec<Update> {
     let at = Duration::from_millis(event.at_ms);
     let happenings = match event.kind {
         EventKind::Planned { vertices } => vertices

@@ -186,7 +186,7 @@ pub(crate) fn source_vertex(
         Source::Stage(index) => Ok(state.lowering.ends[&index].root),
         Source::Files(name) => Ok(context(state, &name, span)),
         Source::Remote { name, op } => {
-            Ok(state.source(op, format!("[context {name}] load from the network"), span))
+            Ok(state.source(*op, format!("[context {name}] load from the network"), span))
         }
         Source::Image(reference) => Ok(state.image(&reference, span, false)?.0),
     }

@@ -26,7 +26,7 @@ pub(crate) enum Source {
         /// Its name.
         name: String,
         /// What it is.
-        op: SourceOp,
+        op: Box<SourceOp>,
     },
 }
 
@@ -179,7 +179,7 @@ impl<'a> Stages<'a> {
             NamedSource::Image(reference) => Source::Image(reference.clone()),
             NamedSource::Remote(op) => Source::Remote {
                 name: name.to_lowercase(),
-                op: op.clone(),
+                op: Box::new(op.clone()),
             },
             NamedSource::Stage(index) => Source::Stage(*index),
         })

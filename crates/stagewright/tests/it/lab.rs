@@ -132,6 +132,7 @@ impl Lab {
             dest: self.root.join(name),
             names: Vec::new(),
             compression: Compression::Gzip,
+            ..Export::default()
         };
         image.export(&export).map(drop)
     }

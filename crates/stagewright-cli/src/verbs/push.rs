@@ -1,0 +1,74 @@
+//! `stagewright push`, and `build --push`.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Instant;
+
+use stagewright::{Builder, Export, Exported, Image, Push, push_images};
+
+use super::interrupts::Interrupts;
+use super::watch;
+use crate::arguments::{ProgressMode, PushArguments};
+use crate::failure::Failure;
+
+/// Pushes images that are in the store.
+pub(crate) fn run(builder: &Builder, arguments: &PushArguments) -> Result<(), Failure> {
+    let mode = if arguments.quiet {
+        ProgressMode::Quiet
+    } else {
+        arguments.progress
+    };
+    for name in &arguments.images {
+        let image = builder.image(name)?;
+        let push = Push {
+            insecure: arguments.insecure,
+            ..Push::default()
+        };
+        let pushed = push_shown(&[&image], &Export::default(), &push, mode)?;
+        if let Some(digest) = pushed.manifest.filter(|_| mode == ProgressMode::Quiet) {
+            println!("{digest}");
+        }
+    }
+    Ok(())
+}
+
+/// Pushes an image of one or several platforms, shows how far it is, and returns its digest.
+pub(crate) fn push_shown(
+    images: &[&Image],
+    export: &Export,
+    push: &Push,
+    mode: ProgressMode,
+) -> Result<Exported, Failure> {
+    // Nothing has to be tidied up: what was sent stays with the registry, tags come last.
+    let _signals = Interrupts::listen(|| std::process::exit(130))?;
+    let mut renderer = watch::renderer(mode);
+    let started = Instant::now();
+    let (sender, events) = channel();
+    let result = thread::scope(|scope| {
+        let pushing = scope.spawn(move || {
+            let events = Arc::new(move |event| {
+                // Nobody has to listen.
+                let _ = sender.send(event);
+            });
+            push_images(images, export, push, events)
+        });
+        loop {
+            match events.recv_timeout(watch::TICK) {
+                Ok(event) => {
+                    for update in watch::updates_of(event) {
+                        renderer.update(&update)?;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => renderer.tick(started.elapsed())?,
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let result = pushing
+            .join()
+            .map_err(|_| anyhow::anyhow!("pushing stopped unexpectedly"))?;
+        renderer.finish(started.elapsed(), result.is_ok())?;
+        Ok::<_, Failure>(result)
+    })?;
+    Ok(result?)
+}

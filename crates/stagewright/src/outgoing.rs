@@ -1,0 +1,230 @@
+//! An image as it leaves the store: its manifest, its config and the blobs of its layers.
+
+use std::collections::BTreeMap;
+
+use stagewright_digest::{DiffId, LayerId};
+use stagewright_layer::Codec;
+use stagewright_oci::{
+    Descriptor, Index, LayerEncoding, Manifest, OutgoingBlob, OutgoingImage, OutgoingPlatform,
+    Platform, media_type,
+};
+use stagewright_solver::PULLED_CODEC;
+use stagewright_store::CompressedBlob;
+
+use crate::error::{Error, ErrorKind};
+use crate::export::{Annotation, AnnotationLevel, Compression, Export, ExportKind};
+use crate::failure;
+use crate::image::{Image, parse_names};
+
+/// Collects what an image of one or several platforms is made of, compressing the layers that are
+/// not yet.
+pub(crate) fn outgoing(images: &[&Image], export: &Export) -> Result<OutgoingImage, Error> {
+    let names = match (export.names.as_slice(), images) {
+        ([], [first, ..]) => parse_names(first.names())?,
+        (names, _) => parse_names(names)?,
+    };
+    let platforms = images
+        .iter()
+        .map(|image| image.outgoing_platform(export))
+        .collect::<Result<Vec<_>, _>>()?;
+    let of_index = |level| annotations(export, level, None);
+    if let [_] = images {
+        for (level, what) in [
+            (AnnotationLevel::Index, "index"),
+            (AnnotationLevel::IndexDescriptor, "index-descriptor"),
+        ] {
+            if !of_index(level)?.is_empty() {
+                let message = format!(
+                    "an annotation of the {what} needs an image of several platforms: there is no index otherwise"
+                );
+                return Err(Error::new(ErrorKind::Request, message));
+            }
+        }
+        let platform = platforms
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "there is no image to export"))?;
+        return Ok(OutgoingImage::single(platform, names));
+    }
+    if !of_index(AnnotationLevel::IndexDescriptor)?.is_empty() {
+        let message = "annotations of the index's descriptor are not supported yet";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let index_annotations = of_index(AnnotationLevel::Index)?;
+    let docker = export.docker_media_types();
+    Ok(OutgoingImage::index(platforms, names, |manifests| Index {
+        annotations: index_annotations,
+        ..if docker {
+            Index::docker(manifests)
+        } else {
+            Index::oci(manifests)
+        }
+    }))
+}
+
+impl Export {
+    pub(crate) fn docker_media_types(&self) -> bool {
+        match self.oci_media_types {
+            Some(oci) => !oci,
+            None => self.kind == ExportKind::DockerArchive,
+        }
+    }
+
+    fn codec(&self) -> Result<Codec, Error> {
+        let wrong = |range: &str| {
+            let level = self.compression_level.unwrap_or_default();
+            let message = format!("the compression level {level} is not {range}");
+            Error::new(ErrorKind::Request, message)
+        };
+        Ok(match (self.compression, self.compression_level) {
+            (Compression::Uncompressed, None) => Codec::Uncompressed,
+            (Compression::Uncompressed, Some(_)) => return Err(wrong("for what is uncompressed")),
+            (Compression::Gzip, None | Some(-1)) => Codec::GZIP,
+            (Compression::Gzip, Some(level)) => match u32::try_from(level) {
+                Ok(level @ 0..=9) => Codec::Gzip { level },
+                _ => return Err(wrong("one from 0 to 9, as gzip has them")),
+            },
+            (Compression::Zstd, None) => Codec::ZSTD,
+            (Compression::Zstd, Some(level @ 1..=22)) => Codec::Zstd { level },
+            (Compression::Zstd, Some(_)) => {
+                return Err(wrong("one from 1 to 22, as zstd has them"));
+            }
+        })
+    }
+}
+
+/// Returns the annotations of a level that are meant for a platform.
+fn annotations(
+    export: &Export,
+    level: AnnotationLevel,
+    platform: Option<&Platform>,
+) -> Result<BTreeMap<String, String>, Error> {
+    let meant = |annotation: &Annotation| -> Result<bool, Error> {
+        let (Some(text), Some(platform)) = (&annotation.platform, platform) else {
+            return Ok(true);
+        };
+        let wanted: Platform = text
+            .parse()
+            .map_err(|error| Error::new(ErrorKind::Request, format!("an annotation: {error}")))?;
+        Ok(wanted.matches(platform))
+    };
+    let mut found = BTreeMap::new();
+    for annotation in export.annotations.iter().filter(|one| one.level == level) {
+        if meant(annotation)? {
+            found.insert(annotation.key.clone(), annotation.value.clone());
+        }
+    }
+    Ok(found)
+}
+
+impl Image {
+    fn outgoing_platform(&self, export: &Export) -> Result<OutgoingPlatform, Error> {
+        let docker = export.docker_media_types();
+        let mut config = self.config().clone();
+        let mut layers = Vec::new();
+        let mut blobs = Vec::new();
+        for (place, layer) in self.layer_ids().iter().enumerate() {
+            let (blob, diff_id) = self.layer_blob(layer, export, docker)?;
+            if let Some(diff_id) = diff_id {
+                config.rootfs.diff_ids[place] = diff_id;
+            }
+            layers.push(blob.descriptor.clone());
+            blobs.push(blob);
+        }
+        let config_type = if docker {
+            media_type::DOCKER_CONFIG
+        } else {
+            media_type::OCI_CONFIG
+        };
+        let config_blob = OutgoingBlob::bytes(config_type, config.encode());
+        let manifest = if docker {
+            Manifest::docker(config_blob.descriptor.clone(), layers)
+        } else {
+            Manifest::oci(config_blob.descriptor.clone(), layers)
+        };
+        blobs.insert(0, config_blob);
+        let platform = self.config().platform();
+        let of = |level| annotations(export, level, Some(&platform));
+        let manifest_annotations = of(AnnotationLevel::Manifest)?;
+        if docker && !manifest_annotations.is_empty() {
+            let message =
+                "Docker's media types have no annotations: leave out oci-mediatypes=false";
+            return Err(Error::new(ErrorKind::Request, message));
+        }
+        let manifest = Manifest {
+            annotations: manifest_annotations,
+            ..manifest
+        };
+        let descriptor_annotations = of(AnnotationLevel::ManifestDescriptor)?;
+        Ok(OutgoingPlatform {
+            descriptor_annotations,
+            ..OutgoingPlatform::new(platform, manifest, blobs)
+        })
+    }
+
+    /// Returns the blob of a layer: as it came with its image, else compressed as asked for. With
+    /// it comes the name of its tar where that is not the layer's own, since times were changed.
+    fn layer_blob(
+        &self,
+        layer: &LayerId,
+        export: &Export,
+        docker: bool,
+    ) -> Result<(OutgoingBlob, Option<DiffId>), Error> {
+        self.ensure_layer(layer)?;
+        let inner = self.builder().inner();
+        let record = inner
+            .store
+            .layer(layer)?
+            .map(|layer| layer.record)
+            .unwrap_or_default();
+        let pulled = record
+            .compressed
+            .into_iter()
+            .find(|blob| blob.codec == PULLED_CODEC);
+        let codec = export.codec()?;
+        let fail = |error| Error::new(ErrorKind::Export, failure::chain(&error));
+        let mut diff_id = None;
+        let blob = match (pulled, export.latest_file_time) {
+            // A layer of a base image stays as it came.
+            (Some(blob), _) if !export.force_compression || is_of(&blob, codec) => blob,
+            (Some(blob), _) => inner
+                .snapshots
+                .recompressed(layer, &blob, codec)
+                .map_err(fail)?,
+            (None, Some(latest)) => {
+                let clamped = inner
+                    .snapshots
+                    .compressed_until(layer, codec, latest)
+                    .map_err(fail)?;
+                diff_id = Some(clamped.diff_id);
+                clamped.blob
+            }
+            (None, None) => inner.snapshots.compressed(layer, codec).map_err(fail)?,
+        };
+        let encoding = LayerEncoding::of_media_type(&blob.media_type).ok_or_else(|| {
+            let message = format!("a layer of type {} cannot be exported", blob.media_type);
+            Error::new(ErrorKind::Unsupported, message)
+        })?;
+        let media_type = if docker {
+            encoding.docker_media_type()
+        } else {
+            encoding.oci_media_type()
+        };
+        let descriptor = Descriptor::new(media_type, blob.digest, blob.bytes);
+        let stored = inner.store.blob(&blob.digest)?.ok_or_else(|| {
+            let message = format!("blob {} is gone from the store: build again", blob.digest);
+            Error::new(ErrorKind::Store, message)
+        })?;
+        Ok((OutgoingBlob::file(descriptor, stored.path), diff_id))
+    }
+}
+
+/// Says whether a blob that came with its image is compressed in the way of a codec.
+fn is_of(blob: &CompressedBlob, codec: Codec) -> bool {
+    let wanted = match codec {
+        Codec::Uncompressed => LayerEncoding::Uncompressed,
+        Codec::Gzip { .. } => LayerEncoding::Gzip,
+        Codec::Zstd { .. } => LayerEncoding::Zstd,
+    };
+    LayerEncoding::of_media_type(&blob.media_type) == Some(wanted)
+}
