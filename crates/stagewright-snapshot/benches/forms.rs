@@ -92,6 +92,7 @@ fn measure(place: &Path, source: &Path, threads: NonZeroUsize) -> Vec<(&'static 
         index: Arc::new(scanned.clone()),
         packed: None,
         unpacked: Some(source.to_owned()),
+        keeper: None,
     };
     let written = time(&mut times, "pack (both hashes, index)", || {
         agent.pack(&tree_layer, &place.join("packed.tar")).unwrap()
@@ -100,6 +101,7 @@ fn measure(place: &Path, source: &Path, threads: NonZeroUsize) -> Vec<(&'static 
         index: Arc::new(written.index),
         packed: Some(place.join("packed.tar")),
         unpacked: None,
+        keeper: None,
     };
     time(&mut times, "unpack (checked)", || {
         agent.unpack(&packed, &place.join("unpacked")).unwrap()

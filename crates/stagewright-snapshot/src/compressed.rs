@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fs_err as fs;
-use stagewright_digest::{DiffId, Digest, LayerId};
+use stagewright_digest::{DiffId, Digest, DigestWriter, LayerId};
 use stagewright_layer::{Codec, Compression, Compressor, LayerIndex, Mtime, decompress};
-use stagewright_store::CompressedBlob;
+use stagewright_store::{CompressedBlob, LayerPart};
 
 use crate::error::SnapshotError;
 use crate::snapshots::Snapshots;
@@ -37,7 +37,7 @@ impl Snapshots {
         if let Some(blob) = self.compressed_of(id, codec)? {
             return Ok(blob);
         }
-        let (digest, bytes) = self.compress(&packed.path, codec)?;
+        let (digest, bytes) = self.compress(&packed.path, codec, Some(&packed.diff_id), id)?;
         let blob = CompressedBlob {
             codec: codec_name(codec),
             digest,
@@ -87,7 +87,7 @@ impl Snapshots {
         let written = self
             .agent()
             .pack(&clamped(&self.tree_layer(id)?, latest)?, &draft.packed())?;
-        let (digest, bytes) = self.compress(&draft.packed(), codec)?;
+        let (digest, bytes) = self.compress(&draft.packed(), codec, None, id)?;
         let blob = CompressedBlob {
             codec: format!("{prefix}{}", written.diff_id),
             digest,
@@ -120,12 +120,14 @@ impl Snapshots {
         if let Some(blob) = self.compressed_of(id, codec)? {
             return Ok(blob);
         }
+        // What comes out of a damaged one would be another layer.
+        self.store().check_blob(&from.digest)?;
         let missing = || io::Error::other(format!("blob {} is gone", from.digest));
         let stored = self.store().blob(&from.digest)?;
         let path = stored.ok_or_else(|| SnapshotError::Draft(missing()))?.path;
         let file = fs::File::open(path).map_err(SnapshotError::Draft)?;
         let mut plain = decompress(BufReader::with_capacity(1 << 17, file))?;
-        let (digest, bytes) = self.compress_from(&mut plain, codec)?;
+        let (digest, bytes) = self.compress_from(&mut plain, codec, None)?;
         let blob = CompressedBlob {
             codec: codec_name(codec),
             digest,
@@ -137,18 +139,37 @@ impl Snapshots {
         Ok(blob)
     }
 
-    fn compress(&self, tar: &Path, codec: Codec) -> Result<(Digest, u64), SnapshotError> {
+    /// Compresses a tar; one that was stored is checked against its name.
+    fn compress(
+        &self,
+        tar: &Path,
+        codec: Codec,
+        expected: Option<&DiffId>,
+        id: &LayerId,
+    ) -> Result<(Digest, u64), SnapshotError> {
         let mut tar = fs::File::open(tar).map_err(SnapshotError::Draft)?;
-        self.compress_from(&mut tar, codec)
+        let damaged = "its tar is not the one that was recorded";
+        self.compress_from(&mut tar, codec, expected)
+            .inspect_err(|error| {
+                if matches!(error, SnapshotError::DamagedTar) {
+                    self.keeper(id).set_aside(LayerPart::Packed, damaged);
+                }
+            })
     }
 
     fn compress_from(
         &self,
         tar: &mut impl Read,
         codec: Codec,
+        expected: Option<&DiffId>,
     ) -> Result<(Digest, u64), SnapshotError> {
         let mut writer = Compressor::new(self.store().blob_writer()?, codec, self.threads())?;
-        copy(tar, &mut writer).map_err(SnapshotError::Draft)?;
+        let mut read = DigestWriter::new(io::sink());
+        copy(tar, &mut writer, expected.map(|_| &mut read)).map_err(SnapshotError::Draft)?;
+        let (_, found, _) = read.finish();
+        if expected.is_some_and(|expected| found.as_bytes() != expected.as_bytes()) {
+            return Err(SnapshotError::DamagedTar);
+        }
         Ok(writer
             .finish()
             .map_err(SnapshotError::Draft)?
@@ -213,13 +234,22 @@ fn media_type(codec: Codec) -> &'static str {
     }
 }
 
-/// Copies in large pieces.
-fn copy(reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
+/// Copies in large pieces, and shows them to another who wants to see them.
+fn copy(
+    reader: &mut impl Read,
+    writer: &mut impl Write,
+    mut seen: Option<&mut impl Write>,
+) -> io::Result<()> {
     let mut piece = vec![0; 1 << 17];
     loop {
         match reader.read(&mut piece) {
             Ok(0) => return Ok(()),
-            Ok(count) => writer.write_all(&piece[..count])?,
+            Ok(count) => {
+                if let Some(seen) = &mut seen {
+                    seen.write_all(&piece[..count])?;
+                }
+                writer.write_all(&piece[..count])?;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

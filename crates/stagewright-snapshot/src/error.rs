@@ -27,9 +27,7 @@ pub enum SnapshotError {
     #[error("can't make a layer: {0}")]
     Draft(#[source] io::Error),
     /// The index of a layer is damaged.
-    #[error(
-        "the index of layer {layer} can't be used; `stagewright cache verify --repair` removes it"
-    )]
+    #[error("the index of layer {layer} was damaged and is set aside: build again")]
     Index {
         /// The layer.
         layer: LayerId,
@@ -37,6 +35,9 @@ pub enum SnapshotError {
         #[source]
         source: IndexError,
     },
+    /// The packed form of a layer is damaged.
+    #[error("the tar of a layer was damaged and is set aside: build again")]
+    DamagedTar,
     /// A layer is in the store in no form that its files could be read from.
     #[error("layer {0} is in the store without its files")]
     NoForm(LayerId),

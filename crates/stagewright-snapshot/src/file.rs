@@ -10,7 +10,9 @@ use fs_err::File;
 use rustix::fs::{Mode, OFlags};
 use stagewright_digest::{ContentDigest, ContentHasher};
 use stagewright_layer::{EntryKind, EntryPath, Extent, FileData, LayerIndex, Record};
+use stagewright_store::LayerPart;
 
+use crate::damage::Keeper;
 use crate::sys;
 use crate::tree::TreeLayer;
 
@@ -47,7 +49,12 @@ impl LayerFiles {
             return Err(io::Error::other("it is not a file"));
         };
         let source = self.source(record, bytes)?;
-        Ok(FileReader::new(source, bytes, content))
+        Ok(FileReader::new(
+            source,
+            bytes,
+            content,
+            self.layer.keeper.clone(),
+        ))
     }
 
     fn source(&self, record: &Record, bytes: u64) -> io::Result<Source> {
@@ -166,17 +173,36 @@ pub struct FileReader {
     expected: ContentDigest,
     rest: u64,
     checked: bool,
+    keeper: Option<Keeper>,
 }
 
 impl FileReader {
-    fn new(source: Source, bytes: u64, expected: ContentDigest) -> Self {
+    fn new(source: Source, bytes: u64, expected: ContentDigest, keeper: Option<Keeper>) -> Self {
         Self {
             source,
             hasher: Box::default(),
             expected,
             rest: bytes,
             checked: false,
+            keeper,
         }
+    }
+
+    fn damaged(&self) -> io::Error {
+        let part = match self.source {
+            Source::Packed(_) => LayerPart::Packed,
+            Source::Unpacked(_) => LayerPart::Unpacked,
+        };
+        if let Some(keeper) = &self.keeper {
+            keeper.set_aside(
+                part,
+                "the bytes of a file in it are not those that were stored",
+            );
+        }
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "its bytes in the store were damaged and are set aside: build again",
+        )
     }
 }
 
@@ -190,21 +216,15 @@ impl Read for FileReader {
             Source::Packed(file) => file.read(&mut buffer[..limit])?,
             Source::Unpacked(file) => file.read(&mut buffer[..limit])?,
         };
-        let damaged = || {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "its bytes in the store are damaged; `stagewright cache verify --repair` removes them",
-            )
-        };
         if count as u64 > self.rest || count == 0 && self.rest > 0 {
-            return Err(damaged());
+            return Err(self.damaged());
         }
         self.hasher.update(&buffer[..count]);
         self.rest -= count as u64;
         // The check comes with the last bytes, for callers who know how many to expect.
         if self.rest == 0 && !self.checked {
             if self.hasher.finish() != self.expected {
-                return Err(damaged());
+                return Err(self.damaged());
             }
             self.checked = true;
         }

@@ -206,6 +206,7 @@ mod tests {
             index,
             packed: None,
             unpacked: None,
+            keeper: None,
         }])
     }
 

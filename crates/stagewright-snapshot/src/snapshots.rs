@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fs_err as fs;
 use stagewright_digest::{DiffId, LayerId};
 use stagewright_layer::{EntryPath, LayerIndex, decompress, read_index};
-use stagewright_store::{Layer, LayerDraft, LayerRecord, Store};
+use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
 use crate::agent::TreeAgent;
 use crate::builder::LayerBuilder;
 use crate::compressed::is_the_layer;
 use crate::content::NewEntry;
+use crate::damage::Keeper;
 use crate::error::SnapshotError;
 use crate::pack::pack_entries;
 use crate::prepared::Prepared;
@@ -146,6 +147,7 @@ impl Snapshots {
             index: self.index_of(&layer)?,
             packed,
             unpacked,
+            keeper: Some(self.keeper(id)),
         })
     }
 
@@ -245,6 +247,7 @@ impl Snapshots {
                     index,
                     packed,
                     unpacked: None,
+                    keeper: None,
                 },
                 &draft.fs(),
             )?;
@@ -362,6 +365,7 @@ impl Snapshots {
                     index,
                     packed,
                     unpacked: None,
+                    keeper: None,
                 },
                 &draft.fs(),
             )?;
@@ -376,9 +380,15 @@ impl Snapshots {
             index: Arc::clone(&index),
             packed: Some(packed),
             unpacked: None,
+            keeper: Some(self.keeper(id)),
         };
         self.agent().unpack(&layer, &draft.fs())?;
         self.publish(draft, id, &index, LayerRecord::default())
+    }
+
+    /// Returns who is told when a layer turns out to be damaged.
+    pub(crate) fn keeper(&self, id: &LayerId) -> Keeper {
+        Keeper::new(self.store().clone(), *id)
     }
 
     pub(crate) fn layer(&self, id: &LayerId) -> Result<Layer, SnapshotError> {
@@ -405,9 +415,13 @@ impl Snapshots {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(SnapshotError::Draft)?;
-        let index = LayerIndex::decode(&bytes).map_err(|source| SnapshotError::Index {
-            layer: layer.id,
-            source,
+        let index = LayerIndex::decode(&bytes).map_err(|source| {
+            self.keeper(&layer.id)
+                .set_aside(LayerPart::Whole, &source.to_string());
+            SnapshotError::Index {
+                layer: layer.id,
+                source,
+            }
         })?;
         let index = Arc::new(index);
         indexes().insert(layer.id, (version, Arc::clone(&index)));
@@ -423,6 +437,14 @@ impl Snapshots {
             .iter()
             .filter(|blob| is_the_layer(blob))
         {
+            // What comes out of a damaged one would not be the layer: better to know before.
+            if !self
+                .store()
+                .check_blob(&blob.digest)
+                .map_err(io::Error::other)?
+            {
+                continue;
+            }
             if let Some(blob) = self.store().blob(&blob.digest).map_err(io::Error::other)? {
                 let file = fs::File::open(blob.path)?;
                 return Ok(Box::new(io::BufReader::with_capacity(1 << 17, file)));

@@ -9,6 +9,7 @@ use stagewright_layer::{Child, Entry, EntryKind, EntryPath, InvalidPath, LayerIn
 use thiserror::Error;
 
 use crate::content::Content;
+use crate::damage::Keeper;
 use crate::file::{FileReader, LayerFiles};
 
 /// The most symbolic links that are followed on the way to one path, as in Linux.
@@ -68,6 +69,8 @@ pub struct TreeLayer {
     pub packed: Option<PathBuf>,
     /// Its unpacked form, when there is one.
     pub unpacked: Option<PathBuf>,
+    /// Who is told when its bytes turn out to be damaged, when it is stored.
+    pub keeper: Option<Keeper>,
 }
 
 /// The same for all names of one file.
@@ -545,6 +548,7 @@ mod tests {
             index: Arc::new(index),
             packed: None,
             unpacked: None,
+            keeper: None,
         }
     }
 

@@ -381,12 +381,17 @@ fn import(
     descriptor: &Descriptor,
 ) -> Result<(), StepError> {
     let digest = descriptor.digest;
-    snapshots.import(&diff_id, Forms::UNPACKED, || {
+    let imported = snapshots.import(&diff_id, Forms::UNPACKED, || {
         let blob = store.blob(&digest).map_err(io::Error::other)?;
         let blob = blob.ok_or_else(|| io::Error::other(format!("blob {digest} is gone")))?;
         let file = fs::File::open(blob.path)?;
         Ok(Box::new(BufReader::with_capacity(1 << 17, file)))
-    })?;
+    });
+    if let Err(error) = imported {
+        // If it is the blob that is damaged it is set aside, and downloaded again the next time.
+        store.check_blob(&digest)?;
+        return Err(error.into());
+    }
     store.update_record(&id, |record| {
         if record.compressed.iter().all(|blob| blob.digest != digest) {
             record.compressed.push(CompressedBlob {

@@ -297,7 +297,7 @@ fn note_place(
         && services
             .store
             .place(&vertex.place)?
-            .is_some_and(|last| last.key == *key)
+            .is_some_and(|last| last.key == *key && services.store.has_parts(&last.parts))
     {
         return Ok(());
     }

@@ -40,24 +40,25 @@ impl Store {
         }
     }
 
-    /// Reads a small blob and checks its bytes. A damaged one is removed and reported as absent.
+    /// Reads a small blob and checks its bytes. A damaged one is set aside and reported as absent.
     pub fn read_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.blob_path(digest);
         let Some(bytes) = files::read(&path)? else {
             return Ok(None);
         };
-        if Digest::of(&bytes) == *digest {
+        let found = Digest::of(&bytes);
+        if found == *digest {
             return Ok(Some(bytes));
         }
-        tracing::warn!(%digest, "a blob is damaged and is removed");
-        fs::remove_file(&path)?;
+        self.quarantine(&path, &format!("its bytes have the digest {found}"))?;
         Ok(None)
     }
 
     /// Stores bytes that are in memory.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        if self.blob(&digest)?.is_none() {
+        // One that is there may be damaged: then it is set aside, and written anew.
+        if self.read_blob(&digest)?.is_none() {
             self.publish(&self.blob_path(&digest), bytes)?;
         }
         Ok(digest)

@@ -12,7 +12,6 @@ use stagewright_digest::{ActionKey, ContentDigest, PartsDigest};
 
 use crate::disk;
 use crate::error::StoreError;
-use crate::files;
 use crate::store::Store;
 
 /// The kind of documents that say what a place in a Dockerfile last ran with.
@@ -32,7 +31,8 @@ impl Store {
     pub fn put_parts(&self, bytes: &[u8]) -> Result<PartsDigest, StoreError> {
         let digest = PartsDigest::from_bytes(*ContentDigest::of(bytes).as_bytes());
         let path = self.parts_path(&digest);
-        if !path.exists() {
+        // One that is there may be damaged: then it is set aside, and written anew.
+        if self.read_checked(&path)?.is_none() {
             self.publish_checked(&path, bytes)?;
         }
         Ok(digest)
@@ -40,7 +40,12 @@ impl Store {
 
     /// Returns what an action key was made of, if that is stored.
     pub fn parts(&self, digest: &PartsDigest) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(files::read_checked(&self.parts_path(digest))?)
+        Ok(self.read_checked(&self.parts_path(digest))?)
+    }
+
+    /// Says whether what an action key was made of is stored. It is not read.
+    pub fn has_parts(&self, digest: &PartsDigest) -> bool {
+        self.parts_path(digest).exists()
     }
 
     /// Returns what a place last ran with.
@@ -57,7 +62,7 @@ impl Store {
 
     /// Returns a document. A damaged one is absent.
     pub fn document(&self, kind: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(files::read_checked(&self.document_path(kind, name))?)
+        Ok(self.read_checked(&self.document_path(kind, name))?)
     }
 
     /// Stores a document in place of the one of that name.
@@ -75,7 +80,7 @@ impl Store {
         };
         let mut documents = Vec::new();
         for entry in entries {
-            documents.extend(files::read_checked(&entry?.path())?);
+            documents.extend(self.read_checked(&entry?.path())?);
         }
         Ok(documents)
     }

@@ -31,21 +31,32 @@ impl Store {
     }
 }
 
-/// Reads what [`Store::publish_checked`] wrote. Nothing if it is not there or damaged: what such files
-/// hold can always be made again.
-pub(crate) fn read_checked(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let Some(mut bytes) = read(path)? else {
-        return Ok(None);
-    };
+/// What a file with a checksum turned out to be.
+#[derive(Debug)]
+pub(crate) enum Checked {
+    /// It is not there.
+    Absent,
+    /// Its bytes are not those that were written.
+    Damaged,
+    /// Its content.
+    Whole(Vec<u8>),
+}
+
+/// Reads what [`Store::publish_checked`] wrote.
+pub(crate) fn check(path: &Path) -> io::Result<Checked> {
+    Ok(match read(path)? {
+        None => Checked::Absent,
+        Some(bytes) => content_of(bytes).map_or(Checked::Damaged, Checked::Whole),
+    })
+}
+
+/// Takes the checksum off, if it is right.
+fn content_of(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     if bytes.len() < CHECKSUM_BYTES {
-        return Ok(None);
+        return None;
     }
     let content = bytes.split_off(CHECKSUM_BYTES);
-    if ContentDigest::of(&content).as_bytes().as_slice() != bytes {
-        tracing::warn!(path = %path.display(), "a file of the store is damaged and is not used");
-        return Ok(None);
-    }
-    Ok(Some(content))
+    (ContentDigest::of(&content).as_bytes().as_slice() == bytes).then_some(content)
 }
 
 /// Reads a file if it is there.

@@ -26,6 +26,7 @@ use crate::error::StoreError;
 use crate::files;
 use crate::lock::FileLock;
 use crate::store::Store;
+use crate::verify::Damage;
 
 /// The format of the database is in the name of its folder: another one is rebuilt beside it.
 const DATABASE: &str = "sled-0.34";
@@ -143,6 +144,27 @@ impl Store {
             stored.insert(id, use_);
         }
         Ok(stored)
+    }
+
+    /// Looks for damage in the index. It is only ever read by who makes it anew if need be.
+    pub(crate) fn check_index(&self) -> io::Result<Option<Damage>> {
+        let path = self.index_directory().join(DATABASE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let _lock = FileLock::wait(&self.index_directory().join("lock"))?;
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            let tree = open(&path)?.open_tree(TREE)?;
+            for entry in &tree {
+                entry?;
+            }
+            Ok(())
+        }))
+        .unwrap_or_else(|_| Err(IndexFailure::Damaged("it cannot be read".to_owned())));
+        Ok(match read {
+            Err(IndexFailure::Damaged(reason)) => Some(Damage { path, reason }),
+            _ => None,
+        })
     }
 
     fn set_index_aside(&self) -> io::Result<()> {

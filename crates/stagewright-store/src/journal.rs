@@ -13,7 +13,8 @@
 //! that follow it. A frame that a crash cut off at the end is cut away by the next writer.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{ActionKey, ContentDigest, Digest, LayerId, PartsDigest};
@@ -46,13 +47,15 @@ pub struct ActionResult {
 }
 
 impl Store {
-    /// Finds the result of an action. Nothing, too, when the layer that it made is not stored.
+    /// Finds the result of an action. Nothing, too, when the layer that it made is not stored. What
+    /// else it names and is not stored any more it does not name.
     pub fn action(&self, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
         let Some(bytes) = files::read(&self.shard_path(key))? else {
             return Ok(None);
         };
         let found = last_of_key(&bytes, key);
-        let Some(result) = found.and_then(|json| serde_json::from_slice::<ActionResult>(json).ok())
+        let Some(mut result) =
+            found.and_then(|json| serde_json::from_slice::<ActionResult>(json).ok())
         else {
             return Ok(None);
         };
@@ -60,6 +63,12 @@ impl Store {
             && self.layer(layer)?.is_none()
         {
             return Ok(None);
+        }
+        result.parts = result.parts.filter(|parts| self.has_parts(parts));
+        if let Some(log) = &result.log
+            && self.blob(log)?.is_none()
+        {
+            result.log = None;
         }
         Ok(Some(result))
     }
@@ -77,8 +86,7 @@ impl Store {
         let mut body = key.as_bytes().to_vec();
         serde_json::to_writer(&mut body, result).map_err(io::Error::from)?;
         let path = self.shard_path(key);
-        let mut file = disk::open_or_create(&path)?;
-        lock::wait_for(&file)?;
+        let mut file = lock_shard(&path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let end = Frames::new(&bytes).map(|(_, end)| end).last().unwrap_or(0);
@@ -95,9 +103,63 @@ impl Store {
         Ok(())
     }
 
+    /// Rewrites a shard without what is damaged, and without the results whose layers are gone.
+    /// Nothing happens to one that has no such records.
+    pub(crate) fn forget_broken(&self, path: &Path) -> Result<(), StoreError> {
+        let mut file = lock_shard(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let mut kept = Vec::new();
+        for (start, end) in Frames::new(&bytes) {
+            let result = serde_json::from_slice::<ActionResult>(&bytes[start + KEY_BYTES..end]);
+            let Ok(result) = result else {
+                continue;
+            };
+            let whole = match &result.layer {
+                None => true,
+                Some(layer) => self.layer(layer)?.is_some(),
+            };
+            if whole {
+                kept.extend_from_slice(&bytes[start - HEADER_BYTES..end]);
+            }
+        }
+        if kept == bytes {
+            return Ok(());
+        }
+        if !is_sound(&bytes) {
+            // The records that are whole are in both.
+            self.quarantine_copy(path, &bytes, "a record of it is damaged")?;
+        }
+        Ok(self.publish(path, &kept)?)
+    }
+
     fn shard_path(&self, key: &ActionKey) -> PathBuf {
         self.path().join("actions").join(&key.to_hex()[..3])
     }
+}
+
+/// Opens a shard, alone. Whoever rewrites a shard puts a new file in its place.
+fn lock_shard(path: &Path) -> io::Result<fs_err::File> {
+    loop {
+        let file = disk::open_or_create(path)?;
+        lock::wait_for(&file)?;
+        if file.metadata()?.nlink() > 0 {
+            return Ok(file);
+        }
+    }
+}
+
+/// Says whether a shard is made of whole frames. What a crash cut off at its end is not damage.
+pub(crate) fn is_sound(bytes: &[u8]) -> bool {
+    let frames = Frames::new(bytes);
+    let mut at = 0;
+    while let Some(body) = frames.extent_at(at) {
+        if !frames.is_whole(body) {
+            return false;
+        }
+        at = body.1;
+    }
+    frames.is_cut_off(at)
 }
 
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -151,6 +213,20 @@ impl<'a> Frames<'a> {
         let possible =
             (KEY_BYTES..=BODY_BYTES_MAX).contains(&length) && length <= self.bytes.len() - start;
         possible.then_some((start, start + length))
+    }
+
+    /// Says whether what follows is the beginning of a frame that is not there to its end.
+    fn is_cut_off(&self, at: usize) -> bool {
+        let rest = &self.bytes[at..];
+        let Some(length) = rest.first_chunk::<4>() else {
+            return true;
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        let possible =
+            (KEY_BYTES..=BODY_BYTES_MAX).contains(&length) && rest.len() < HEADER_BYTES + length;
+        // A whole body below a length that is too great was not cut off: the length is damaged.
+        possible
+            && (rest.len() <= HEADER_BYTES || !self.is_whole((at + HEADER_BYTES, self.bytes.len())))
     }
 
     /// Says whether the bytes of a body are those that were written.

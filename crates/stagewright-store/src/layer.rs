@@ -21,13 +21,12 @@ use stagewright_digest::{DiffId, Digest, LayerId};
 
 use crate::disk;
 use crate::error::StoreError;
-use crate::files;
 use crate::lock::FileLock;
 use crate::store::Store;
 use crate::temp::TempDir;
 
-const RECORD: &str = "record";
-const INDEX: &str = "index";
+pub(crate) const RECORD: &str = "record";
+pub(crate) const INDEX: &str = "index";
 const PACKED: &str = "packed.tar";
 const UNPACKED: &str = "fs";
 
@@ -70,6 +69,14 @@ pub struct Layer {
 }
 
 impl Layer {
+    pub(crate) fn new(id: LayerId, record: LayerRecord, directory: PathBuf) -> Self {
+        Self {
+            id,
+            record,
+            directory,
+        }
+    }
+
     /// Returns the path of the index of its entries.
     pub fn index_path(&self) -> PathBuf {
         self.directory.join(INDEX)
@@ -90,7 +97,8 @@ impl Store {
     /// Finds a layer.
     pub fn layer(&self, id: &LayerId) -> Result<Option<Layer>, StoreError> {
         let directory = self.layer_directory(id);
-        let record = files::read_checked(&directory.join(RECORD))?
+        let record = self
+            .read_checked(&directory.join(RECORD))?
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(record.map(|record| Layer {
             id: *id,
@@ -141,7 +149,7 @@ impl Store {
         Ok(FileLock::wait(&directory.join("lock"))?)
     }
 
-    fn layer_directory(&self, id: &LayerId) -> PathBuf {
+    pub(crate) fn layer_directory(&self, id: &LayerId) -> PathBuf {
         self.path().join("layers").join(id.file_name())
     }
 

@@ -13,6 +13,7 @@
 //! | `locks/` | `lock` | one file an action that is running |
 //! | `mounts/` | `cache_mount` | directories of `RUN --mount=type=cache` |
 //! | `tmp/` | `temp` | work in progress, a folder a process |
+//! | `quarantine/` | `quarantine` | what was damaged |
 //! | `index/` | `index` | what is used when and how large it is: sled, rebuilt when lost |
 
 mod audit;
@@ -27,10 +28,12 @@ mod index;
 mod journal;
 mod layer;
 mod lock;
+mod quarantine;
 mod store;
 mod temp;
+mod verify;
 
-pub use audit::{Damage, Room, Usage, Verification};
+pub use audit::{Room, Usage};
 pub use blob::{Blob, BlobWriter};
 pub use cache_mount::{CacheMountLease, Sharing};
 pub use document::PlaceRecord;
@@ -39,5 +42,7 @@ pub use index::LayerUse;
 pub use journal::ActionResult;
 pub use layer::{CompressedBlob, Layer, LayerDraft, LayerRecord};
 pub use lock::{ActionLock, FileLock};
+pub use quarantine::LayerPart;
 pub use store::{Store, StoreOptions};
 pub use temp::TempDir;
+pub use verify::{Damage, InspectLayer, Verification};

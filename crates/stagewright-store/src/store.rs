@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use fs_err as fs;
 
@@ -20,7 +21,7 @@ use crate::lock::FileLock;
 const VERSION: u32 = 2;
 /// The oldest version whose files can be used. What is older is removed: it can be built again.
 const OLDEST_VERSION: u32 = 1;
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     "blobs/sha256",
     "layers",
     "actions",
@@ -29,6 +30,7 @@ const FOLDERS: [&str; 9] = [
     "index",
     "locks",
     "mounts",
+    "quarantine",
     "tmp",
 ];
 
@@ -46,6 +48,8 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    /// How often damage was found.
+    damage: AtomicU64,
 }
 
 impl Store {
@@ -57,7 +61,10 @@ impl Store {
     pub fn open(options: StoreOptions) -> Result<Self, StoreError> {
         let path = options.path;
         disk::create_dir_all(&path)?;
-        let store = Self(Arc::new(Inner { path }));
+        let store = Self(Arc::new(Inner {
+            path,
+            damage: AtomicU64::new(0),
+        }));
         match files::read(&store.version_path())? {
             Some(bytes) => store.check_version(&bytes)?,
             None => store.create()?,
@@ -69,6 +76,10 @@ impl Store {
     /// Returns the folder.
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    pub(crate) fn damage(&self) -> &AtomicU64 {
+        &self.0.damage
     }
 
     fn version_path(&self) -> PathBuf {

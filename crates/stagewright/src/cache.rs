@@ -25,12 +25,22 @@ impl Builder {
         Ok(self.inner().store.layer_uses()?)
     }
 
-    /// Checks what the store holds against its digests, and removes what is damaged if `repair`
-    /// says so. Reads everything.
+    /// Returns how often this builder found something in its store damaged, and set it aside. When
+    /// it grew while something failed, the same is worth trying again: what is missing is made anew.
+    pub fn damage_seen(&self) -> u64 {
+        self.inner().store.damage_seen()
+    }
+
+    /// Checks what the store holds against its digests. Reads everything. If `repair` says so, what
+    /// is damaged is moved to the store's folder `quarantine`, and the results that need it are
+    /// forgotten.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Store`] when something cannot be read or removed.
+    /// [`crate::ErrorKind::Store`] when something cannot be read or moved.
     pub fn verify_cache(&self, repair: bool) -> Result<CacheVerification, Error> {
-        Ok(self.inner().store.verify(repair)?)
+        let inner = self.inner();
+        Ok(inner
+            .store
+            .verify(repair, &|layer| inner.snapshots.inspect(layer))?)
     }
 }

@@ -33,6 +33,9 @@ pub(crate) async fn run(
     job.run().await
 }
 
+/// How often a build begins anew because something that it needed turned out to be damaged.
+const RESTARTS_MAX: u32 = 8;
+
 struct Job {
     builder: Builder,
     request: BuildRequest,
@@ -80,7 +83,26 @@ impl Job {
         })
     }
 
+    /// Builds. What turns out to be damaged is set aside at once and is then as if it had never been
+    /// there: the build begins anew, finds the rest in the cache, and makes what is missing.
     async fn run(self) -> Result<Image, Error> {
+        let mut restarts = 0;
+        loop {
+            let seen = self.builder.damage_seen();
+            let result = self.run_once().await;
+            let damaged = self.builder.damage_seen() > seen;
+            if result.is_ok() || !damaged || restarts == RESTARTS_MAX || self.cancel.is_cancelled()
+            {
+                return result;
+            }
+            restarts += 1;
+            self.reporter.warn(
+                "something in the store is damaged and was set aside: what needs it is built again",
+            );
+        }
+    }
+
+    async fn run_once(&self) -> Result<Image, Error> {
         let tags = crate::image::parse_names(&self.request.tags)?;
         let store = &self.builder.inner().store;
         let remotes = Arc::new(Remotes::new(

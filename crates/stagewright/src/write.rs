@@ -15,6 +15,9 @@ use crate::failure;
 use crate::image::Image;
 use crate::outgoing::outgoing;
 
+/// How often an export begins anew because something that it needed turned out to be damaged.
+const RESTARTS_MAX: u32 = 8;
+
 /// What an export wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported {
@@ -71,6 +74,40 @@ impl Image {
 /// # Errors
 /// As [`Image::export`].
 pub fn export_images(images: &[&Image], export: &Export) -> Result<Exported, Error> {
+    let Some(first) = images.first() else {
+        return export_once(images, export);
+    };
+    let mut restarts = 0;
+    loop {
+        let seen = first.builder().damage_seen();
+        let result = export_once(images, export);
+        if result.is_ok() || restarts == RESTARTS_MAX {
+            return result;
+        }
+        // A blob that is not what its name says is set aside, and compressed anew.
+        check_blobs(images)?;
+        if first.builder().damage_seen() == seen {
+            return result;
+        }
+        restarts += 1;
+    }
+}
+
+/// Checks the compressed forms of the images' layers.
+fn check_blobs(images: &[&Image]) -> Result<(), Error> {
+    for image in images {
+        let store = &image.builder().inner().store;
+        for id in image.layer_ids() {
+            let blobs = store.layer(id)?.map(|layer| layer.record.compressed);
+            for blob in blobs.unwrap_or_default() {
+                store.check_blob(&blob.digest)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn export_once(images: &[&Image], export: &Export) -> Result<Exported, Error> {
     match export.kind {
         ExportKind::Directory => {
             for image in images {

@@ -25,7 +25,7 @@ pub(crate) struct DuArguments {
 /// Flags of `stagewright cache verify`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VerifyArguments {
-    /// Remove what is damaged, so that it is built again
+    /// Move what is damaged out of the way, so that it is built again
     #[arg(long)]
     pub(crate) repair: bool,
 }

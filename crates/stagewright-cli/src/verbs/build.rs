@@ -12,14 +12,30 @@ use crate::failure::Failure;
 pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<(), Failure> {
     outputs::check(arguments)?;
     let input = input::read(arguments)?;
-    let image = watch::watch(builder.build(input.request.clone()), mode(arguments))?;
-    let written = outputs::Outputs {
-        arguments,
-        images: &[&image],
-        mode: mode(arguments),
-        epoch: input.request.source_date_epoch,
-    }
-    .write()?;
+    let build = || watch::watch(builder.build(input.request.clone()), mode(arguments));
+    let write = |image: &Image| {
+        outputs::Outputs {
+            arguments,
+            images: &[image],
+            mode: mode(arguments),
+            epoch: input.request.source_date_epoch,
+        }
+        .write()
+    };
+    let seen = builder.damage_seen();
+    let mut image = build()?;
+    let stdout_taken = arguments
+        .output
+        .iter()
+        .any(|output| outputs::to_stdout(&output.kind));
+    let written = match write(&image) {
+        // A layer that turned out to be damaged is gone: what made it runs again.
+        Err(_) if builder.damage_seen() > seen && !stdout_taken => {
+            image = build()?;
+            write(&image)?
+        }
+        written => written?,
+    };
     let id = image.id().to_string();
     if let Some(file) = &arguments.iidfile {
         fs_err::write(file, &id)?;
@@ -28,10 +44,6 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<(), F
         let text = format!("{:#}\n", metadata(&image, &written));
         fs_err::write(file, text)?;
     }
-    let stdout_taken = arguments
-        .output
-        .iter()
-        .any(|output| outputs::to_stdout(&output.kind));
     if mode(arguments) == ProgressMode::Quiet && !stdout_taken {
         println!("{id}");
     }

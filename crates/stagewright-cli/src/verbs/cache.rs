@@ -112,15 +112,18 @@ fn verify(builder: &Builder, repair: bool) -> Result<ExitCode, Failure> {
     }
     let damaged = found.damaged.len();
     if damaged == 0 {
-        println!("{} blobs and layers checked, all whole", found.checked);
+        println!(
+            "{} blobs, layers and records checked, all whole",
+            found.checked
+        );
     } else if repair {
         println!(
-            "{} blobs and layers checked, {damaged} damaged and removed",
+            "{} blobs, layers and records checked, {damaged} damaged and moved to the store's folder quarantine",
             found.checked
         );
     } else {
         println!(
-            "{} blobs and layers checked, {damaged} damaged; --repair removes them",
+            "{} blobs, layers and records checked, {damaged} damaged; --repair moves them out of the way",
             found.checked
         );
         return Ok(ExitCode::FAILURE);
