@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{host, licences, test, tidy};
+use crate::{bindings, codegen, host, licences, test, tidy};
 
 /// Options of `ci`.
 #[derive(Debug, clap::Args)]
@@ -21,12 +21,14 @@ pub(crate) fn run(arguments: &CiArguments) -> Result<()> {
     let mut checks: Vec<Check> = vec![
         ("fmt", fmt),
         ("tidy", tidy::run),
+        ("codegen", codegen::check),
         ("deny", licences::run),
         ("clippy", clippy),
         ("docs", docs),
     ];
     if !arguments.no_tests {
         checks.push(("test", tests));
+        checks.push(("bindings", packages));
     }
     let mut times = Vec::new();
     for (name, check) in checks {
@@ -65,4 +67,8 @@ fn docs() -> Result<()> {
 
 fn tests() -> Result<()> {
     test::run(&test::TestArguments::default())
+}
+
+fn packages() -> Result<()> {
+    bindings::run(&bindings::BindingsArguments::default())
 }

@@ -6,7 +6,9 @@
 )]
 
 mod bases;
+mod bindings;
 mod ci;
+mod codegen;
 mod demo;
 mod host;
 mod ignored;
@@ -39,6 +41,10 @@ enum Verb {
     Tidy,
     /// Check every dependency's licence and origin against deny.toml
     Deny,
+    /// Write what other languages say in the same words, from the Rust source
+    Codegen(codegen::CodegenArguments),
+    /// Pack the packages of other languages, install them and run their tests
+    Bindings(bindings::BindingsArguments),
     /// Run every check of a change: format, lints, tidy, deny, docs, tests
     Ci(ci::CiArguments),
 }
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
         Verb::Bases => serve_bases(),
         Verb::Tidy => tidy::run(),
         Verb::Deny => licences::run(),
+        Verb::Codegen(arguments) => codegen::run(&arguments),
+        Verb::Bindings(arguments) => bindings::run(&arguments),
         Verb::Ci(arguments) => ci::run(&arguments),
     };
     match outcome {

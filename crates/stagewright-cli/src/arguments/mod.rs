@@ -19,6 +19,4 @@ pub(crate) use image::{
     SizesArguments, TagArguments,
 };
 pub(crate) use output::{ArchiveForm, Compression, OutputArgument, OutputKind};
-pub(crate) use values::{
-    KeyValue, MirrorArgument, NamedContextArgument, NamedLocation, SecretArgument, SecretOrigin,
-};
+pub(crate) use values::{KeyValue, MirrorArgument, SecretArgument, SecretOrigin};

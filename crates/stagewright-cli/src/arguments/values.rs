@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use stagewright::NamedContext;
+
 /// `NAME=VALUE`, or `NAME` alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyValue {
@@ -56,24 +58,7 @@ impl FromStr for MirrorArgument {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamedContextArgument {
     pub(crate) name: String,
-    pub(crate) location: NamedLocation,
-}
-
-/// Where a named context comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NamedLocation {
-    Directory(PathBuf),
-    /// A git repository, or a file on the web.
-    Remote(String),
-    Image(String),
-    OciLayout {
-        path: PathBuf,
-        reference: Option<String>,
-    },
-    DockerArchive {
-        path: PathBuf,
-        reference: Option<String>,
-    },
+    pub(crate) location: NamedContext,
 }
 
 impl FromStr for NamedContextArgument {
@@ -84,45 +69,13 @@ impl FromStr for NamedContextArgument {
             Some((name, location)) if !name.is_empty() && !location.is_empty() => (name, location),
             _ => return Err("write NAME=WHERE, such as assets=../assets".to_owned()),
         };
-        let location = if let Some(image) = location.strip_prefix("docker-image://") {
-            NamedLocation::Image(image.to_owned())
-        } else if let Some(layout) = location.strip_prefix("oci-layout://") {
-            let (path, reference) = split_reference(layout);
-            NamedLocation::OciLayout { path, reference }
-        } else if let Some(archive) = location.strip_prefix("docker-archive://") {
-            let (path, reference) = split_reference(archive);
-            NamedLocation::DockerArchive { path, reference }
-        } else if stagewright::is_remote_source(location) {
-            NamedLocation::Remote(location.to_owned())
-        } else if location.starts_with("target:") {
-            return Err(
-                "target: names a target of a bake file, and there is none; name a stage in the Dockerfile instead"
-                    .to_owned(),
-            );
-        } else if let Some((scheme, _)) = location.split_once("://") {
-            return Err(format!(
-                "there is no {scheme} context; use a folder, an address of http or git, docker-image://, oci-layout:// or docker-archive://"
-            ));
-        } else {
-            NamedLocation::Directory(PathBuf::from(location))
-        };
+        let location = location
+            .parse()
+            .map_err(|error: stagewright::Error| error.message)?;
         Ok(Self {
             name: name.to_owned(),
             location,
         })
-    }
-}
-
-/// Splits `PATH@DIGEST` or `PATH:TAG`, where the tag comes after the last slash.
-fn split_reference(text: &str) -> (PathBuf, Option<String>) {
-    let last_name = text.rfind('/').map_or(0, |slash| slash + 1);
-    let at = text[last_name..]
-        .find('@')
-        .or_else(|| text[last_name..].find(':'))
-        .map(|at| last_name + at);
-    match at {
-        Some(at) => (PathBuf::from(&text[..at]), Some(text[at + 1..].to_owned())),
-        None => (PathBuf::from(text), None),
     }
 }
 
@@ -381,17 +334,17 @@ mod tests {
     #[test]
     fn named_contexts_know_their_forms() {
         let location = |text: &str| text.parse::<NamedContextArgument>().map(|c| c.location);
-        let layout = |path: &str, reference: Option<&str>| NamedLocation::OciLayout {
+        let layout = |path: &str, reference: Option<&str>| NamedContext::OciLayout {
             path: path.into(),
             reference: reference.map(str::to_owned),
         };
         assert_eq!(
             location("a=../x"),
-            Ok(NamedLocation::Directory("../x".into()))
+            Ok(NamedContext::Directory("../x".into()))
         );
         assert_eq!(
             location("a=docker-image://alpine:3"),
-            Ok(NamedLocation::Image("alpine:3".into()))
+            Ok(NamedContext::Image("alpine:3".into()))
         );
         assert_eq!(location("a=oci-layout:///x/y"), Ok(layout("/x/y", None)));
         assert_eq!(
@@ -409,7 +362,7 @@ mod tests {
         ] {
             assert_eq!(
                 location(&format!("a={remote}")),
-                Ok(NamedLocation::Remote(remote.to_owned()))
+                Ok(NamedContext::Remote(remote.to_owned()))
             );
         }
         for (text, expected) in [

@@ -5,15 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use stagewright::{
-    BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
-    is_remote_source,
+    BuildRequest, ContextSource, DockerfileSource, Network, Secret, SecretValue, is_remote_source,
 };
 use tempfile::NamedTempFile;
 
-use crate::arguments::{
-    BuildArguments, KeyValue, NamedContextArgument, NamedLocation, NetworkArgument, SecretArgument,
-    SecretOrigin,
-};
+use crate::arguments::{BuildArguments, KeyValue, NetworkArgument, SecretArgument, SecretOrigin};
 use crate::failure::Failure;
 use crate::settings::variable;
 
@@ -43,7 +39,11 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
     let request = BuildRequest {
         context,
         dockerfile,
-        named_contexts: arguments.build_context.iter().map(named_context).collect(),
+        named_contexts: arguments
+            .build_context
+            .iter()
+            .map(|context| (context.name.clone(), context.location.clone()))
+            .collect(),
         target: arguments.target.clone(),
         stage: None,
         build_args: build_args(&arguments.build_arg),
@@ -208,19 +208,6 @@ fn source_date_epoch() -> Result<Option<u64>, Failure> {
             Err(Failure::Usage(message))
         }
     }
-}
-
-fn named_context(argument: &NamedContextArgument) -> (String, NamedContext) {
-    let context = match argument.location.clone() {
-        NamedLocation::Directory(path) => NamedContext::Directory(path),
-        NamedLocation::Remote(address) => NamedContext::Remote(address),
-        NamedLocation::Image(reference) => NamedContext::Image(reference),
-        NamedLocation::OciLayout { path, reference } => NamedContext::OciLayout { path, reference },
-        NamedLocation::DockerArchive { path, reference } => {
-            NamedContext::DockerArchive { path, reference }
-        }
-    };
-    (argument.name.clone(), context)
 }
 
 fn secret(argument: &SecretArgument) -> Result<Secret, Failure> {

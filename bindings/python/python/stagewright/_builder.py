@@ -1,0 +1,166 @@
+"""Builders."""
+
+from __future__ import annotations
+
+import json
+import os
+from types import TracebackType
+from typing import IO, Any, Iterable, Mapping, Sequence, Union
+
+from ._build import Build
+from ._image import Image
+from ._native import NativeBuilder
+from ._stage import Stage, _Secret, _secret, _Table
+
+_Path = Union[str, "os.PathLike[str]"]
+
+
+class Builder:
+    """Builds images. Threads may share it; a forked process makes its own."""
+
+    def __init__(
+        self,
+        store: _Path | None = None,
+        *,
+        registry_mirrors: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Opens a store, or makes it: that of the command if none is named.
+
+        ``environment`` takes the place of ``os.environ``, which says where the store, logins,
+        proxies and certificates are.
+        """
+        given = os.environ if environment is None else environment
+        mirrors = [f"{name}={place}" for name, place in (registry_mirrors or {}).items()]
+        folder = None if store is None else os.fspath(store)
+        self._opened: NativeBuilder | None = NativeBuilder(folder, mirrors, dict(given))
+
+    @property
+    def _native(self) -> NativeBuilder:
+        if self._opened is None:
+            raise RuntimeError("the builder is closed")
+        return self._opened
+
+    def close(self) -> None:
+        """Lets go of the store. Builds that run and images stay as they are."""
+        self._opened = None
+
+    def __enter__(self) -> Builder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def build(self, path: _Path | None = None, **options: Any) -> Image:
+        """Builds an image and returns it; takes what ``start`` takes."""
+        return self.start(path, **options).wait()
+
+    def start(
+        self,
+        path: _Path | None = None,
+        *,
+        stage: Stage | None = None,
+        dockerfile: _Path | None = None,
+        fileobj: IO[str] | IO[bytes] | None = None,
+        text: str | None = None,
+        archive: _Path | None = None,
+        tag: str | None = None,
+        tags: Iterable[str] = (),
+        buildargs: Mapping[str, str] | None = None,
+        build_contexts: Mapping[str, _Path | Stage] | None = None,
+        target: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        platform: str | None = None,
+        nocache: bool = False,
+        no_cache_filter: Sequence[str] = (),
+        pull: bool = False,
+        network_mode: str | None = None,
+        secrets: Mapping[str, _Secret] | None = None,
+        extra_hosts: Mapping[str, str] | None = None,
+        shmsize: int | None = None,
+        ulimits: Sequence[tuple[str, int, int]] = (),
+        jobs: int | None = None,
+        source_date_epoch: int | None = None,
+        allow: Sequence[str] = (),
+    ) -> Build:
+        """Starts a build at once and returns it.
+
+        ``path`` is the context: a folder, or the address of a repository. ``dockerfile`` is a path
+        in it; ``fileobj`` and ``text`` give the Dockerfile itself. A ``stage`` in code is built
+        instead of a Dockerfile, or on one that is named as well.
+        """
+        if fileobj is not None:
+            if text is not None:
+                raise TypeError("give fileobj or text, not both")
+            read = fileobj.read()
+            text = read.decode() if isinstance(read, bytes) else read
+        table = _Table()
+        contexts: dict[str, Any] = {}
+        for name, context in (build_contexts or {}).items():
+            contexts[name] = (
+                table.name(context) if isinstance(context, Stage) else os.fspath(context)
+            )
+        chosen = None if stage is None else table.name(stage)["stage"]
+        request = {
+            "context": None if path is None else os.fspath(path),
+            "context_archive": None if archive is None else os.fspath(archive),
+            "dockerfile": None if dockerfile is None else os.fspath(dockerfile),
+            "dockerfile_text": text,
+            "stages": table.stages,
+            "stage": chosen,
+            "build_contexts": contexts,
+            "target": target,
+            "build_args": dict(buildargs or {}),
+            "labels": dict(labels or {}),
+            "tags": ([tag] if tag is not None else []) + list(tags),
+            "platform": platform,
+            "no_cache": nocache,
+            "no_cache_filter": list(no_cache_filter),
+            "pull": pull,
+            "network": network_mode,
+            "secrets": {id: _secret(value) for id, value in (secrets or {}).items()},
+            "extra_hosts": dict(extra_hosts or {}),
+            "shm_bytes": shmsize,
+            "ulimits": [list(limit) for limit in ulimits],
+            "jobs": jobs,
+            "source_date_epoch": source_date_epoch,
+            "allow": list(allow),
+        }
+        return Build(self._native.start(json.dumps(request)))
+
+    def image(self, name: str) -> Image:
+        """Finds an image by its name in the store."""
+        return Image(self._native.image(name))
+
+    def images(self) -> list[dict[str, Any]]:
+        """Lists the names in the store."""
+        entries: list[dict[str, Any]] = json.loads(self._native.images())
+        return entries
+
+    def tag_image(self, name: str, new_name: str) -> None:
+        """Gives an image another name."""
+        self._native.tag_image(name, new_name)
+
+    def remove_image(self, name: str) -> None:
+        """Removes a name from the store."""
+        self._native.remove_image(name)
+
+    def cache_usage(self) -> dict[str, Any]:
+        """Measures what the store takes on disk."""
+        usage: dict[str, Any] = json.loads(self._native.cache_usage())
+        return usage
+
+    def verify_cache(self, *, repair: bool = False) -> dict[str, Any]:
+        """Checks what the store holds against its digests."""
+        found: dict[str, Any] = json.loads(self._native.verify_cache(repair))
+        return found
+
+    def host_report(self) -> dict[str, Any]:
+        """Says what this host can do for steps."""
+        report: dict[str, Any] = json.loads(self._native.host_report())
+        return report

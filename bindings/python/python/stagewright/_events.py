@@ -1,0 +1,129 @@
+"""What a build tells while it runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Union
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """Something that a build does."""
+
+    id: int
+    name: str
+    stage: str
+    inputs: tuple[int, ...]
+    line: int | None
+    #: False for what is not a step of the plan: reading the Dockerfile, finding an image.
+    step: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between two runs of a step."""
+
+    input: str
+    name: str | None
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Miss:
+    """Why a result was not in the cache."""
+
+    #: ``first_run``, ``no_cache``, ``changed`` or ``evicted``.
+    reason: str
+    text: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """More vertices are known."""
+
+    at_ms: int
+    vertices: tuple[Vertex, ...]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A vertex began."""
+
+    at_ms: int
+    vertex: int
+
+
+@dataclass(frozen=True)
+class Log:
+    """A step wrote to its standard output or error."""
+
+    at_ms: int
+    vertex: int
+    #: ``stdout`` or ``stderr``.
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Bytes were moved."""
+
+    at_ms: int
+    vertex: int
+    label: str
+    current_bytes: int
+    total_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A vertex ended."""
+
+    at_ms: int
+    vertex: int
+    #: ``hit``, ``executed``, ``shared``, ``failed`` or ``cancelled``.
+    outcome: str
+    miss: Miss | None
+    message: str | None
+
+
+@dataclass(frozen=True)
+class Warning:
+    """Something that does not stop the build and that a person should know."""
+
+    at_ms: int
+    message: str
+    line: int | None
+
+
+Event = Union[Planned, Started, Log, Progress, Finished, Warning]
+
+
+def read(text: str) -> Event | None:
+    """Reads an event; nothing for one that this version does not know."""
+    fields: dict[str, Any] = json.loads(text)
+    kind = fields.pop("kind")
+    if kind == "planned":
+        vertices = tuple(
+            Vertex(**{**vertex, "inputs": tuple(vertex["inputs"])})
+            for vertex in fields["vertices"]
+        )
+        return Planned(at_ms=fields["at_ms"], vertices=vertices)
+    if kind == "finished":
+        miss = fields.pop("miss")
+        if miss is not None:
+            changes = tuple(Change(**change) for change in miss["changes"])
+            miss = Miss(reason=miss["reason"], text=miss["text"], changes=changes)
+        return Finished(miss=miss, **fields)
+    if kind == "started":
+        return Started(**fields)
+    if kind == "log":
+        return Log(**fields)
+    if kind == "progress":
+        return Progress(**fields)
+    if kind == "warning":
+        return Warning(**fields)
+    return None

@@ -1,0 +1,58 @@
+"""Images of the store."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Sequence
+
+from ._native import NativeImage
+
+
+class Image:
+    """An image that was built, or that has a name in the store."""
+
+    def __init__(self, native: NativeImage) -> None:
+        self._native = native
+        described: dict[str, Any] = json.loads(native.describe())
+        #: The digest of the config: Docker's image id.
+        self.id: str = described["id"]
+        #: The names in the store.
+        self.names: list[str] = described["names"]
+        #: The config, as in the OCI image specification.
+        self.config: dict[str, Any] = described["config"]
+
+    def __repr__(self) -> str:
+        return f"<stagewright.Image {self.id} {self.names}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Image) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def sizes(self) -> dict[str, Any]:
+        """Says how large the image is, by layer and by stage."""
+        sizes: dict[str, Any] = json.loads(self._native.sizes())
+        return sizes
+
+    def export(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        kind: str = "oci_directory",
+        names: Sequence[str] = (),
+        compression: str = "gzip",
+    ) -> str | None:
+        """Writes the image out and returns the digest of its manifest, if it has one.
+
+        ``kind`` is ``oci_directory``, ``oci_archive``, ``docker_archive``, ``directory`` or ``tar``;
+        ``compression`` is ``gzip``, ``zstd`` or ``uncompressed``.
+        """
+        export = {
+            "kind": kind,
+            "dest": os.fspath(dest),
+            "names": list(names),
+            "compression": compression,
+        }
+        return self._native.export(json.dumps(export))

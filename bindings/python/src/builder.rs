@@ -1,0 +1,88 @@
+//! Builders.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+use stagewright::{Builder, BuilderOptions, Error, ErrorKind, MirrorArgument, json};
+
+use crate::build::NativeBuild;
+use crate::errors::{detached, raised};
+use crate::image::NativeImage;
+use crate::owned::Owned;
+
+/// A builder.
+#[pyclass(frozen, module = "stagewright._native")]
+pub(crate) struct NativeBuilder(Owned<Builder>);
+
+#[pymethods]
+impl NativeBuilder {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        store: Option<PathBuf>,
+        mirrors: Vec<String>,
+        environment: HashMap<String, String>,
+    ) -> PyResult<Self> {
+        let builder = detached(py, || {
+            let mut options =
+                BuilderOptions::of_user(store, &|name| environment.get(name).cloned())?;
+            for mirror in mirrors {
+                let argument: MirrorArgument = mirror
+                    .parse()
+                    .map_err(|error| Error::new(ErrorKind::Request, format!("{error}")))?;
+                options
+                    .registries
+                    .registries
+                    .add_mirror(&argument.registry, argument.mirror);
+            }
+            Builder::open(options)
+        })?;
+        Ok(Self(Owned::new(builder)))
+    }
+
+    fn start(&self, py: Python<'_>, request: &str) -> PyResult<NativeBuild> {
+        let builder = self.0.get()?;
+        let request = json::parse_request(request).map_err(|error| raised(py, &error))?;
+        NativeBuild::new(builder.build(request))
+    }
+
+    fn image(&self, py: Python<'_>, name: &str) -> PyResult<NativeImage> {
+        let builder = self.0.get()?;
+        Ok(NativeImage::new(detached(py, || builder.image(name))?))
+    }
+
+    fn images(&self, py: Python<'_>) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let entries = detached(py, || builder.images())?;
+        Ok(json::named_entries(&entries).to_string())
+    }
+
+    fn tag_image(&self, py: Python<'_>, name: &str, new_name: &str) -> PyResult<()> {
+        let builder = self.0.get()?;
+        detached(py, || builder.tag_image(name, new_name))
+    }
+
+    fn remove_image(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        let builder = self.0.get()?;
+        detached(py, || builder.remove_image(name))
+    }
+
+    fn cache_usage(&self, py: Python<'_>) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let usage = detached(py, || builder.cache_usage())?;
+        Ok(json::cache_usage(&usage).to_string())
+    }
+
+    fn verify_cache(&self, py: Python<'_>, repair: bool) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let verification = detached(py, || builder.verify_cache(repair))?;
+        Ok(json::cache_verification(&verification).to_string())
+    }
+
+    fn host_report(&self, py: Python<'_>) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let report = detached(py, || builder.host_report())?;
+        Ok(json::host_report(&report).to_string())
+    }
+}

@@ -1,0 +1,122 @@
+"""Builds from synchronous code."""
+
+from __future__ import annotations
+
+import io
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import stagewright
+from conftest import executed
+from stagewright import Stage
+
+
+def test_a_dockerfile_becomes_an_image_that_is_exported(
+    builder: stagewright.Builder, project: Path, tmp_path: Path
+) -> None:
+    image = builder.build(path=project, tag="app:1", labels={"a": "b"})
+    assert image.names == ["docker.io/library/app:1"]
+    assert image.config["config"]["Cmd"] == ["node", "/app"]
+    assert image.config["config"]["Labels"] == {"a": "b"}
+    assert builder.image("app:1") == image
+    digest = image.export(tmp_path / "out", names=["app:1"])
+    assert digest is not None and (tmp_path / "out/index.json").exists()
+    assert image.export(tmp_path / "files", kind="directory") is None
+    assert (tmp_path / "files/app/src/index.js").read_text() == "one"
+    assert image.sizes()["total_bytes"] == 5
+    assert builder.cache_usage()["layers"]["count"] > 0
+    assert builder.verify_cache()["damaged"] == []
+
+
+def test_a_second_build_says_what_is_cached_and_why_the_rest_is_not(
+    builder: stagewright.Builder, project: Path
+) -> None:
+    assert len(executed(builder.start(project))) == 4
+    assert executed(builder.start(project)) == []
+    (project / "src/index.js").write_text("two")
+    finished = [e for e in builder.start(project) if isinstance(e, stagewright.Finished)]
+    misses = [event.miss for event in finished if event.miss is not None]
+    changes = [change for miss in misses for change in miss.changes]
+    assert any(c.input == "file" and c.name and "index.js" in c.name for c in changes), misses
+
+
+def test_arguments_are_those_that_other_clients_have(builder: stagewright.Builder) -> None:
+    dockerfile = io.BytesIO(b"FROM scratch AS one\nARG V\nENV V=$V\nFROM scratch\n")
+    image = builder.build(fileobj=dockerfile, buildargs={"V": "7"}, target="one", nocache=True)
+    assert "V=7" in image.config["config"]["Env"]
+
+
+def test_events_go_to_the_logger(
+    builder: stagewright.Builder, project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "stagewright"):
+        builder.build(project)
+    assert "COPY package.json" in caplog.text
+    assert "executed" in caplog.text
+
+
+def test_a_stage_in_code_hits_what_the_dockerfile_made(
+    builder: stagewright.Builder, project: Path
+) -> None:
+    builder.build(project)
+    build = Stage.scratch().workdir("/build").copy("package.json", "./").copy("src", "src")
+    app = Stage.scratch().copy("/build", "/app", from_=build).cmd(["node", "/app"])
+    assert executed(builder.start(project, stage=app)) == []
+    assert app.to_dockerfile() == (
+        "FROM scratch AS stage-0\nWORKDIR /build\nCOPY package.json ./\nCOPY src src\n\n"
+        'FROM scratch\nCOPY --from=stage-0 /build /app\nCMD ["node", "/app"]\n'
+    )
+
+
+def test_stages_in_code_and_dockerfiles_mix(builder: stagewright.Builder, project: Path) -> None:
+    image = builder.build(
+        project,
+        dockerfile="Dockerfile",
+        stage=Stage.from_("build").copy("/x.json", "/y.json", from_="extra"),
+        build_contexts={"extra": Stage.scratch().copy("package.json", "/x.json")},
+    )
+    assert len(image.config["rootfs"]["diff_ids"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "code"),
+    [
+        ("FROM scratch\nCOPPY a b\n", stagewright.DockerfileError, "dockerfile"),
+        ("FROM scratch\nCOPY missing /\n", stagewright.NotFoundError, "not_found"),
+    ],
+)
+def test_failures_are_exceptions_by_kind(
+    builder: stagewright.Builder, text: str, kind: type[stagewright.StagewrightError], code: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        builder.build(text=text)
+    assert caught.value.code == code
+    assert caught.value.line == 2
+    assert caught.value.drawing and "2 |" in caught.value.drawing
+
+
+def test_wrong_options_and_missing_files_raise_what_python_raises(
+    builder: stagewright.Builder, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="target"):
+        builder.build(text="FROM scratch\n", target="nowhere")
+    with pytest.raises(FileNotFoundError):
+        builder.build(tmp_path / "missing")
+    with pytest.raises(stagewright.RequestError, match="network|variant"):
+        builder.build(text="FROM scratch\n", network_mode="bridge")
+    with pytest.raises(TypeError):
+        builder.build(text="FROM scratch\n", no_such_option=1)
+    with pytest.raises(TypeError):
+        Stage.from_(7)  # type: ignore[arg-type]
+    with pytest.raises(stagewright.NotFoundError):
+        builder.image("nothing:1")
+
+
+def test_the_wheel_brings_the_command() -> None:
+    command = Path(sys.executable).parent / "stagewright"
+    shown = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == f"stagewright {stagewright.__version__}"

@@ -1,0 +1,18 @@
+//! The library in JSON, for other languages: what goes in and out of it as plain text.
+//!
+//! The names of fields here are the names of options and fields in every language. Bindings turn
+//! their own values into these and back, and decide nothing.
+
+mod export;
+mod report;
+mod request;
+mod stage;
+
+#[cfg(test)]
+mod tests;
+
+pub use export::parse_export;
+pub use report::{
+    cache_usage, cache_verification, error, event, host_report, image, image_sizes, named_entries,
+};
+pub use request::{parse_request, parse_stage};

@@ -1,0 +1,204 @@
+//! What comes out of the library, in JSON.
+
+use serde_json::{Value, json};
+use stagewright_exec::HostReport;
+use stagewright_solver::{Event, EventKind, LogStream, MissReason, Outcome};
+
+use crate::cache::{CacheRoom, CacheUsage, CacheVerification};
+use crate::error::Error;
+use crate::image::{Image, ImageSizes};
+use crate::stored::NamedEntry;
+
+/// Writes an event: an object with `kind`, `at_ms` and what belongs to the kind. What a step wrote
+/// is `text`, where bytes that are no UTF-8 are replaced.
+pub fn event(event: &Event) -> Value {
+    let mut object = match &event.kind {
+        EventKind::Planned { vertices } => {
+            let vertices: Vec<Value> = vertices
+                .iter()
+                .map(|info| {
+                    json!({
+                        "id": info.id,
+                        "name": info.name,
+                        "stage": info.stage,
+                        "inputs": info.inputs,
+                        "line": info.line,
+                        "step": info.step,
+                    })
+                })
+                .collect();
+            json!({ "kind": "planned", "vertices": vertices })
+        }
+        EventKind::Started { vertex } => json!({ "kind": "started", "vertex": vertex }),
+        EventKind::Log {
+            vertex,
+            stream,
+            bytes,
+        } => {
+            let stream = match stream {
+                LogStream::Stdout => "stdout",
+                LogStream::Stderr => "stderr",
+            };
+            let text = String::from_utf8_lossy(bytes);
+            json!({ "kind": "log", "vertex": vertex, "stream": stream, "text": text })
+        }
+        EventKind::Progress {
+            vertex,
+            label,
+            current_bytes,
+            total_bytes,
+        } => json!({
+            "kind": "progress",
+            "vertex": vertex,
+            "label": label,
+            "current_bytes": current_bytes,
+            "total_bytes": total_bytes,
+        }),
+        EventKind::Finished { vertex, outcome } => finished(*vertex, outcome),
+        EventKind::Warning { message, line } => {
+            json!({ "kind": "warning", "message": message, "line": line })
+        }
+        _ => json!({ "kind": "other" }),
+    };
+    object["at_ms"] = event.at_ms.into();
+    object
+}
+
+fn finished(vertex: u64, outcome: &Outcome) -> Value {
+    let (status, miss, message) = match outcome {
+        Outcome::Hit => ("hit", None, None),
+        Outcome::Executed { miss } => ("executed", miss.as_ref(), None),
+        Outcome::Shared => ("shared", None, None),
+        Outcome::Failed { message } => ("failed", None, Some(message)),
+        Outcome::Cancelled => ("cancelled", None, None),
+        _ => ("other", None, None),
+    };
+    json!({
+        "kind": "finished",
+        "vertex": vertex,
+        "outcome": status,
+        "miss": miss.map(miss_reason),
+        "message": message,
+    })
+}
+
+fn miss_reason(reason: &MissReason) -> Value {
+    let (code, changes) = match reason {
+        MissReason::FirstRun => ("first_run", &[][..]),
+        MissReason::NoCache => ("no_cache", &[][..]),
+        MissReason::Changed(changes) => ("changed", &changes[..]),
+        MissReason::Evicted => ("evicted", &[][..]),
+        _ => ("other", &[][..]),
+    };
+    let changes: Vec<Value> = changes
+        .iter()
+        .map(|change| {
+            json!({
+                "input": change.input,
+                "name": change.name,
+                "before": change.before,
+                "after": change.after,
+            })
+        })
+        .collect();
+    json!({ "reason": code, "text": reason.to_string(), "changes": changes })
+}
+
+/// Writes an error: `code`, `message` and what else is known.
+pub fn error(error: &Error) -> Value {
+    json!({
+        "code": error.kind.code(),
+        "message": error.to_string(),
+        "drawing": error.drawing,
+        "help": error.help,
+        "vertex": error.vertex,
+        "file": error.file,
+        "line": error.line,
+        "column": error.column,
+        "exit_code": error.exit_code,
+        "log_tail": error.log_tail,
+    })
+}
+
+/// Writes an image's id, names and config.
+pub fn image(image: &Image) -> Value {
+    let config: Value = serde_json::from_slice(&image.config().encode()).unwrap_or_default();
+    json!({ "id": image.id().to_string(), "names": image.names(), "config": config })
+}
+
+/// Writes how large an image is.
+pub fn image_sizes(sizes: &ImageSizes) -> Value {
+    let layers: Vec<Value> = sizes
+        .layers
+        .iter()
+        .map(|layer| {
+            json!({
+                "created_by": layer.created_by,
+                "diff_id": layer.diff_id,
+                "bytes": layer.bytes,
+            })
+        })
+        .collect();
+    let stages: Vec<Value> = sizes
+        .stages
+        .iter()
+        .map(|(name, bytes)| json!({ "name": name, "bytes": bytes }))
+        .collect();
+    json!({
+        "layers": layers,
+        "total_bytes": sizes.total_bytes,
+        "stages": stages,
+        "saved_bytes": sizes.saved_bytes,
+    })
+}
+
+/// Writes the names in the store.
+pub fn named_entries(entries: &[NamedEntry]) -> Value {
+    entries
+        .iter()
+        .map(|entry| {
+            json!({
+                "name": entry.name,
+                "id": entry.id,
+                "tagged_unix_ms": entry.tagged_unix_ms,
+                "bytes": entry.bytes,
+            })
+        })
+        .collect()
+}
+
+/// Writes what the store takes on disk.
+pub fn cache_usage(usage: &CacheUsage) -> Value {
+    let room = |room: &CacheRoom| json!({ "count": room.count, "bytes": room.bytes });
+    json!({
+        "layers": room(&usage.layers),
+        "blobs": room(&usage.blobs),
+        "cache_mounts": room(&usage.cache_mounts),
+        "records": room(&usage.records),
+        "total_bytes": usage.bytes(),
+    })
+}
+
+/// Writes what a check of the store found.
+pub fn cache_verification(verification: &CacheVerification) -> Value {
+    let damaged: Vec<Value> = verification
+        .damaged
+        .iter()
+        .map(|damage| json!({ "path": damage.path, "reason": damage.reason }))
+        .collect();
+    json!({ "checked": verification.checked, "damaged": damaged })
+}
+
+/// Writes what this host can do.
+pub fn host_report(report: &HostReport) -> Value {
+    let findings: Vec<Value> = report
+        .findings
+        .iter()
+        .map(|finding| json!({ "name": finding.name, "works": finding.works }))
+        .collect();
+    json!({
+        "mode": report.mode.to_string(),
+        "reason": report.reason,
+        "findings": findings,
+    })
+}

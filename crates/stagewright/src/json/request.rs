@@ -1,0 +1,190 @@
+//! Requests in JSON.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::stage::{StageJson, stages};
+use crate::error::{Error, ErrorKind};
+use crate::request::{
+    BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
+    is_remote_source,
+};
+use crate::stage::Stage;
+
+/// A [`BuildRequest`]: these are the options of a build in every language.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RequestJson {
+    /// The context: a directory, or the address of a git repository or an archive.
+    context: Option<String>,
+    /// The context as a tar archive.
+    context_archive: Option<PathBuf>,
+    /// The Dockerfile: a path in the context, or an absolute one.
+    dockerfile: Option<String>,
+    /// The Dockerfile's text.
+    dockerfile_text: Option<String>,
+    /// Stages that are written in code, each after those that it needs.
+    stages: Vec<StageJson>,
+    /// The stage to build, of `stages`.
+    stage: Option<usize>,
+    build_contexts: BTreeMap<String, ContextJson>,
+    target: Option<String>,
+    build_args: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    tags: Vec<String>,
+    platform: Option<String>,
+    no_cache: bool,
+    no_cache_filter: Vec<String>,
+    pull: bool,
+    network: Option<NetworkJson>,
+    secrets: BTreeMap<String, SecretJson>,
+    extra_hosts: BTreeMap<String, String>,
+    shm_bytes: Option<u64>,
+    /// As `[name, soft, hard]`.
+    ulimits: Vec<(String, u64, u64)>,
+    jobs: Option<usize>,
+    source_date_epoch: Option<u64>,
+    allow: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ContextJson {
+    Text(String),
+    Stage { stage: usize },
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum NetworkJson {
+    Default,
+    Host,
+    None,
+}
+
+impl From<NetworkJson> for Network {
+    fn from(network: NetworkJson) -> Self {
+        match network {
+            NetworkJson::Default => Self::Default,
+            NetworkJson::Host => Self::Host,
+            NetworkJson::None => Self::None,
+        }
+    }
+}
+
+/// The value of a secret.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SecretJson {
+    File(PathBuf),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<SecretJson> for SecretValue {
+    fn from(secret: SecretJson) -> Self {
+        match secret {
+            SecretJson::File(path) => Self::File(path),
+            SecretJson::Text(text) => Self::Bytes(text.into_bytes()),
+            SecretJson::Bytes(bytes) => Self::Bytes(bytes),
+        }
+    }
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// [`ErrorKind::Request`] when an option is not known or has a wrong type.
+pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
+    let json: RequestJson = parse(text)?;
+    let stages = stages(json.stages)?;
+    let stage = json.stage.map(|index| pick(&stages, index)).transpose()?;
+    let dockerfile = match (json.dockerfile, json.dockerfile_text) {
+        (Some(_), Some(_)) => {
+            return Err(fail(
+                "the Dockerfile is given twice, as a file and as a text",
+            ));
+        }
+        (None, Some(text)) => DockerfileSource::Text(text),
+        (Some(file), None) if file.starts_with('/') => DockerfileSource::File(file.into()),
+        (Some(file), None) => DockerfileSource::InContext(file),
+        (None, None) if stage.is_some() => DockerfileSource::Nothing,
+        (None, None) => DockerfileSource::InContext("Dockerfile".to_owned()),
+    };
+    let context = match (json.context, json.context_archive) {
+        (Some(_), Some(_)) => return Err(fail("the context is given twice")),
+        (None, Some(archive)) => ContextSource::Archive(archive),
+        (Some(text), None) if is_remote_source(&text) => ContextSource::Remote(text),
+        (Some(path), None) => ContextSource::Directory(path.into()),
+        (None, None) => ContextSource::Empty,
+    };
+    let mut named_contexts = Vec::new();
+    for (name, context) in json.build_contexts {
+        let context = match context {
+            ContextJson::Text(text) => text.parse()?,
+            ContextJson::Stage { stage } => NamedContext::Stage(pick(&stages, stage)?),
+        };
+        named_contexts.push((name, context));
+    }
+    Ok(BuildRequest {
+        context,
+        dockerfile,
+        named_contexts,
+        target: json.target,
+        stage,
+        build_args: json.build_args.into_iter().collect(),
+        labels: json.labels.into_iter().collect(),
+        tags: json.tags,
+        platform: json.platform,
+        no_cache: json.no_cache,
+        no_cache_filter: json.no_cache_filter,
+        pull: json.pull,
+        network: json.network.map(Into::into).unwrap_or_default(),
+        secrets: json
+            .secrets
+            .into_iter()
+            .map(|(id, value)| Secret {
+                id,
+                value: value.into(),
+            })
+            .collect(),
+        extra_hosts: json.extra_hosts.into_iter().collect(),
+        shm_bytes: json.shm_bytes,
+        ulimits: json.ulimits,
+        jobs: json.jobs,
+        source_date_epoch: json.source_date_epoch,
+        allow: json.allow,
+    })
+}
+
+/// Reads stages and returns the last one.
+///
+/// # Errors
+/// [`ErrorKind::Request`] when something is not known or has a wrong type.
+pub fn parse_stage(text: &str) -> Result<Stage, Error> {
+    stages(parse(text)?)?
+        .pop()
+        .ok_or_else(|| fail("there is no stage"))
+}
+
+pub(super) fn parse<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| {
+        // The text is ours; where in it the fault lies says nothing to the caller.
+        let message = error.to_string();
+        let message = message
+            .rsplit_once(" at line ")
+            .map_or(message.as_str(), |it| it.0);
+        fail(&message.replace('`', "'"))
+    })
+}
+
+pub(super) fn pick(stages: &[Stage], index: usize) -> Result<Stage, Error> {
+    let message = "a stage is named before it is described";
+    stages.get(index).cloned().ok_or_else(|| fail(message))
+}
+
+fn fail(message: &str) -> Error {
+    Error::new(ErrorKind::Request, message)
+}
