@@ -67,15 +67,16 @@ impl Place {
         Ok(Self { target, folder })
     }
 
-    /// Builds packages with the profile of packages, and returns the folder of what came out.
+    /// Builds packages as the command is built for its tests, so that what they share is built
+    /// once, and returns the folder of what came out.
     fn build(&self, packages: &[&str]) -> Result<PathBuf> {
         let mut command = host::cargo();
-        command.args(["build", "--locked", "--profile=dist"]);
+        command.args(["build", "--locked", "--release"]);
         for package in packages {
             command.args(["--package", package]);
         }
         host::run(&mut command)?;
-        Ok(self.target.join("dist"))
+        Ok(self.target.join("release"))
     }
 }
 
@@ -151,7 +152,8 @@ fn python(place: &Place) -> Result<()> {
             .args([
                 "build",
                 "--locked",
-                "--profile=dist",
+                "--release",
+                "--strip",
                 "--compatibility=linux",
                 "--manifest-path",
             ])

@@ -32,7 +32,7 @@ struct Running {
 
 enum State {
     Running(Build),
-    Ended(Result<Image, Error>),
+    Ended(Box<Result<Image, Error>>),
 }
 
 impl NativeBuild {
@@ -58,13 +58,15 @@ impl NativeBuild {
             let waker = running.ended.waker();
             match Pin::new(build).poll(&mut Context::from_waker(&waker)) {
                 Poll::Pending => return Ok(None),
-                Poll::Ready(result) => *state = State::Ended(result),
+                Poll::Ready(result) => *state = State::Ended(Box::new(result)),
             }
         }
         match &*state {
             State::Running(_) => Ok(None),
-            State::Ended(Ok(image)) => Ok(Some(NativeImage::new(image.clone()))),
-            State::Ended(Err(error)) => Err(raised(py, error)),
+            State::Ended(result) => match &**result {
+                Ok(image) => Ok(Some(NativeImage::new(image.clone()))),
+                Err(error) => Err(raised(py, error)),
+            },
         }
     }
 

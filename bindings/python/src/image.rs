@@ -1,5 +1,7 @@
 //! Images.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use stagewright::{Image, json};
 
@@ -31,6 +33,15 @@ impl NativeImage {
     fn export(&self, py: Python<'_>, export: &str) -> PyResult<Option<String>> {
         let image = self.0.get()?;
         let exported = detached(py, || image.export(&json::parse_export(export)?))?;
+        Ok(exported.manifest.map(|digest| digest.to_string()))
+    }
+
+    fn push(&self, py: Python<'_>, push: &str) -> PyResult<Option<String>> {
+        let image = self.0.get()?;
+        let exported = detached(py, || {
+            let (export, push) = json::parse_push(push)?;
+            image.push(&export, &push, Arc::new(|_| {}))
+        })?;
         Ok(exported.manifest.map(|digest| digest.to_string()))
     }
 }

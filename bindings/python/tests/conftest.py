@@ -88,8 +88,8 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> str:
         ),
         "layers": [layer],
     }
-    entry = put(json.dumps(manifest).encode(), "application/vnd.oci.image.manifest.v1+json")
-    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    described = put(json.dumps(manifest).encode(), "application/vnd.oci.image.manifest.v1+json")
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [described]}))
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     return f"oci-layout://{folder}"
 

@@ -11,7 +11,7 @@ from . import _events
 from ._errors import StagewrightError
 from ._events import Event
 from ._image import Image
-from ._native import NativeBuild
+from ._native import NativeBuild, NativeImage
 
 _log = logging.getLogger("stagewright")
 
@@ -19,8 +19,8 @@ _log = logging.getLogger("stagewright")
 class Build:
     """A build that was started: iterate over its events, wait for it or await it.
 
-    The events can be read once, by one reader. A build that nobody refers to any more is
-    cancelled.
+    The events can be read once, by one reader, and before the build is waited for: what nobody
+    reads goes to the logger only. A build that nobody refers to any more is cancelled.
     """
 
     def __init__(self, native: NativeBuild) -> None:
@@ -70,10 +70,9 @@ class Build:
         """Blocks until the build has ended, and returns the image or raises what stopped it."""
         try:
             while True:
-                native = self._native.result()
+                native = self._result()
                 if native is not None:
                     return Image(native)
-                self._log_events()
                 self._native.pause_for_end(True)
         except KeyboardInterrupt:
             self._stop()
@@ -125,10 +124,9 @@ class Build:
 
     async def _ended(self) -> Image:
         while True:
-            native = self._native.result()
+            native = self._result()
             if native is not None:
                 return Image(native)
-            self._log_events()
             await _readable(self._native.end_fd())
 
     def _stop(self) -> None:
@@ -142,19 +140,23 @@ class Build:
                 return
             self._native.pause_for_end(False)
 
+    def _result(self) -> NativeImage | None:
+        try:
+            return self._native.result()
+        finally:
+            self._log_events()
+
     def _log_events(self) -> None:
         """Passes events on to the logger while nobody else reads them."""
         if self._read:
             return
-        if not _log.isEnabledFor(logging.DEBUG):
-            self._read = True
-            self._native.drop_events()
-            return
+        everything = _log.isEnabledFor(logging.DEBUG)
         while True:
             _, text = self._native.event()
             if text is None:
                 return
-            self._event(text)
+            if everything or '"kind":"warning"' in text:
+                self._event(text)
 
     def _event(self, text: str) -> Event | None:
         event = _events.read(text)

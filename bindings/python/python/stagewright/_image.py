@@ -56,3 +56,22 @@ class Image:
             "compression": compression,
         }
         return self._native.export(json.dumps(export))
+
+    def push(
+        self,
+        *names: str,
+        compression: str = "gzip",
+        by_digest: bool = False,
+        insecure: bool = False,
+    ) -> str | None:
+        """Pushes the image to the registries of its names, or of those given; returns the digest.
+
+        Blocks, with Python's lock released.
+        """
+        push = {
+            "names": list(names),
+            "compression": compression,
+            "by_digest": by_digest,
+            "insecure": insecure,
+        }
+        return self._native.push(json.dumps(push))

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::request::parse;
 use crate::error::Error;
-use crate::export::{Compression, Export, ExportKind};
+use crate::export::{Compression, Export, ExportKind, Push};
 
 /// An [`Export`].
 #[derive(Deserialize)]
@@ -18,6 +18,22 @@ struct ExportJson {
     names: Vec<String>,
     #[serde(default)]
     compression: Option<CompressionJson>,
+    #[serde(default)]
+    compression_level: Option<i32>,
+    #[serde(default)]
+    force_compression: bool,
+}
+
+/// A [`Push`], and the form in which the image goes.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct PushJson {
+    names: Vec<String>,
+    compression: Option<CompressionJson>,
+    compression_level: Option<i32>,
+    force_compression: bool,
+    by_digest: bool,
+    insecure: bool,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +54,16 @@ enum CompressionJson {
     Zstd,
 }
 
+impl From<CompressionJson> for Compression {
+    fn from(compression: CompressionJson) -> Self {
+        match compression {
+            CompressionJson::Uncompressed => Self::Uncompressed,
+            CompressionJson::Gzip => Self::Gzip,
+            CompressionJson::Zstd => Self::Zstd,
+        }
+    }
+}
+
 /// Reads an export.
 ///
 /// # Errors
@@ -54,11 +80,29 @@ pub fn parse_export(text: &str) -> Result<Export, Error> {
         },
         dest: json.dest,
         names: json.names,
-        compression: match json.compression {
-            None => Compression::default(),
-            Some(CompressionJson::Uncompressed) => Compression::Uncompressed,
-            Some(CompressionJson::Gzip) => Compression::Gzip,
-            Some(CompressionJson::Zstd) => Compression::Zstd,
-        },
+        compression: json.compression.map(Into::into).unwrap_or_default(),
+        compression_level: json.compression_level,
+        force_compression: json.force_compression,
+        ..Export::default()
     })
+}
+
+/// Reads how an image is pushed.
+///
+/// # Errors
+/// [`crate::ErrorKind::Request`] when something is not known or has a wrong type.
+pub fn parse_push(text: &str) -> Result<(Export, Push), Error> {
+    let json: PushJson = parse(text)?;
+    let export = Export {
+        names: json.names,
+        compression: json.compression.map(Into::into).unwrap_or_default(),
+        compression_level: json.compression_level,
+        force_compression: json.force_compression,
+        ..Export::default()
+    };
+    let push = Push {
+        by_digest: json.by_digest,
+        insecure: json.insecure,
+    };
+    Ok((export, push))
 }

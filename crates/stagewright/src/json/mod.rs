@@ -11,7 +11,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-pub use export::parse_export;
+pub use export::{parse_export, parse_push};
 pub use report::{
     cache_usage, cache_verification, error, event, host_report, image, image_sizes, named_entries,
 };
