@@ -7,19 +7,7 @@ mod build;
 mod builder;
 mod errors;
 mod image;
+mod module;
 mod owned;
 mod stage;
 mod waker;
-
-use pyo3::prelude::*;
-
-/// The module.
-#[pymodule]
-fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add_class::<builder::NativeBuilder>()?;
-    module.add_class::<build::NativeBuild>()?;
-    module.add_class::<image::NativeImage>()?;
-    module.add_function(wrap_pyfunction!(stage::to_dockerfile, module)?)?;
-    Ok(())
-}

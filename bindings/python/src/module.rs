@@ -1,0 +1,14 @@
+//! The module as Python sees it.
+
+use pyo3::prelude::*;
+
+/// The module.
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<crate::builder::NativeBuilder>()?;
+    module.add_class::<crate::build::NativeBuild>()?;
+    module.add_class::<crate::image::NativeImage>()?;
+    module.add_function(wrap_pyfunction!(crate::stage::to_dockerfile, module)?)?;
+    Ok(())
+}
