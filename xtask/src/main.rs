@@ -7,6 +7,7 @@
 
 mod bases;
 mod bindings;
+mod bench;
 mod ci;
 mod codegen;
 mod demo;
@@ -37,6 +38,9 @@ enum Verb {
     Test(test::TestArguments),
     /// Make the stand-in base images and serve them on the loopback interface until interrupted
     Bases,
+    /// Measure: the command against other builders, and how its times grow
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Check the rules that the compiler does not: crate arrows, file sizes, names and the like
     Tidy,
     /// Check every dependency's licence and origin against deny.toml
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Bases => serve_bases(),
+        Verb::Bench(bench) => bench::run(&bench),
         Verb::Tidy => tidy::run(),
         Verb::Deny => licences::run(),
         Verb::Codegen(arguments) => codegen::run(&arguments),

@@ -1,0 +1,304 @@
+//! `cargo xtask bench compare`: the builders take turns at the same workloads.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::builders::{Archive, Builder};
+use super::disk::Disk;
+use super::measure::{self, Sample};
+use super::report::Report;
+use super::tree::Tree;
+use super::workloads::{self, Workload};
+use crate::host::{self, Tool};
+use crate::state::State;
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        program: "buildah",
+        package: "buildah",
+    },
+    Tool {
+        program: "crun",
+        package: "crun",
+    },
+    Tool {
+        program: "dockerd",
+        package: "docker.io",
+    },
+    Tool {
+        program: "mkfs.ext4",
+        package: "e2fsprogs",
+    },
+    Tool {
+        program: "zstd",
+        package: "zstd",
+    },
+];
+
+/// How many builds of one Dockerfile run at once in the phase `crowd`.
+const CROWD: usize = 20;
+
+/// Options of `bench compare`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArguments {
+    /// How often each figure is taken
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Only these workloads, as w1,w4
+    #[arg(long, value_delimiter = ',')]
+    workloads: Vec<String>,
+    /// Only these phases, as cold,warm
+    #[arg(long, value_delimiter = ',')]
+    phases: Vec<Phase>,
+    /// Only these builders besides this one, as docker-26,buildah-1.39
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Where the builders' states and the workloads lie
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp/stagewright-bench")]
+    scratch: PathBuf,
+    /// Where the tables and pictures are written
+    #[arg(long, value_name = "DIR", default_value = "docs/bench")]
+    out: PathBuf,
+}
+
+/// What is timed, in the order in which it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(super) enum Phase {
+    /// The bases are there and nothing else.
+    Cold,
+    /// Nothing changed.
+    Warm,
+    /// A file has a new modification time and the same bytes.
+    Touch,
+    /// Some bytes of a file changed.
+    Byte,
+    /// A comment changed, and what the step makes did not.
+    Cutoff,
+    /// Twenty builds of one Dockerfile at once, with nothing there but the bases.
+    Crowd,
+    /// The image as an archive, its layers as they are.
+    Export,
+    /// The image as an archive, compressed by gzip, of a layer that was never exported.
+    Gzip,
+    /// The same by Zstandard.
+    Zstd,
+    /// The image to a registry on the loopback interface, of a layer that it does not have.
+    Push,
+}
+
+impl Phase {
+    const ALL: [Self; 10] = [
+        Self::Cold,
+        Self::Warm,
+        Self::Touch,
+        Self::Byte,
+        Self::Cutoff,
+        Self::Crowd,
+        Self::Export,
+        Self::Gzip,
+        Self::Zstd,
+        Self::Push,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Warm => "warm",
+            Self::Touch => "touch",
+            Self::Byte => "byte",
+            Self::Cutoff => "cutoff",
+            Self::Crowd => "crowd",
+            Self::Export => "export",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Push => "push",
+        }
+    }
+
+    /// Returns whether a workload has something to say in this phase.
+    fn applies_to(self, workload: &Workload) -> bool {
+        match self {
+            Self::Export => ["w1", "w3", "w9"].contains(&workload.name),
+            Self::Gzip | Self::Zstd | Self::Push => ["w3", "w9"].contains(&workload.name),
+            Self::Crowd => workload.name == "w4",
+            Self::Cutoff => ["w4", "w5"].contains(&workload.name),
+            Self::Cold | Self::Warm => true,
+            Self::Touch | Self::Byte => workload.name != "w9",
+        }
+    }
+}
+
+/// Takes every figure, prints the tables and writes them.
+pub(super) fn run(arguments: &CompareArguments) -> Result<()> {
+    ensure!(host::is_root(), "daemons and file systems of their own take root");
+    host::install_missing(TOOLS)?;
+    let state = State::open()?;
+    let registry = state.serve_bases()?;
+    let program = host::build_command()?;
+    fs_err::create_dir_all(&arguments.scratch)?;
+    let scratch = fs_err::canonicalize(&arguments.scratch)?;
+    println!("workloads: making them in {}", scratch.display());
+    let mut workloads = workloads::make(&scratch.join("workloads"), registry.address())?;
+    workloads.retain(|workload| {
+        arguments.workloads.is_empty() || arguments.workloads.iter().any(|name| name == workload.name)
+    });
+    let seed = workloads::seed(&scratch.join("workloads"), registry.address())?;
+    let bases = [
+        format!("{}/library/node:12-stretch", registry.address()),
+        format!("{}/library/alpine:3.10", registry.address()),
+    ];
+    let builders = builders(arguments, &scratch, program)?;
+    for builder in &builders {
+        println!("{}: {}", builder.name, builder.version);
+        builder.prepare(&bases, &seed)?;
+    }
+    let mut comparison = Comparison {
+        builders,
+        report: Report::new(),
+        registry: registry.address().to_owned(),
+        runs: arguments.runs,
+        turn: 0,
+    };
+    for workload in &workloads {
+        for phase in Phase::ALL {
+            let wanted = arguments.phases.is_empty() || arguments.phases.contains(&phase);
+            if wanted && phase.applies_to(workload) {
+                comparison.take(workload, phase)?;
+            }
+        }
+    }
+    comparison.report.write(
+        &host::root().join(&arguments.out),
+        &comparison.builders,
+        &workloads,
+    )
+}
+
+fn builders(arguments: &CompareArguments, scratch: &std::path::Path, program: PathBuf) -> Result<Vec<Builder>> {
+    let wanted = |name: &str| arguments.peers.is_empty() || arguments.peers.iter().any(|peer| peer == name);
+    let disks = scratch.join("disks");
+    let disk = |name: &str| Disk::make(&disks, name);
+    // The tree sees what is mounted below the scratch folder before it is entered, and what is mounted later too.
+    let mut builders = vec![Builder::stagewright(program, disk("stagewright")?)?];
+    let newer = ["docker-26", "buildah-1.39", "podman-5.4"];
+    let made: Vec<(&'static str, Disk)> = newer
+        .into_iter()
+        .filter(|name| wanted(name))
+        .map(|name| Ok((name, disk(name)?)))
+        .collect::<Result<_>>()?;
+    if !made.is_empty() {
+        let tree = Rc::new(Tree::enter(&scratch.join("trees"), scratch)?);
+        for (name, disk) in made {
+            let tree = Some(Rc::clone(&tree));
+            builders.push(if name.starts_with("docker") {
+                Builder::docker(name, tree, disk)?
+            } else {
+                Builder::containers(name, tree, disk)?
+            });
+        }
+    }
+    if wanted("docker-20.10") {
+        builders.push(Builder::docker("docker-20.10", None, disk("docker-20.10")?)?);
+    }
+    Ok(builders)
+}
+
+struct Comparison {
+    builders: Vec<Builder>,
+    report: Report,
+    registry: String,
+    runs: usize,
+    /// Counts the changes, so that no two are the same.
+    turn: usize,
+}
+
+impl Comparison {
+    /// Takes one phase of one workload, the builders in turn within each run.
+    fn take(&mut self, workload: &Workload, phase: Phase) -> Result<()> {
+        println!("{} {}", workload.name, phase.name());
+        if !matches!(phase, Phase::Cold | Phase::Crowd) {
+            for builder in &self.builders {
+                measure::once(builder.build(workload), None, &builder.log())?;
+            }
+        }
+        for _ in 0..self.runs {
+            self.turn += 1;
+            match phase {
+                Phase::Touch => {
+                    workload.touch()?;
+                    // Past the time in which a file's time says nothing of its bytes.
+                    thread::sleep(Duration::from_millis(50));
+                }
+                Phase::Byte | Phase::Gzip | Phase::Zstd | Phase::Push => workload.change(self.turn)?,
+                Phase::Cutoff => {
+                    workload.comment(self.turn)?;
+                }
+                _ => {}
+            }
+            for builder in &self.builders {
+                let sample = self.sample(builder, workload, phase)?;
+                if let Some(sample) = sample {
+                    self.report.add(workload.name, phase, builder.name, sample);
+                }
+            }
+        }
+        self.report.print_last(workload.name, phase);
+        Ok(())
+    }
+
+    fn sample(&self, builder: &Builder, workload: &Workload, phase: Phase) -> Result<Option<Sample>> {
+        let log = builder.log();
+        let timed = |command: Command| measure::once(command, builder.daemon(), &log);
+        let built = || measure::once(builder.build(workload), None, &log);
+        Ok(Some(match phase {
+            Phase::Cold => {
+                builder.forget(workload)?;
+                timed(builder.build(workload))?
+            }
+            Phase::Warm | Phase::Touch | Phase::Byte | Phase::Cutoff => timed(builder.build(workload))?,
+            Phase::Crowd => {
+                if builder.name.starts_with("buildah") || builder.name.starts_with("podman") {
+                    // They take their storage's lock from each other for minutes.
+                    return Ok(None);
+                }
+                builder.forget(workload)?;
+                let commands = (0..CROWD)
+                    .map(|number| builder.build_of(&format!("crowd{number}"), &workload.folder))
+                    .collect();
+                let wall = measure::together(commands, &log)?.as_secs_f64();
+                Sample {
+                    wall,
+                    cpu: f64::NAN,
+                    memory: f64::NAN,
+                }
+            }
+            Phase::Export => timed(builder.archive(workload, Archive::Plain))?,
+            Phase::Gzip => {
+                built()?;
+                timed(builder.archive(workload, Archive::Gzip))?
+            }
+            Phase::Zstd => {
+                built()?;
+                timed(builder.archive(workload, Archive::Zstd))?
+            }
+            Phase::Push => {
+                built()?;
+                let name = format!("{}/bench/{}:{}", self.registry, workload.name, builder.name);
+                let mut commands = builder.push(workload, &name);
+                let last = commands.pop();
+                for mut command in commands {
+                    host::output(&mut command)?;
+                }
+                match last {
+                    Some(command) => timed(command)?,
+                    None => return Ok(None),
+                }
+            }
+        }))
+    }
+}
