@@ -60,8 +60,11 @@ impl Builder {
     pub(super) fn docker(name: &'static str, tree: Option<Rc<Tree>>, disk: Disk) -> Result<Self> {
         let docker = Docker::start(tree.as_deref(), disk.path())?;
         let format = "docker {{.Server.Version}}";
-        let version =
-            host::output(docker.client(tree.as_deref()).args(["version", "-f", format]))?;
+        let version = host::output(
+            docker
+                .client(tree.as_deref())
+                .args(["version", "-f", format]),
+        )?;
         Ok(Self {
             name,
             version: version.trim().to_owned(),
@@ -73,7 +76,11 @@ impl Builder {
     }
 
     /// Returns the Buildah or the Podman of a tree.
-    pub(super) fn containers(name: &'static str, tree: Option<Rc<Tree>>, disk: Disk) -> Result<Self> {
+    pub(super) fn containers(
+        name: &'static str,
+        tree: Option<Rc<Tree>>,
+        disk: Disk,
+    ) -> Result<Self> {
         let podman = name.starts_with("podman");
         let command = if podman { "podman" } else { "buildah" };
         let version = host::output(program(tree.as_deref(), command).arg("--version"))?;
@@ -110,12 +117,19 @@ impl Builder {
             }
             Kind::Docker(docker) => {
                 for base in bases {
-                    host::output(docker.client(self.tree.as_deref()).args(["pull", "-q", base]))?;
+                    host::output(
+                        docker
+                            .client(self.tree.as_deref())
+                            .args(["pull", "-q", base]),
+                    )?;
                 }
             }
             Kind::Buildah | Kind::Podman => {
                 for base in bases {
-                    host::output(self.storage().args(["pull", "-q", "--tls-verify=false", base]))?;
+                    host::output(
+                        self.storage()
+                            .args(["pull", "-q", "--tls-verify=false", base]),
+                    )?;
                 }
             }
         }
@@ -156,7 +170,9 @@ impl Builder {
         let mut command = match &self.kind {
             Kind::Stagewright { program } => {
                 let mut command = Command::new(program);
-                command.args(["build", "--quiet", "--store"]).arg(self.store());
+                command
+                    .args(["build", "--quiet", "--store"])
+                    .arg(self.store());
                 command
             }
             Kind::Docker(docker) => {
@@ -188,7 +204,11 @@ impl Builder {
         match &self.kind {
             Kind::Stagewright { .. } => {
                 let mut command = self.build_of(workload.name, &workload.folder);
-                let compression = if packer.is_empty() { "uncompressed" } else { packer };
+                let compression = if packer.is_empty() {
+                    "uncompressed"
+                } else {
+                    packer
+                };
                 command.arg("--output").arg(format!(
                     "type=oci,dest={},compression={compression}",
                     file.display()

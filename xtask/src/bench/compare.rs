@@ -135,7 +135,10 @@ impl Phase {
 
 /// Takes every figure, prints the tables and writes them.
 pub(super) fn run(arguments: &CompareArguments) -> Result<()> {
-    ensure!(host::is_root(), "daemons and file systems of their own take root");
+    ensure!(
+        host::is_root(),
+        "daemons and file systems of their own take root"
+    );
     host::install_missing(TOOLS)?;
     let state = State::open()?;
     let registry = state.serve_bases()?;
@@ -145,10 +148,13 @@ pub(super) fn run(arguments: &CompareArguments) -> Result<()> {
     println!("workloads: making them in {}", scratch.display());
     let mut workloads = workloads::make(&scratch.join("workloads"), registry.address())?;
     workloads.retain(|workload| {
-        arguments.workloads.is_empty() || arguments.workloads.iter().any(|name| name == workload.name)
+        arguments.workloads.is_empty()
+            || arguments.workloads.iter().any(|name| name == workload.name)
     });
     let seed = workloads::seed(&scratch.join("workloads"), registry.address())?;
+    make_compiler(&program, &scratch, registry.address())?;
     let bases = [
+        format!("{}/{}", registry.address(), workloads::COMPILER),
         format!("{}/library/node:12-stretch", registry.address()),
         format!("{}/library/alpine:3.10", registry.address()),
     ];
@@ -179,8 +185,43 @@ pub(super) fn run(arguments: &CompareArguments) -> Result<()> {
     )
 }
 
-fn builders(arguments: &CompareArguments, scratch: &std::path::Path, program: PathBuf) -> Result<Vec<Builder>> {
-    let wanted = |name: &str| arguments.peers.is_empty() || arguments.peers.iter().any(|peer| peer == name);
+/// Makes the base with a compiler in it, and has the registry serve it.
+fn make_compiler(
+    program: &std::path::Path,
+    scratch: &std::path::Path,
+    registry: &str,
+) -> Result<()> {
+    let folder = workloads::compiler(&scratch.join("workloads"), registry)?;
+    let layout = scratch.join("compiler.tar");
+    host::output(
+        Command::new(program)
+            .args(["build", "--quiet", "--store"])
+            .arg(scratch.join("compiler-store"))
+            .arg("--output")
+            .arg(format!("type=oci,dest={}", layout.display()))
+            .arg(folder),
+    )?;
+    host::output(
+        Command::new("skopeo")
+            .args([
+                "--insecure-policy",
+                "copy",
+                "--quiet",
+                "--dest-tls-verify=false",
+            ])
+            .arg(format!("oci-archive:{}", layout.display()))
+            .arg(format!("docker://{registry}/{}", workloads::COMPILER)),
+    )?;
+    Ok(())
+}
+
+fn builders(
+    arguments: &CompareArguments,
+    scratch: &std::path::Path,
+    program: PathBuf,
+) -> Result<Vec<Builder>> {
+    let wanted =
+        |name: &str| arguments.peers.is_empty() || arguments.peers.iter().any(|peer| peer == name);
     let disks = scratch.join("disks");
     let disk = |name: &str| Disk::make(&disks, name);
     // The tree sees what is mounted below the scratch folder before it is entered, and what is mounted later too.
@@ -203,7 +244,11 @@ fn builders(arguments: &CompareArguments, scratch: &std::path::Path, program: Pa
         }
     }
     if wanted("docker-20.10") {
-        builders.push(Builder::docker("docker-20.10", None, disk("docker-20.10")?)?);
+        builders.push(Builder::docker(
+            "docker-20.10",
+            None,
+            disk("docker-20.10")?,
+        )?);
     }
     Ok(builders)
 }
@@ -234,7 +279,9 @@ impl Comparison {
                     // Past the time in which a file's time says nothing of its bytes.
                     thread::sleep(Duration::from_millis(50));
                 }
-                Phase::Byte | Phase::Gzip | Phase::Zstd | Phase::Push => workload.change(self.turn)?,
+                Phase::Byte | Phase::Gzip | Phase::Zstd | Phase::Push => {
+                    workload.change(self.turn)?
+                }
                 Phase::Cutoff => {
                     workload.comment(self.turn)?;
                 }
@@ -251,7 +298,12 @@ impl Comparison {
         Ok(())
     }
 
-    fn sample(&self, builder: &Builder, workload: &Workload, phase: Phase) -> Result<Option<Sample>> {
+    fn sample(
+        &self,
+        builder: &Builder,
+        workload: &Workload,
+        phase: Phase,
+    ) -> Result<Option<Sample>> {
         let log = builder.log();
         let timed = |command: Command| measure::once(command, builder.daemon(), &log);
         let built = || measure::once(builder.build(workload), None, &log);
@@ -260,7 +312,9 @@ impl Comparison {
                 builder.forget(workload)?;
                 timed(builder.build(workload))?
             }
-            Phase::Warm | Phase::Touch | Phase::Byte | Phase::Cutoff => timed(builder.build(workload))?,
+            Phase::Warm | Phase::Touch | Phase::Byte | Phase::Cutoff => {
+                timed(builder.build(workload))?
+            }
             Phase::Crowd => {
                 if builder.name.starts_with("buildah") || builder.name.starts_with("podman") {
                     // They take their storage's lock from each other for minutes.

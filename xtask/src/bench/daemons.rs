@@ -29,7 +29,11 @@ impl Docker {
         // A daemon needs neither a bridge nor a firewall to build with the host's network.
         command
             .args(["--storage-driver=overlay2", "--bridge=none"])
-            .args(["--iptables=false", "--ip6tables=false", "--ip-forward=false"])
+            .args([
+                "--iptables=false",
+                "--ip6tables=false",
+                "--ip-forward=false",
+            ])
             .arg(format!("--data-root={}", folder.join("data").display()))
             .arg(format!("--exec-root={}", folder.join("exec").display()))
             .arg(format!("--pidfile={}", folder.join("docker.pid").display()))
@@ -85,6 +89,13 @@ impl Drop for Docker {
 pub(super) fn program(tree: Option<&Tree>, name: &str) -> Command {
     match tree {
         Some(tree) => tree.command(name),
-        None => Command::new(host::find_program(name).unwrap_or_else(|| PathBuf::from(name))),
+        // The package's own, whatever else of that name comes first on the PATH.
+        None => Command::new(
+            ["/usr/bin", "/usr/sbin"]
+                .iter()
+                .map(|folder| Path::new(folder).join(name))
+                .find(|file| file.is_file())
+                .unwrap_or_else(|| PathBuf::from(name)),
+        ),
     }
 }

@@ -30,7 +30,14 @@ impl Disk {
         // With the tables written now nothing works in the background while the clock runs.
         host::output(
             Command::new("mkfs.ext4")
-                .args(["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"])
+                .args([
+                    "-q",
+                    "-F",
+                    "-m",
+                    "0",
+                    "-E",
+                    "lazy_itable_init=0,lazy_journal_init=0",
+                ])
                 .args(["-i", "16384"])
                 .arg(&disk.file),
         )?;

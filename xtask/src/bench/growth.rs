@@ -23,7 +23,11 @@ pub(crate) struct GrowthArguments {
     #[arg(long, value_delimiter = ',')]
     axes: Vec<Axis>,
     /// Where the store and the contexts lie
-    #[arg(long, value_name = "DIR", default_value = "/var/tmp/stagewright-growth")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/tmp/stagewright-growth"
+    )]
     scratch: PathBuf,
     /// Where the table and the pictures are written
     #[arg(long, value_name = "DIR", default_value = "docs/bench")]
@@ -46,7 +50,13 @@ enum Axis {
 }
 
 impl Axis {
-    const ALL: [Self; 5] = [Self::Files, Self::Layers, Self::Stages, Self::Store, Self::Bytes];
+    const ALL: [Self; 5] = [
+        Self::Files,
+        Self::Layers,
+        Self::Stages,
+        Self::Store,
+        Self::Bytes,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -116,7 +126,10 @@ pub(super) fn run(arguments: &GrowthArguments) -> Result<()> {
     }
     fs_err::write(folder.join("growth.md"), &text)?;
     let json = serde_json::json!({ "machine": machine(), "axes": all });
-    fs_err::write(folder.join("growth.json"), serde_json::to_vec_pretty(&json)?)?;
+    fs_err::write(
+        folder.join("growth.json"),
+        serde_json::to_vec_pretty(&json)?,
+    )?;
     println!("{text}");
     Ok(())
 }
@@ -178,7 +191,10 @@ impl Runner<'_> {
 
     fn build_folder(&self, folder: &Path) -> Result<f64> {
         let mut command = Command::new(self.program);
-        command.args(["build", "--quiet", "--store"]).arg(&self.store).arg(folder);
+        command
+            .args(["build", "--quiet", "--store"])
+            .arg(&self.store)
+            .arg(folder);
         Ok(measure::once(command, None, &self.log)?.wall)
     }
 
@@ -198,7 +214,12 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn point(&self, size: usize, runs: usize, change: impl Fn(usize) -> Result<()>) -> Result<Point> {
+    fn point(
+        &self,
+        size: usize,
+        runs: usize,
+        change: impl Fn(usize) -> Result<()>,
+    ) -> Result<Point> {
         let mut walls = Vec::with_capacity(runs);
         for turn in 0..runs {
             change(turn)?;
@@ -269,7 +290,11 @@ fn write_axis(text: &mut String, axis: Axis, series: &[Series]) {
         for point in &series.points {
             let _ = write!(text, " {} |", time(point.seconds));
         }
-        let points: Vec<(f64, f64)> = series.points.iter().map(|point| (point.size, point.seconds)).collect();
+        let points: Vec<(f64, f64)> = series
+            .points
+            .iter()
+            .map(|point| (point.size, point.seconds))
+            .collect();
         let _ = writeln!(text, " {:.2} |", fit::exponent(&points));
     }
 }

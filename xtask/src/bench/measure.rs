@@ -42,7 +42,9 @@ pub(super) fn once(mut command: Command, daemon: Option<u32>, log: &Path) -> Res
         .stderr(errors)
         .spawn()
         .with_context(|| format!("starting {shown}"))?;
-    let ended = child.wait4().with_context(|| format!("waiting for {shown}"))?;
+    let ended = child
+        .wait4()
+        .with_context(|| format!("waiting for {shown}"))?;
     let wall = started.elapsed();
     if !ended.status.success() {
         let said = fs_err::read_to_string(log).unwrap_or_default();
@@ -86,7 +88,10 @@ pub(super) fn median(figures: &mut [f64]) -> f64 {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a mebibyte more or less does not show")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a mebibyte more or less does not show"
+)]
 fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }

@@ -17,7 +17,12 @@ const OTHERS: [RGBColor; 4] = [
     RGBColor(176, 176, 176),
     RGBColor(205, 205, 205),
 ];
-const LINES: [RGBColor; 4] = [OURS, RGBColor(196, 92, 32), RGBColor(60, 140, 70), RGBColor(130, 80, 160)];
+const LINES: [RGBColor; 4] = [
+    OURS,
+    RGBColor(196, 92, 32),
+    RGBColor(60, 140, 70),
+    RGBColor(130, 80, 160),
+];
 const FONT: &str = "sans-serif";
 const WIDTH: u32 = 860;
 const BAR: i32 = 16;
@@ -47,10 +52,15 @@ pub(super) fn bars(file: &Path, title: &str, rows: &[(&'static str, &[Figure])])
                 _ => others.next().unwrap_or(&OURS),
             };
             let length = pixels(figure.wall() / most);
-            area.draw_text(figure.builder, &small, (50, y)).map_err(fail)?;
-            area.draw(&Rectangle::new([(160, y), (160 + length, y + BAR - 2)], colour.filled()))
+            area.draw_text(figure.builder, &small, (50, y))
                 .map_err(fail)?;
-            area.draw_text(&time(figure.wall()), &small, (166 + length, y)).map_err(fail)?;
+            area.draw(&Rectangle::new(
+                [(160, y), (160 + length, y + BAR - 2)],
+                colour.filled(),
+            ))
+            .map_err(fail)?;
+            area.draw_text(&time(figure.wall()), &small, (166 + length, y))
+                .map_err(fail)?;
             y += BAR + 3;
         }
         y += 14;
@@ -92,7 +102,9 @@ pub(super) fn lines(file: &Path, title: &str, axis: &str, series: &[Series]) -> 
             .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)).point_size(3))
             .map_err(fail)?
             .label(series.name.clone())
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2)));
+            .legend(move |(x, y)| {
+                PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+            });
     }
     chart
         .configure_series_labels()
@@ -111,7 +123,10 @@ fn bounds(figures: impl Iterator<Item = f64>) -> (f64, f64) {
     })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a share of 560 pixels fits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a share of 560 pixels fits"
+)]
 fn pixels(share: f64) -> i32 {
     ((share * 560.0).round() as i32).max(1)
 }

@@ -29,20 +29,38 @@ pub(super) struct Figure {
 impl Figure {
     /// Returns the median wall time in seconds.
     pub(super) fn wall(&self) -> f64 {
-        median(&mut self.samples.iter().map(|sample| sample.wall).collect::<Vec<_>>())
+        median(
+            &mut self
+                .samples
+                .iter()
+                .map(|sample| sample.wall)
+                .collect::<Vec<_>>(),
+        )
     }
 
     fn cpu(&self) -> f64 {
-        median(&mut self.samples.iter().map(|sample| sample.cpu).collect::<Vec<_>>())
+        median(
+            &mut self
+                .samples
+                .iter()
+                .map(|sample| sample.cpu)
+                .collect::<Vec<_>>(),
+        )
     }
 
     fn memory(&self) -> f64 {
-        self.samples.iter().map(|sample| sample.memory).fold(0.0, f64::max)
+        self.samples
+            .iter()
+            .map(|sample| sample.memory)
+            .fold(0.0, f64::max)
     }
 
     fn spread(&self) -> (f64, f64) {
         let walls = || self.samples.iter().map(|sample| sample.wall);
-        (walls().fold(f64::INFINITY, f64::min), walls().fold(0.0, f64::max))
+        (
+            walls().fold(f64::INFINITY, f64::min),
+            walls().fold(0.0, f64::max),
+        )
     }
 }
 
@@ -54,7 +72,13 @@ impl Report {
     }
 
     /// Adds one run.
-    pub(super) fn add(&mut self, workload: &'static str, phase: Phase, builder: &'static str, sample: Sample) {
+    pub(super) fn add(
+        &mut self,
+        workload: &'static str,
+        phase: Phase,
+        builder: &'static str,
+        sample: Sample,
+    ) {
         let figures = self.figures.entry((workload, phase)).or_default();
         match figures.iter_mut().find(|figure| figure.builder == builder) {
             Some(figure) => figure.samples.push(sample),
@@ -80,7 +104,12 @@ impl Report {
     }
 
     /// Writes `compare.md`, `compare.json` and a picture for each phase into a folder.
-    pub(super) fn write(&self, folder: &Path, builders: &[Builder], workloads: &[Workload]) -> Result<()> {
+    pub(super) fn write(
+        &self,
+        folder: &Path,
+        builders: &[Builder],
+        workloads: &[Workload],
+    ) -> Result<()> {
         fs_err::create_dir_all(folder)?;
         let machine = machine();
         let mut text = String::from(
@@ -119,7 +148,10 @@ impl Report {
             .map(|builder| (builder.name, builder.version.as_str()))
             .collect();
         let json = serde_json::json!({ "machine": machine, "versions": versions, "figures": json });
-        fs_err::write(folder.join("compare.json"), serde_json::to_vec_pretty(&json)?)?;
+        fs_err::write(
+            folder.join("compare.json"),
+            serde_json::to_vec_pretty(&json)?,
+        )?;
         println!("written: {}", folder.join("compare.md").display());
         Ok(())
     }
@@ -174,7 +206,14 @@ impl Report {
             let used: Vec<String> = figures
                 .iter()
                 .filter(|figure| figure.cpu().is_finite())
-                .map(|figure| format!("{} {:.2}, {:.0}", figure.builder, figure.cpu(), figure.memory()))
+                .map(|figure| {
+                    format!(
+                        "{} {:.2}, {:.0}",
+                        figure.builder,
+                        figure.cpu(),
+                        figure.memory()
+                    )
+                })
                 .collect();
             let _ = writeln!(text, " {} |", used.join("<br>"));
         }
@@ -196,7 +235,10 @@ pub(super) fn machine() -> String {
     let model = read("/proc/cpuinfo")
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.trim().to_owned());
+        .map_or_else(
+            || "unknown processor".to_owned(),
+            |(_, name)| name.trim().to_owned(),
+        );
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = read("/proc/meminfo")
         .lines()
@@ -205,7 +247,10 @@ pub(super) fn machine() -> String {
         .unwrap_or(0)
         / (1 << 20);
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{cores} cores of {model}, {memory} GiB, Linux {}", kernel.trim())
+    format!(
+        "{cores} cores of {model}, {memory} GiB, Linux {}",
+        kernel.trim()
+    )
 }
 
 #[cfg(test)]

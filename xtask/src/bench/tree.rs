@@ -30,8 +30,8 @@ impl Tree {
         if !root.join("usr/bin/buildah").exists() {
             make(&root)?;
         }
-        // The builders of the tree may talk to registries of the loopback interface without TLS, as Docker does.
         fs_err::create_dir_all(root.join("etc/containers"))?;
+        fs_err::write(root.join("etc/containers/containers.conf"), limits()?)?;
         fs_err::copy("/etc/resolv.conf", root.join("etc/resolv.conf"))?;
         let inside = root.join(shared.strip_prefix("/").unwrap_or(shared));
         fs_err::create_dir_all(&inside)?;
@@ -46,7 +46,16 @@ impl Tree {
         );
         // setpriv has the kernel end the holder, and with it the mounts, when this program ends.
         let holder = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "slave", "sh", "-c"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--propagation",
+                "slave",
+                "sh",
+                "-c",
+            ])
             .arg(script)
             .stdin(Stdio::null())
             .spawn()
@@ -83,13 +92,22 @@ impl Drop for Tree {
 }
 
 fn make(root: &Path) -> Result<()> {
-    println!("{RELEASE}: making a tree of newer builders in {}", root.display());
+    println!(
+        "{RELEASE}: making a tree of newer builders in {}",
+        root.display()
+    );
     if root.exists() {
         fs_err::remove_dir_all(root)?;
     }
+    fs_err::create_dir_all(root)?;
     host::run(
         Command::new("mmdebstrap")
-            .args(["--quiet", "--variant=minbase", "--mode=root", "--components=main"])
+            .args([
+                "--quiet",
+                "--variant=minbase",
+                "--mode=root",
+                "--components=main",
+            ])
             .args(["--aptopt=APT::Install-Recommends \"false\""])
             .args(["--aptopt=Acquire::Check-Valid-Until \"false\""])
             .arg(format!("--include={PACKAGES}"))
@@ -97,6 +115,17 @@ fn make(root: &Path) -> Result<()> {
             .arg(root)
             .arg(mirror()?),
     )
+}
+
+/// Returns a configuration that raises no limit: a root without the capability for it may not, and need not here.
+fn limits() -> Result<String> {
+    let hard =
+        |flag: &str| host::output(Command::new("bash").args(["-c", &format!("ulimit -H{flag}")]));
+    let (files, processes) = (hard("n")?, hard("u")?);
+    let (files, processes) = (files.trim(), processes.trim());
+    Ok(format!(
+        "[containers]\ndefault_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]\n"
+    ))
 }
 
 /// Returns the mirror that this machine's own packages come from.

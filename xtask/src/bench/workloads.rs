@@ -7,9 +7,17 @@ use anyhow::Result;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+/// The name of the base with a compiler in it.
+pub(super) const COMPILER: &str = "bench/compiler:1";
 /// The folders and files of the two large contexts.
 const FOLDERS: usize = 200;
 const FILES_PER_FOLDER: usize = 100;
+/// What the texts are made of.
+const WORDS: [&str; 24] = [
+    "build", "layer", "key", "stage", "copy", "run", "image", "file", "tree", "cache", "hash",
+    "tar", "store", "user", "path", "mount", "step", "plan", "graph", "root", "link", "size",
+    "time", "owner",
+];
 
 /// A folder to build, and what is changed in it.
 #[derive(Debug)]
@@ -27,8 +35,11 @@ pub(super) struct Workload {
 impl Workload {
     /// Gives the file a new modification time and leaves its bytes.
     pub(super) fn touch(&self) -> Result<()> {
-        let file = fs_err::OpenOptions::new().append(true).open(self.folder.join(self.changed))?;
-        file.into_file().set_modified(std::time::SystemTime::now())?;
+        let file = fs_err::OpenOptions::new()
+            .append(true)
+            .open(self.folder.join(self.changed))?;
+        file.into_file()
+            .set_modified(std::time::SystemTime::now())?;
         Ok(())
     }
 
@@ -74,15 +85,28 @@ pub(super) fn make(folder: &Path, registry: &str) -> Result<Vec<Workload>> {
         steps(folder.join("w4"), &alpine)?,
         copies(folder.join("w5"), &alpine)?,
         ignored(folder.join("w6"), &alpine)?,
+        program(folder.join("w7"), &format!("{registry}/{COMPILER}"))?,
         image(folder.join("w9"), &alpine)?,
     ])
+}
+
+/// Makes the Dockerfile of the base with a compiler in it.
+pub(super) fn compiler(folder: &Path, registry: &str) -> Result<PathBuf> {
+    let text = format!(
+        "FROM {registry}/library/node:12-stretch\nRUN apt-get update && \\\n    \
+         apt-get install --yes --no-install-recommends gcc libc6-dev make\n"
+    );
+    put(folder, "compiler/Dockerfile", text)?;
+    Ok(folder.join("compiler"))
 }
 
 /// Makes a Dockerfile with a step in each base.
 pub(super) fn seed(folder: &Path, registry: &str) -> Result<PathBuf> {
     let text = format!(
         "FROM {registry}/library/node:12-stretch AS node\nRUN true > /seed\n\
-         FROM {registry}/library/alpine:3.10\nRUN true > /seed\nCOPY --from=node /seed /seed2\n"
+         FROM {registry}/{COMPILER} AS compiler\nRUN true > /seed\n\
+         FROM {registry}/library/alpine:3.10\nRUN true > /seed\nCOPY --from=node /seed /seed2\n\
+         COPY --from=compiler /seed /seed3\n"
     );
     put(folder, "seed/Dockerfile", text)?;
     Ok(folder.join("seed"))
@@ -102,21 +126,44 @@ fn node_application(folder: PathBuf, node: &str, alpine: &str) -> Result<Workloa
     let mut dependencies = serde_json::Map::new();
     let mut locked = serde_json::Map::new();
     for number in 0..PACKAGES {
-        let (name, file) = (format!("part{number}"), format!("file:vendor/part{number}.tgz"));
-        put(&folder, &format!("vendor/part{number}.tgz"), package(&name)?)?;
-        locked.insert(name.clone(), serde_json::json!({ "version": file }));
+        let (name, file) = (
+            format!("part{number}"),
+            format!("file:vendor/part{number}.tgz"),
+        );
+        put(
+            &folder,
+            &format!("vendor/part{number}.tgz"),
+            package(&name)?,
+        )?;
+        locked.insert(
+            format!("node_modules/{name}"),
+            serde_json::json!({ "version": "1.0.0", "resolved": file }),
+        );
         dependencies.insert(name, file.into());
     }
     let manifest = serde_json::json!({
         "name": "application", "version": "1.0.0", "private": true, "dependencies": dependencies,
     });
+    locked.insert(String::new(), manifest.clone());
     let lock = serde_json::json!({
-        "name": "application", "version": "1.0.0", "lockfileVersion": 1, "requires": true,
-        "dependencies": locked,
+        "name": "application", "version": "1.0.0", "lockfileVersion": 3, "requires": true,
+        "packages": locked,
     });
-    put(&folder, "package.json", serde_json::to_vec_pretty(&manifest)?)?;
-    put(&folder, "package-lock.json", serde_json::to_vec_pretty(&lock)?)?;
-    put(&folder, "src/index.js", "require('part0');\nconsole.log('up'); // 000000\n")?;
+    put(
+        &folder,
+        "package.json",
+        serde_json::to_vec_pretty(&manifest)?,
+    )?;
+    put(
+        &folder,
+        "package-lock.json",
+        serde_json::to_vec_pretty(&lock)?,
+    )?;
+    put(
+        &folder,
+        "src/index.js",
+        "require('part0');\nconsole.log('up'); // 000000\n",
+    )?;
     put(
         &folder,
         "Dockerfile",
@@ -188,10 +235,18 @@ fn context(folder: PathBuf, alpine: &str) -> Result<Workload> {
     let mut random = Random::new(3);
     small_files(&folder, FOLDERS, &mut random)?;
     for number in 0..4 {
-        put(&folder, &format!("big/blob{number}.bin"), random.bytes(50 << 20))?;
+        put(
+            &folder,
+            &format!("big/blob{number}.bin"),
+            random.bytes(50 << 20),
+        )?;
     }
     put(&folder, "note.txt", "note 000000\n")?;
-    put(&folder, "Dockerfile", format!("FROM {alpine}\nWORKDIR /app\nCOPY . .\nRUN true\n"))?;
+    put(
+        &folder,
+        "Dockerfile",
+        format!("FROM {alpine}\nWORKDIR /app\nCOPY . .\nRUN true\n"),
+    )?;
     Ok(Workload {
         name: "w3",
         what: "context of 20,000 small files and 200 MiB, copied whole",
@@ -260,12 +315,65 @@ fn ignored(folder: PathBuf, alpine: &str) -> Result<Workload> {
     small_files(&folder, FOLDERS * 5, &mut random)?;
     put(&folder, ".dockerignore", "tree\n!tree/d000[0-9]\n")?;
     put(&folder, "note.txt", "note 000000\n")?;
-    put(&folder, "Dockerfile", format!("FROM {alpine}\nCOPY . /app\n"))?;
+    put(
+        &folder,
+        "Dockerfile",
+        format!("FROM {alpine}\nCOPY . /app\n"),
+    )?;
     Ok(Workload {
         name: "w6",
         what: "context of 100,000 files, of which .dockerignore leaves 1,000",
         folder,
         changed: "note.txt",
+        comment: None,
+    })
+}
+
+fn program(folder: PathBuf, compiler: &str) -> Result<Workload> {
+    const SOURCES: usize = 80;
+    let mut calls = String::new();
+    for number in 0..SOURCES {
+        let mut text =
+            String::from("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n");
+        for function in 0..60 {
+            let _ = writeln!(
+                text,
+                "int f{number}_{function}(int n) {{ char b[64]; snprintf(b, sizeof b, \"%d\", n * {function}); \
+                 int s = 0; for (size_t i = 0; i < strlen(b); i++) s += b[i] ^ {number}; return s % 97; }}"
+            );
+        }
+        put(&folder, &format!("src/part{number}.c"), text)?;
+        let _ = writeln!(calls, "  s += f{number}_7(s);");
+    }
+    let declarations: String = (0..SOURCES)
+        .map(|n| format!("int f{n}_7(int);\n"))
+        .collect();
+    put(
+        &folder,
+        "src/main.c",
+        format!(
+            "#include <stdio.h>\n{declarations}int main(void) {{\n  int s = 1;\n{calls}  printf(\"%d\\n\", s);\n  return 0;\n}}\n// turn 000000\n"
+        ),
+    )?;
+    put(
+        &folder,
+        "Makefile",
+        "OBJECTS := $(patsubst src/%.c,/cache/%.o,$(wildcard src/*.c))\n/out/program: $(OBJECTS)\n\t\
+         mkdir -p /out\n\tcc -static -o $@ $^\n/cache/%.o: src/%.c\n\tcc -O2 -c -o $@ $<\n",
+    )?;
+    put(
+        &folder,
+        "Dockerfile",
+        format!(
+            "FROM {compiler} AS build\nWORKDIR /work\nCOPY . .\nRUN --mount=type=cache,target=/cache make -j2\n\
+             FROM scratch\nCOPY --from=build /out/program /program\nENTRYPOINT [\"/program\"]\n"
+        ),
+    )?;
+    Ok(Workload {
+        name: "w7",
+        what: "C program of 81 files compiled with a cache mount, copied into scratch",
+        folder,
+        changed: "src/main.c",
         comment: None,
     })
 }
@@ -281,7 +389,11 @@ fn image(folder: PathBuf, alpine: &str) -> Result<Workload> {
         put(&folder, &format!("data/part{number:02}.bin"), bytes)?;
     }
     put(&folder, "data/note.txt", "note 000000\n")?;
-    put(&folder, "Dockerfile", format!("FROM {alpine}\nCOPY data /data\n"))?;
+    put(
+        &folder,
+        "Dockerfile",
+        format!("FROM {alpine}\nCOPY data /data\n"),
+    )?;
     Ok(Workload {
         name: "w9",
         what: "image of 400 MiB, exported and pushed",
@@ -307,7 +419,8 @@ impl Random {
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % (bound as u64)).expect("because a remainder is below its divisor")
+        usize::try_from(self.next() % (bound as u64))
+            .expect("because a remainder is below its divisor")
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
@@ -320,16 +433,16 @@ impl Random {
     }
 
     fn words(&mut self, count: usize) -> String {
-        let words: Vec<String> = (0..count)
-            .map(|_| {
-                // Out of 2,000 words, as texts repeat theirs.
-                let mut letters = Random::new(1 + self.below(2000) as u64);
-                let length = 2 + letters.below(8);
-                (0..length)
-                    .map(|_| char::from(b'a' + u8::try_from(letters.below(26)).unwrap_or(0)))
-                    .collect()
-            })
-            .collect();
-        words.join(" ")
+        // Out of a few words, as texts repeat theirs.
+        let mut text = String::with_capacity(count * 8);
+        for number in 0..count {
+            if number > 0 {
+                text.push(' ');
+            }
+            let at = self.below(WORDS.len());
+            text.push_str(WORDS[at]);
+            text.push_str(WORDS[(at * 7 + self.below(4)) % WORDS.len()]);
+        }
+        text
     }
 }
