@@ -95,7 +95,12 @@ fn measure(place: &Path, source: &Path, threads: NonZeroUsize) -> Vec<(&'static 
         keeper: None,
     };
     let written = time(&mut times, "pack (both hashes, index)", || {
-        agent.pack(&tree_layer, &place.join("packed.tar")).unwrap()
+        agent
+            .pack(
+                &tree_layer,
+                &mut fs_err::File::create(place.join("packed.tar")).unwrap(),
+            )
+            .unwrap()
     });
     let packed = TreeLayer {
         index: Arc::new(written.index),

@@ -1,6 +1,7 @@
 //! Who touches the files of unpacked layers.
 
 use std::fmt;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,8 +68,12 @@ pub trait TreeAgent: Send + Sync + fmt::Debug {
     /// Makes a new directory of the packed form of a layer.
     fn unpack(&self, layer: &TreeLayer, root: &Path) -> Result<(), SnapshotError>;
 
-    /// Writes the packed form of an unpacked layer to a new file.
-    fn pack(&self, layer: &TreeLayer, tar: &Path) -> Result<WrittenLayer<()>, SnapshotError>;
+    /// Writes the packed form of a layer.
+    fn pack(
+        &self,
+        layer: &TreeLayer,
+        tar: &mut dyn Write,
+    ) -> Result<WrittenLayer<()>, SnapshotError>;
 
     /// Takes things out of a directory.
     fn prune(&self, root: &Path, prune: &Prune) -> Result<(), SnapshotError>;
@@ -135,7 +140,11 @@ impl TreeAgent for DirectAgent {
         create(root, &entries_of(layer), self.options).map(drop)
     }
 
-    fn pack(&self, layer: &TreeLayer, tar: &Path) -> Result<WrittenLayer<()>, SnapshotError> {
+    fn pack(
+        &self,
+        layer: &TreeLayer,
+        tar: &mut dyn Write,
+    ) -> Result<WrittenLayer<()>, SnapshotError> {
         pack_entries(&entries_of(layer), tar)
     }
 

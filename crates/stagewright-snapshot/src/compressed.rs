@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use fs_err as fs;
 use stagewright_digest::{DiffId, Digest, DigestWriter, LayerId};
-use stagewright_layer::{Codec, Compression, Compressor, LayerIndex, Mtime, decompress};
+use stagewright_layer::{
+    Codec, Compression, Compressor, LayerIndex, Mtime, WrittenLayer, decompress,
+};
 use stagewright_store::{CompressedBlob, LayerPart};
 
 use crate::error::SnapshotError;
@@ -32,12 +34,19 @@ impl Snapshots {
         if let Some(blob) = self.compressed_of(id, codec)? {
             return Ok(blob);
         }
-        let packed = self.packed(id)?;
+        if let LayerId::Pulled(_) = id {
+            // Only the original bytes have the name that the image gives them.
+            self.packed(id)?;
+        }
         let _making = self.store().lock_making(id)?;
         if let Some(blob) = self.compressed_of(id, codec)? {
             return Ok(blob);
         }
-        let (digest, bytes) = self.compress(&packed.path, codec, Some(&packed.diff_id), id)?;
+        let layer = self.layer(id)?;
+        let (digest, bytes) = match layer.packed_path() {
+            Some(tar) => self.compress(&tar, codec, layer.record.diff_id.as_ref(), id)?,
+            None => self.pack_compressed(id, codec)?,
+        };
         let blob = CompressedBlob {
             codec: codec_name(codec),
             digest,
@@ -83,11 +92,8 @@ impl Snapshots {
         if let Some(clamped) = known()? {
             return Ok(clamped);
         }
-        let draft = self.store().layer_draft()?;
-        let written = self
-            .agent()
-            .pack(&clamped(&self.tree_layer(id)?, latest)?, &draft.packed())?;
-        let (digest, bytes) = self.compress(&draft.packed(), codec, None, id)?;
+        let layer = clamped(&self.tree_layer(id)?, latest)?;
+        let (written, digest, bytes) = self.compress_layer(&layer, codec)?;
         let blob = CompressedBlob {
             codec: format!("{prefix}{}", written.diff_id),
             digest,
@@ -137,6 +143,28 @@ impl Snapshots {
         self.store()
             .update_record(id, |record| record.compressed.push(blob.clone()))?;
         Ok(blob)
+    }
+
+    /// Compresses a layer that is not packed while it is being packed: its tar is never written.
+    fn pack_compressed(&self, id: &LayerId, codec: Codec) -> Result<(Digest, u64), SnapshotError> {
+        let (written, digest, bytes) = self.compress_layer(&self.tree_layer(id)?, codec)?;
+        self.store().update_record(id, |record| {
+            record.diff_id = Some(written.diff_id);
+            record.packed_bytes = Some(written.bytes);
+        })?;
+        Ok((digest, bytes))
+    }
+
+    fn compress_layer(
+        &self,
+        layer: &TreeLayer,
+        codec: Codec,
+    ) -> Result<(WrittenLayer<()>, Digest, u64), SnapshotError> {
+        let mut writer = Compressor::new(self.store().blob_writer()?, codec, self.threads())?;
+        let written = self.agent().pack(layer, &mut writer)?;
+        let blob = writer.finish().map_err(SnapshotError::Draft)?;
+        let (digest, bytes) = blob.commit(None)?;
+        Ok((written, digest, bytes))
     }
 
     /// Compresses a tar; one that was stored is checked against its name.

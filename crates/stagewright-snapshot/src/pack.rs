@@ -1,7 +1,6 @@
 //! Writing the tar of a layer out of files.
 
-use std::io::{self, Read};
-use std::path::Path;
+use std::io::{self, Read, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use stagewright_layer::{LayerWriter, WrittenLayer};
@@ -17,13 +16,12 @@ const AHEAD_FILES_MAX: usize = 64;
 /// The bytes of a file, and how many there are.
 type Opened = io::Result<(u64, Box<dyn Read + Send>)>;
 
-/// Writes the tar of entries, which are in the order of paths, to a new file.
+/// Writes the tar of entries, which are in the order of paths.
 pub(crate) fn pack_entries(
     entries: &[NewEntry],
-    tar: &Path,
+    tar: &mut dyn Write,
 ) -> Result<WrittenLayer<()>, SnapshotError> {
-    let file = fs_err::File::create_new(tar).map_err(SnapshotError::Draft)?;
-    let mut writer = LayerWriter::new(file);
+    let mut writer = LayerWriter::new(tar);
     // Opening and reading many small files takes as long as hashing and writing them.
     std::thread::scope(|scope| -> Result<(), SnapshotError> {
         let (sender, opened) = sync_channel(AHEAD_FILES_MAX);

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
@@ -300,7 +301,9 @@ impl Snapshots {
             return Ok(packed);
         }
         let draft = self.store().layer_draft()?;
-        let written = self.agent().pack(&self.tree_layer(id)?, &draft.packed())?;
+        let mut tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
+        let written = self.agent().pack(&self.tree_layer(id)?, &mut tar)?;
+        drop(tar);
         let record = LayerRecord {
             diff_id: Some(written.diff_id),
             packed_bytes: Some(written.bytes),
@@ -308,6 +311,71 @@ impl Snapshots {
         };
         let layer = self.publish(draft, id, &written.index, record)?;
         packed_of(&layer).ok_or(SnapshotError::NoForm(*id))
+    }
+
+    /// Returns the digest of a layer's tar. The tar itself is not kept when it is made for this: an
+    /// image names its layers, and few are ever exported.
+    ///
+    /// # Errors
+    /// When the layer is not in the store, or its files can't be read.
+    pub fn diff_id(&self, id: &LayerId) -> Result<DiffId, SnapshotError> {
+        if let LayerId::Pulled(diff_id) = id {
+            return Ok(*diff_id);
+        }
+        if let Some(diff_id) = self.layer(id)?.record.diff_id {
+            return Ok(diff_id);
+        }
+        let _making = self.store().lock_making(id)?;
+        if let Some(diff_id) = self.layer(id)?.record.diff_id {
+            return Ok(diff_id);
+        }
+        let written = self.agent().pack(&self.tree_layer(id)?, &mut io::sink())?;
+        self.store().update_record(id, |record| {
+            record.diff_id = Some(written.diff_id);
+            record.packed_bytes = Some(written.bytes);
+        })?;
+        Ok(written.diff_id)
+    }
+
+    /// Returns the digests of layers' tars, in their order. Several are made at once.
+    ///
+    /// # Errors
+    /// As [`Snapshots::diff_id`].
+    pub fn diff_ids(&self, layers: &[LayerId]) -> Result<Vec<DiffId>, SnapshotError> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut found = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(id) = layers.get(at) else {
+                    return Ok(found);
+                };
+                found.push((at, self.diff_id(id)?));
+            }
+        };
+        let unknown = layers
+            .iter()
+            .filter(|id| matches!(id, LayerId::Made(_)))
+            .count();
+        let threads = self.threads().get().min(unknown).max(1);
+        let parts: Vec<Result<Vec<_>, SnapshotError>> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            std::iter::once(own)
+                .chain(others.into_iter().map(join))
+                .collect()
+        });
+        let mut found = Vec::with_capacity(layers.len());
+        for part in parts {
+            found.extend(part?);
+        }
+        found.sort_unstable_by_key(|(at, _)| *at);
+        Ok(found.into_iter().map(|(_, diff_id)| diff_id).collect())
     }
 
     /// Makes one layer of several, given from the bottom up; nothing when nothing is left of them.
@@ -351,7 +419,9 @@ impl Snapshots {
                 LayerRecord::default(),
             ));
         }
-        let written = pack_entries(entries, &draft.packed())?;
+        let mut tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
+        let written = pack_entries(entries, &mut tar)?;
+        drop(tar);
         let record = LayerRecord {
             diff_id: Some(written.diff_id),
             packed_bytes: Some(written.bytes),

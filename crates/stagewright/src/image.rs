@@ -82,18 +82,10 @@ impl Image {
     ) -> Result<Self, Error> {
         let layers = made.layers.clone();
         let snapshots = builder.inner().snapshots.clone();
-        let diff_ids = tokio::task::spawn_blocking(move || {
-            layers
-                .iter()
-                .map(|layer| match layer {
-                    LayerId::Pulled(diff_id) => Ok(*diff_id),
-                    LayerId::Made(_) => Ok(snapshots.packed(layer)?.diff_id),
-                })
-                .collect::<Result<Vec<_>, stagewright_snapshot::SnapshotError>>()
-        })
-        .await
-        .map_err(|join| Error::new(ErrorKind::Internal, join.to_string()))?
-        .map_err(|error| Error::new(ErrorKind::Store, failure::chain(&error)))?;
+        let diff_ids = tokio::task::spawn_blocking(move || snapshots.diff_ids(&layers))
+            .await
+            .map_err(|join| Error::new(ErrorKind::Internal, join.to_string()))?
+            .map_err(|error| Error::new(ErrorKind::Store, failure::chain(&error)))?;
         let mut config = made.config;
         config.rootfs = RootFs {
             kind: "layers".to_owned(),
