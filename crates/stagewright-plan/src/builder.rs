@@ -57,6 +57,7 @@ impl Vertices {
             vertices.push(vertex);
         }
         mark_mounted(&mut vertices);
+        mark_image(&mut vertices, new_ids[root.0]);
         (vertices, new_ids)
     }
 }
@@ -73,6 +74,19 @@ fn mark_mounted(vertices: &mut [Vertex]) {
                 vertices[input.vertex.0].mounted = true;
             }
         }
+    }
+}
+
+/// Marks what the image at `root` is stacked of.
+fn mark_image(vertices: &mut [Vertex], root: Option<VertexId>) {
+    let mut next = root;
+    while let Some(id) = next {
+        let vertex = &mut vertices[id.0];
+        vertex.in_image = true;
+        next = match vertex.op {
+            Op::Source(_) => None,
+            _ => vertex.inputs.first().map(|input| input.vertex),
+        };
     }
 }
 
@@ -97,6 +111,7 @@ mod tests {
             span: None,
             place: String::new(),
             mounted: false,
+            in_image: false,
             no_cache: false,
         }
     }

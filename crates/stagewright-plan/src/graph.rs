@@ -64,6 +64,8 @@ pub struct Vertex {
     pub place: String,
     /// A step mounts what it makes, so that its files are wanted as a directory.
     pub mounted: bool,
+    /// The image holds what it makes: the layer's name is wanted as soon as the layer is there.
+    pub in_image: bool,
     /// Its cached result must not be used (`--no-cache`, `--no-cache-filter`).
     pub no_cache: bool,
 }

@@ -173,7 +173,11 @@ impl LayerBuilder {
         let draft = self.snapshots.store().layer_draft()?;
         let (index, record) = self.snapshots.write(&draft, &entries, self.forms)?;
         let id = LayerId::Made(index.content_digest());
-        self.snapshots.publish(draft, &id, &index, record)?;
+        if self.forms.named && record.diff_id.is_none() {
+            self.snapshots.publish_named(draft, &id, index)?;
+        } else {
+            self.snapshots.publish(draft, &id, &index, record)?;
+        }
         Ok(Some(id))
     }
 

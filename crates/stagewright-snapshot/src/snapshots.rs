@@ -39,6 +39,9 @@ pub struct Forms {
     pub packed: bool,
     /// As a directory: to be mounted below a step.
     pub unpacked: bool,
+    /// The digest of its tar is wanted, whether or not the tar is: it is found while the files are
+    /// being made durable.
+    pub named: bool,
 }
 
 impl Forms {
@@ -46,16 +49,19 @@ impl Forms {
     pub const PACKED: Self = Self {
         packed: true,
         unpacked: false,
+        named: false,
     };
     /// The form to mount.
     pub const UNPACKED: Self = Self {
         packed: false,
         unpacked: true,
+        named: false,
     };
     /// Both.
     pub const BOTH: Self = Self {
         packed: true,
         unpacked: true,
+        named: false,
     };
 
     fn are_in(self, layer: &Layer) -> bool {
@@ -175,11 +181,15 @@ impl Snapshots {
     }
 
     /// Makes a layer of what a step changed; nothing when it changed nothing. The step's processes
-    /// and mounts must be gone.
+    /// and mounts must be gone. `named` finds the digest of its tar too, as [`Forms::named`].
     ///
     /// # Errors
     /// When what it made can't be read or stored.
-    pub fn commit(&self, prepared: Prepared) -> Result<Option<LayerId>, SnapshotError> {
+    pub fn commit(
+        &self,
+        prepared: Prepared,
+        named: bool,
+    ) -> Result<Option<LayerId>, SnapshotError> {
         let (parent, draft) = prepared.into_parts();
         let root = draft.fs();
         let mut index = self.agent().scan(&root)?;
@@ -192,7 +202,11 @@ impl Snapshots {
         }
         self.agent().prune(&root, &prune)?;
         let id = LayerId::Made(index.content_digest());
-        self.publish(draft, &id, &index, LayerRecord::default())?;
+        if named {
+            self.publish_named(draft, &id, index)?;
+        } else {
+            self.publish(draft, &id, &index, LayerRecord::default())?;
+        }
         Ok(Some(id))
     }
 
@@ -404,6 +418,37 @@ impl Snapshots {
             ..record
         };
         Ok(draft.publish(id, record)?)
+    }
+
+    /// Stores an unpacked layer that was made in a draft. The digest of its tar is computed while the
+    /// disk writes: the one keeps a processor busy, the other waits.
+    pub(crate) fn publish_named(
+        &self,
+        draft: LayerDraft,
+        id: &LayerId,
+        index: LayerIndex,
+    ) -> Result<Layer, SnapshotError> {
+        let layer = TreeLayer {
+            index: Arc::new(index),
+            packed: None,
+            unpacked: Some(draft.fs()),
+        };
+        let (synced, written) = std::thread::scope(|scope| {
+            let sync = scope.spawn(|| draft.sync());
+            let written = self.agent().pack(&layer, &mut io::sink());
+            let synced = sync
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (synced, written)
+        });
+        synced?;
+        let written = written?;
+        let record = LayerRecord {
+            diff_id: Some(written.diff_id),
+            packed_bytes: Some(written.bytes),
+            ..LayerRecord::default()
+        };
+        self.publish(draft, id, &layer.index, record)
     }
 
     /// Writes entries, which are in the order of paths, to a draft, and returns what they are.

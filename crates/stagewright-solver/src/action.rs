@@ -127,7 +127,7 @@ pub(crate) fn execute(
     work: Work,
 ) -> Result<Option<LayerId>, StepError> {
     match &vertex.op {
-        Op::Exec(op) => run_step::run(services, op, inputs, event),
+        Op::Exec(op) => run_step::run(services, op, inputs, event, vertex.in_image),
         Op::File(FileOp::Copy(op)) => {
             file_step::copy(services, op, inputs, event, &work.selection, vertex)
         }

@@ -385,10 +385,7 @@ fn store_file(
 }
 
 /// Sources are copied from, so that one packed file is the cheapest.
-const FORMS: Forms = Forms {
-    packed: true,
-    unpacked: false,
-};
+const FORMS: Forms = Forms::PACKED;
 
 async fn resolve_repository(
     services: &Services,

@@ -268,6 +268,7 @@ fn bind(
             let forms = Forms {
                 packed: false,
                 unpacked: true,
+                named: false,
             };
             let made =
                 file_step::copy_with(services, &op, &[scratch, context], event, &selection, forms)?;

@@ -23,12 +23,14 @@ const HOSTNAME: &str = "buildkitsandbox";
 /// Docker's default.
 const SHM_BYTES: u64 = 64 << 20;
 
-/// Runs a step and returns the layer that it made, if it changed anything.
+/// Runs a step and returns the layer that it made, if it changed anything. `named` finds the
+/// digest of the layer's tar as well.
 pub(crate) fn run(
     services: &Services,
     op: &ExecOp,
     inputs: &[VertexResult],
     event: u64,
+    named: bool,
 ) -> Result<Option<LayerId>, StepError> {
     if op.network == NetworkMode::Host {
         services.require("network.host")?;
@@ -84,7 +86,7 @@ pub(crate) fn run(
     // The mounts' directories and locks are needed until here.
     drop(mounts.leases);
     check_exit(op, tail)?;
-    Ok(services.snapshots.commit(prepared)?)
+    Ok(services.snapshots.commit(prepared, named)?)
 }
 
 struct Ended {

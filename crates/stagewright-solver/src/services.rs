@@ -143,6 +143,7 @@ impl Services {
         Forms {
             packed: !vertex.mounted,
             unpacked: vertex.mounted,
+            named: vertex.in_image,
         }
     }
 

@@ -192,6 +192,15 @@ impl LayerDraft {
         self.dir().join(INDEX)
     }
 
+    /// Makes what was written so far durable, ahead of [`LayerDraft::publish`], which then has little
+    /// left to wait for.
+    ///
+    /// # Errors
+    /// When the file system can't write it.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.make_durable()
+    }
+
     /// Moves the forms that were made to their places and records the layer. Of a layer that is
     /// there already, forms that are missing are added and the rest is dropped.
     ///

@@ -188,6 +188,7 @@ impl StageState<'_, '_> {
             span: Some(span),
             place: String::new(),
             mounted: false,
+            in_image: false,
             no_cache: false,
         })
     }
@@ -210,6 +211,7 @@ impl StageState<'_, '_> {
             span: Some(span),
             place,
             mounted: false,
+            in_image: false,
             no_cache: self.no_cache,
         });
     }

@@ -334,12 +334,12 @@ fn without_root_what_a_step_changes_keeps_its_owner() {
     // What overlayfs does when something in a directory is made and removed.
     let prepared = place.snapshots.prepare(&[base]).unwrap();
     std::fs::create_dir(home(&prepared)).unwrap();
-    assert_eq!(place.snapshots.commit(prepared).unwrap(), None);
+    assert_eq!(place.snapshots.commit(prepared, true).unwrap(), None);
     let prepared = place.snapshots.prepare(&[base]).unwrap();
     std::fs::create_dir(home(&prepared)).unwrap();
     std::fs::write(home(&prepared).join("file"), "2").unwrap();
     std::fs::write(home(&prepared).join("new"), "3").unwrap();
-    let made = place.snapshots.commit(prepared).unwrap().unwrap();
+    let made = place.snapshots.commit(prepared, true).unwrap().unwrap();
     let index = place.snapshots.index(&made).unwrap();
     let owners: Vec<_> = index
         .entries()

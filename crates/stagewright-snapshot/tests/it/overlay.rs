@@ -67,7 +67,7 @@ fn step(place: &Place, layers: &[LayerId], run: impl FnOnce(&Path)) -> Option<La
     let mounted = Mounted::new(&prepared, prepared.directory().join("root"));
     run(&mounted.0);
     drop(mounted);
-    place.snapshots.commit(prepared).unwrap()
+    place.snapshots.commit(prepared, true).unwrap()
 }
 
 /// Checks that the kernel sees in layers what the merged view says.
@@ -111,7 +111,7 @@ fn check_view(place: &Place, layers: &[LayerId]) -> Vec<String> {
     assert_eq!(lines(resolved(&seen)), lines(expected));
     drop(mounted);
     assert_eq!(
-        place.snapshots.commit(prepared).unwrap(),
+        place.snapshots.commit(prepared, true).unwrap(),
         None,
         "looking changes nothing"
     );
