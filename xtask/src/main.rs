@@ -6,8 +6,8 @@
 )]
 
 mod bases;
-mod bindings;
 mod bench;
+mod bindings;
 mod ci;
 mod codegen;
 mod demo;

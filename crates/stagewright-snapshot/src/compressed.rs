@@ -147,7 +147,12 @@ impl Snapshots {
 
     /// Compresses a layer that is not packed while it is being packed: its tar is never written.
     fn pack_compressed(&self, id: &LayerId, codec: Codec) -> Result<(Digest, u64), SnapshotError> {
-        let (written, digest, bytes) = self.compress_layer(&self.tree_layer(id)?, codec)?;
+        let layer = self.tree_layer(id)?;
+        let (written, digest, bytes) = self.compress_layer(&layer, codec)?;
+        let known = self.layer(id)?.record.diff_id;
+        if known.is_some_and(|known| known != written.diff_id) {
+            return Err(SnapshotError::DamagedTar);
+        }
         self.store().update_record(id, |record| {
             record.diff_id = Some(written.diff_id);
             record.packed_bytes = Some(written.bytes);

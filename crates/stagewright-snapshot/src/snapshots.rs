@@ -431,6 +431,7 @@ impl Snapshots {
         let layer = TreeLayer {
             index: Arc::new(index),
             packed: None,
+            keeper: None,
             unpacked: Some(draft.fs()),
         };
         let (synced, written) = std::thread::scope(|scope| {
