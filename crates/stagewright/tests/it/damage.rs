@@ -11,7 +11,7 @@ use crate::lab::{Kind, Lab};
 
 /// Lists the files of a store that hold something: no locks, and not sled's, which has its own
 /// tests. Of a file with many names one is taken.
-fn files(lab: &Lab) -> Vec<PathBuf> {
+pub(crate) fn files(lab: &Lab) -> Vec<PathBuf> {
     let (mut files, mut seen) = (Vec::new(), BTreeSet::new());
     for folder in ["actions", "blobs", "documents", "layers", "parts"] {
         collect(&lab.store().join(folder), &mut |path| {
@@ -22,7 +22,6 @@ fn files(lab: &Lab) -> Vec<PathBuf> {
             }
         });
     }
-    assert!(files.len() > 15, "{files:?}");
     files.sort();
     files
 }
@@ -39,7 +38,7 @@ fn collect(folder: &Path, found: &mut dyn FnMut(&Path)) {
 }
 
 /// Flips a bit of a file, at a place that depends on `n`. The same again undoes it.
-fn flip(path: &Path, n: u64) {
+pub(crate) fn flip(path: &Path, n: u64) {
     let file = fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -60,6 +59,7 @@ fn built_lab(folder: &Path, kind: Kind) -> Lab {
         let built = lab.build(&builder, n).unwrap();
         lab.export(&built.image, "exported.tar").unwrap();
     }
+    assert!(files(&lab).len() > 15, "{:?}", files(&lab));
     lab
 }
 

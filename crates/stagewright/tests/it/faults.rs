@@ -10,11 +10,11 @@ use crate::lab::{Kind, Lab};
 
 /// Tells the test binary that it is the one in which operations fail, and with what.
 const ERROR: &str = "STAGEWRIGHT_TEST_FAULT";
-const NO_SPACE: i32 = rustix::io::Errno::NOSPC.raw_os_error();
+pub(crate) const NO_SPACE: i32 = rustix::io::Errno::NOSPC.raw_os_error();
 const IO: i32 = rustix::io::Errno::IO.raw_os_error();
 
 /// Faults are counted over a process: a test that makes them has one to itself.
-fn in_own_process(test: &str, error: &str) {
+pub(crate) fn in_own_process(test: &str, error: &str) {
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(ERROR, error)
@@ -23,10 +23,15 @@ fn in_own_process(test: &str, error: &str) {
     assert!(status.success());
 }
 
+/// Returns what this process is to do, if it was started for a test.
+pub(crate) fn chosen() -> Option<String> {
+    std::env::var(ERROR).ok()
+}
+
 /// Builds in a new store with one fault at each operation in turn.
 #[test]
 fn failing() {
-    let Ok(error) = std::env::var(ERROR) else {
+    let Some(error) = chosen() else {
         return;
     };
     let (name, number) = error.split_once(' ').unwrap();
@@ -83,7 +88,7 @@ fn a_disk_that_is_full_from_any_operation_on_is_told_and_the_next_build_is_right
 /// Reads the operations of a build and checks their order.
 #[test]
 fn tracing() {
-    if std::env::var_os(ERROR).is_none() {
+    if chosen().is_none() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
