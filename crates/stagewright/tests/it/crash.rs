@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stagewright_store::fault::{self, Fault};
 
-use crate::lab::{Kind, Lab};
+use crate::lab::{self, Kind, Lab};
 
 /// Tells the test binary that it is the builder, and where.
 const BUILDER_ROOT: &str = "STAGEWRIGHT_TEST_BUILDER_ROOT";
@@ -123,7 +123,7 @@ fn recover(lab: &Lab, first: u64, reports: &[Report]) -> u64 {
 fn a_builder_that_dies_at_any_operation_of_its_first_builds_leaves_a_whole_store() {
     let mut point = 0;
     loop {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = lab::folder(Kind::Copies);
         let lab = Lab::make(folder.path(), Kind::Copies);
         let reports = Doomed::start(&lab, Kind::Copies, 0, point).reports(String::new());
         recover(&lab, 0, &reports);
@@ -136,7 +136,7 @@ fn a_builder_that_dies_at_any_operation_of_its_first_builds_leaves_a_whole_store
 }
 
 fn die_again_and_again(kind: Kind, kills: u64, doom: impl Fn(&Lab, u64, u64) -> Vec<Report>) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = lab::folder(kind);
     let lab = Lab::make(folder.path(), kind);
     let (mut first, mut all) = (0, Vec::new());
     for kill in 0..kills {

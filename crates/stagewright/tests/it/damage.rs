@@ -7,7 +7,7 @@ use std::process::Command;
 
 use fs_err as fs;
 
-use crate::lab::{Kind, Lab};
+use crate::lab::{self, Kind, Lab};
 
 /// Lists the files of a store that hold something: no locks, and not sled's, which has its own
 /// tests. Of a file with many names one is taken.
@@ -64,7 +64,7 @@ fn built_lab(folder: &Path, kind: Kind) -> Lab {
 }
 
 fn verify_finds_every_flipped_bit(kind: Kind) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = lab::folder(kind);
     let lab = built_lab(folder.path(), kind);
     let builder = lab.open().unwrap();
     lab.check_store(&builder);
@@ -136,7 +136,7 @@ fn use_all(lab: &Lab, number: u64) {
 
 /// What a build meets that is damaged it never serves, and needs nobody's help to make it again.
 fn a_build_makes_again_what_is_damaged(kind: Kind, wanted: impl Fn(&Path) -> bool) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = lab::folder(kind);
     let lab = built_lab(&folder.path().join("whole"), kind);
     for (n, path) in (0..).zip(files(&lab)) {
         if !wanted(&path) {
@@ -199,7 +199,7 @@ fn privileged_a_base_image_that_is_damaged_is_fetched_again() {
 /// sled's files hold nothing that is not known otherwise.
 #[test]
 fn damage_in_the_index_costs_nothing() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = lab::folder(Kind::Copies);
     let lab = built_lab(folder.path(), Kind::Copies);
     let builder = lab.open().unwrap();
     let known: BTreeSet<String> = names(&builder);

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use stagewright_store::fault::{self, Fault, Operation};
 
-use crate::lab::{Kind, Lab};
+use crate::lab::{self, Kind, Lab};
 
 /// Tells the test binary that it is the one in which operations fail, and with what.
 const ERROR: &str = "STAGEWRIGHT_TEST_FAULT";
@@ -43,7 +43,7 @@ fn failing() {
             "one" => Fault::Error(number),
             _ => Fault::ErrorFromHere(number),
         };
-        let folder = tempfile::tempdir().unwrap();
+        let folder = lab::folder(Kind::Copies);
         let lab = Lab::make(folder.path(), Kind::Copies);
         fault::arm(Some((point, fault)));
         let built = lab.open().and_then(|builder| {
@@ -91,7 +91,7 @@ fn tracing() {
     if chosen().is_none() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
+    let folder = lab::folder(Kind::Copies);
     let lab = Lab::make(folder.path(), Kind::Copies);
     fault::trace();
     let builder = lab.open().unwrap();

@@ -9,7 +9,7 @@ use stagewright_store::fault::{self, Fault};
 
 use crate::damage::{files, flip};
 use crate::faults::{NO_SPACE, chosen, in_own_process};
-use crate::lab::{Kind, Lab};
+use crate::lab::{self, Kind, Lab};
 
 /// What is done to a store.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = lab::folder(Kind::Copies);
         let lab = Lab::make(folder.path(), Kind::Copies);
         Self {
             builder: lab.open().unwrap(),
