@@ -10,6 +10,7 @@ mod bench;
 mod bindings;
 mod ci;
 mod codegen;
+mod counts;
 mod demo;
 mod host;
 mod ignored;
@@ -41,6 +42,8 @@ enum Verb {
     /// Measure: the command against other builders, and how its times grow
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Count the instructions of warm builds, and fail when there are many more than were recorded
+    Counts(counts::CountsArguments),
     /// Check the rules that the compiler does not: crate arrows, file sizes, names and the like
     Tidy,
     /// Check every dependency's licence and origin against deny.toml
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Bases => serve_bases(),
         Verb::Bench(bench) => bench::run(&bench),
+        Verb::Counts(arguments) => counts::run(&arguments),
         Verb::Tidy => tidy::run(),
         Verb::Deny => licences::run(),
         Verb::Codegen(arguments) => codegen::run(&arguments),
