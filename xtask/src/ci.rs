@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{bindings, codegen, host, licences, test, tidy};
+use crate::{bindings, codegen, counts, host, licences, test, tidy};
 
 /// Options of `ci`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &CiArguments) -> Result<()> {
     ];
     if !arguments.no_tests {
         checks.push(("test", tests));
+        checks.push(("counts", instruction_counts));
         checks.push(("bindings", packages));
     }
     let mut times = Vec::new();
@@ -39,6 +40,10 @@ pub(crate) fn run(arguments: &CiArguments) -> Result<()> {
     }
     println!("ci: all checks passed: {}", times.join(", "));
     Ok(())
+}
+
+fn instruction_counts() -> Result<()> {
+    counts::run(&counts::CountsArguments::default())
 }
 
 fn fmt() -> Result<()> {

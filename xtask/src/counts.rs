@@ -1,6 +1,6 @@
 //! `cargo xtask counts`: how many instructions a warm build takes, held against what it took before.
 //!
-//! Times on a shared machine say little about a change of five per cent; instructions under valgrind's callgrind are
+//! Times on a shared machine say little about a change of five per cent; instructions under valgrind's cachegrind are
 //! nearly the same each time, and on every machine, since valgrind shows programs the same processor everywhere.
 
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &CountsArguments) -> Result<()> {
     let file = host::root().join(FILE);
     if arguments.record {
         let mut text = String::from(
-            "# Instructions of a warm build under callgrind: written by `cargo xtask counts --record`.\n",
+            "# Instructions of a warm build under cachegrind: written by `cargo xtask counts --record`.\n",
         );
         for (name, instructions) in &counted {
             let _ = writeln!(text, "{name} = {instructions}");
@@ -123,10 +123,10 @@ fn count(program: &Path, scratch: &Path, name: &str) -> Result<u64> {
             std::thread::sleep(std::time::Duration::from_millis(1100));
         }
     }
-    let out = scratch.join("callgrind.out");
+    let out = scratch.join("cachegrind.out");
     let run = Command::new("valgrind")
-        .args(["--tool=callgrind", "--quiet"])
-        .arg(format!("--callgrind-out-file={}", out.display()))
+        .args(["--tool=cachegrind", "--cache-sim=no", "--quiet"])
+        .arg(format!("--cachegrind-out-file={}", out.display()))
         .arg(program)
         .args(&arguments)
         .output()
@@ -142,7 +142,7 @@ fn count(program: &Path, scratch: &Path, name: &str) -> Result<u64> {
         .with_context(|| format!("{} has no totals", out.display()))
 }
 
-/// Returns the sum that callgrind writes at the end of its file.
+/// Returns the sum that cachegrind writes at the end of its file.
 fn total(text: &str) -> Option<u64> {
     text.lines()
         .find_map(|line| {
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_total_is_read() {
-        assert_eq!(total("events: Ir\nfn=x\n1 2\ntotals: 1234\n"), Some(1234));
+        assert_eq!(total("events: Ir\nfn=x\n1 2\nsummary: 1234\n"), Some(1234));
         assert_eq!(total("events: Ir\n"), None);
     }
 

@@ -6,10 +6,10 @@ use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 use stagewright_digest::{ContentDigest, ContentHasher};
 
 use crate::entry::{FileStamp, Xattrs};
@@ -211,10 +211,12 @@ fn belongs_into_image(name: &[u8]) -> bool {
             || !FOREIGN.iter().any(|prefix| name.starts_with(prefix)))
 }
 
-/// Returns the time by the clock that file systems stamp files with.
+/// Returns the time that file systems stamp files with, or a little before: their clock ticks with the kernel's timer,
+/// a hundred times a second or more often, and lags the exact one by up to a tick.
 fn file_clock_ns() -> i128 {
-    let now = clock_gettime(ClockId::RealtimeCoarse);
-    i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)
+    const TICKS: Duration = Duration::from_millis(20);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.saturating_sub(TICKS).as_nanos().cast_signed())
 }
 
 /// Tells whether a file that is written to from now on is sure to get another stamp.
