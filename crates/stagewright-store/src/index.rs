@@ -235,15 +235,19 @@ fn open(path: &Path) -> Result<sled::Db, sled::Error> {
     let mut attempt = 1;
     loop {
         match sled::Config::new().path(path).open() {
-            Err(sled::Error::Io(error))
-                if error.kind() == io::ErrorKind::WouldBlock && attempt < OPEN_ATTEMPTS =>
-            {
+            Err(sled::Error::Io(error)) if is_held(&error) && attempt < OPEN_ATTEMPTS => {
                 attempt += 1;
                 std::thread::sleep(OPEN_DELAY);
             }
             result => return result,
         }
     }
+}
+
+/// Says whether another holds the database: sled tells so by its message alone.
+fn is_held(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+        || error.to_string().starts_with("could not acquire lock")
 }
 
 fn update(
@@ -389,5 +393,22 @@ mod tests {
         assert_eq!(held.get("key").unwrap(), Some("value".into()));
         drop(held);
         assert_eq!(order(&store), [(ids[0], 0)]);
+    }
+
+    #[test]
+    fn an_index_that_is_held_for_a_moment_is_waited_for() {
+        let (_folder, store, ids) = store_with(&["a", "b"]);
+        store.note_use(&ids, FUTURE).unwrap();
+        order(&store);
+        let path = store.path().join("index/sled-0.34");
+        let held = sled::Config::new().path(&path).open().unwrap();
+        let holder = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(150));
+            drop(held);
+        });
+        // Without the index nobody would know how often they were used.
+        let uses: Vec<u64> = order(&store).into_iter().map(|(_, uses)| uses).collect();
+        holder.join().unwrap();
+        assert_eq!(uses, [1, 1]);
     }
 }

@@ -30,6 +30,8 @@ mod layer;
 mod lock;
 mod quarantine;
 mod store;
+#[cfg(test)]
+mod stored_bytes;
 mod temp;
 mod verify;
 
