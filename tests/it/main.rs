@@ -17,4 +17,5 @@ mod lesson;
 mod outputs;
 mod peers;
 mod pushing;
+mod reproducible;
 mod rootless;

@@ -214,6 +214,20 @@ pub async fn checkout_git(
     }
 }
 
+/// Returns the time of the commit that a folder of this machine is at, in seconds since 1970;
+/// nothing for a folder that is in no repository.
+pub async fn git_commit_time(folder: &Path) -> Option<i64> {
+    let (url, options) = (GitUrl::default(), GitOptions::default());
+    let git = Git {
+        url: &url,
+        options: &options,
+    };
+    // The folder may be another user's: nothing of it is run.
+    let show = ["-c", "safe.directory=*", "log", "-1", "--format=%ct"];
+    let text = git.run(Some(folder), &show).await.ok()?;
+    text.trim().parse().ok()
+}
+
 /// Keeps the folder that is meant, drops `.git`, and sets the modes.
 fn finish(url: &GitUrl, commit: &GitCommit, keep: bool, folder: &Path) -> Result<(), GitError> {
     if !keep {

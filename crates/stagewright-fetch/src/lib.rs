@@ -49,7 +49,7 @@ pub use blob_download::Progress;
 pub use blob_upload::{PushEvent, PushProgress};
 pub use credentials::{Credential, CredentialError, CredentialFile, Credentials};
 pub use error::FetchError;
-pub use git::{GitCommit, GitError, GitOptions, checkout_git, resolve_git};
+pub use git::{GitCommit, GitError, GitOptions, checkout_git, git_commit_time, resolve_git};
 pub use git_url::{GitUrl, InvalidGitUrl};
 pub use http_fetch::{HttpAnswer, HttpClient, HttpError, HttpFile, HttpRequest, HttpVersion};
 pub use options::{NetworkOptions, ProxyOptions, RegistryOptions, RetryOptions};

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
-use stagewright_layer::{EntryKind, EntryPath, LayerIndex, WrittenLayer};
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
+use stagewright_layer::{EntryKind, EntryPath, LayerIndex, Mtime, WrittenLayer};
 
 use crate::content::{Content, NewEntry};
 use crate::create::{CreateOptions, create};
@@ -78,6 +78,10 @@ pub trait TreeAgent: Send + Sync + fmt::Debug {
     /// Takes things out of a directory.
     fn prune(&self, root: &Path, prune: &Prune) -> Result<(), SnapshotError>;
 
+    /// Sets the times of things in a directory, following no link.
+    fn set_times(&self, root: &Path, paths: &[EntryPath], time: Mtime)
+    -> Result<(), SnapshotError>;
+
     /// Returns whether files belong to whom their layers say, so that a scan finds their owners.
     fn keeps_owners(&self) -> bool;
 }
@@ -146,6 +150,37 @@ impl TreeAgent for DirectAgent {
         tar: &mut dyn Write,
     ) -> Result<WrittenLayer<()>, SnapshotError> {
         pack_entries(&entries_of(layer), tar)
+    }
+
+    fn set_times(
+        &self,
+        root: &Path,
+        paths: &[EntryPath],
+        time: Mtime,
+    ) -> Result<(), SnapshotError> {
+        let top = sys::open_directory(root).map_err(SnapshotError::Draft)?;
+        let time = Timespec {
+            tv_sec: time.seconds,
+            tv_nsec: time.nanos.into(),
+        };
+        let times = Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        for path in paths {
+            let name = if path.is_root() {
+                Path::new(".")
+            } else {
+                path.as_path()
+            };
+            rustix::fs::utimensat(&top, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(
+                |errno| SnapshotError::Scan {
+                    path: path.below(root),
+                    source: errno.into(),
+                },
+            )?;
+        }
+        Ok(())
     }
 
     fn keeps_owners(&self) -> bool {

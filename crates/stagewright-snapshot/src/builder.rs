@@ -166,13 +166,22 @@ impl LayerBuilder {
             return Err(stagewright_layer::WriteError::Reserved { path: path.clone() }.into());
         }
         self.add_parents();
+        if let Some(latest) = self.snapshots.latest() {
+            for entry in self.entries.values_mut() {
+                let mtime = match entry {
+                    NewEntry::File { metadata, .. } => &mut metadata.mtime,
+                    NewEntry::Other(entry) => &mut entry.metadata.mtime,
+                };
+                *mtime = latest.min(*mtime);
+            }
+        }
         let entries = self.changing_entries()?;
         if entries.is_empty() {
             return Ok(None);
         }
         let draft = self.snapshots.store().layer_draft()?;
         let (index, record) = self.snapshots.write(&draft, &entries, self.forms)?;
-        let id = LayerId::Made(index.content_digest());
+        let id = self.snapshots.name(&index);
         if self.forms.named && record.diff_id.is_none() {
             self.snapshots.publish_named(draft, &id, index)?;
         } else {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fs_err as fs;
 use stagewright_digest::{DiffId, Digest, DigestWriter, LayerId};
 use stagewright_layer::{
-    Codec, Compression, Compressor, LayerIndex, Mtime, WrittenLayer, decompress,
+    Codec, Compression, Compressor, EntryPath, LayerIndex, Mtime, WrittenLayer, decompress,
 };
 use stagewright_store::{CompressedBlob, LayerPart};
 
@@ -226,17 +226,30 @@ impl Snapshots {
 
 /// Returns a layer with the times that are too late set to the latest that may be.
 fn clamped(layer: &TreeLayer, latest: i64) -> Result<TreeLayer, SnapshotError> {
-    let mut records = layer.index.records().to_vec();
-    let latest = Mtime::seconds(latest);
-    for record in &mut records {
-        let mtime = &mut record.entry.metadata.mtime;
-        *mtime = latest.min(*mtime);
-    }
-    let index = LayerIndex::from_records(records).map_err(SnapshotError::Entries)?;
+    let (index, _) = index_until(&layer.index, Mtime::seconds(latest))?;
     Ok(TreeLayer {
         index: Arc::new(index),
         ..layer.clone()
     })
+}
+
+/// Returns an index with the times that are too late set to the latest that may be, and the paths
+/// that it was done to.
+pub(crate) fn index_until(
+    index: &LayerIndex,
+    latest: Mtime,
+) -> Result<(LayerIndex, Vec<EntryPath>), SnapshotError> {
+    let mut records = index.records().to_vec();
+    let mut changed = Vec::new();
+    for record in &mut records {
+        let mtime = &mut record.entry.metadata.mtime;
+        if *mtime > latest {
+            *mtime = latest;
+            changed.push(record.entry.path.clone());
+        }
+    }
+    let index = LayerIndex::from_records(records).map_err(SnapshotError::Entries)?;
+    Ok((index, changed))
 }
 
 /// Marks the record of a compressed form whose times were changed; after it come the latest time

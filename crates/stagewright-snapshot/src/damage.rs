@@ -8,7 +8,7 @@ use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex};
 use stagewright_store::{Layer, LayerPart, Store};
 
 use crate::error::SnapshotError;
-use crate::snapshots::Snapshots;
+use crate::snapshots::{Snapshots, name_of};
 
 /// Sees to it that a layer which turned out to be damaged is not used again.
 #[derive(Debug, Clone)]
@@ -43,8 +43,8 @@ impl Snapshots {
             Ok(index) => index,
             Err(error) => return whole(error.to_string()),
         };
-        if let LayerId::Made(content) = &layer.id
-            && index.content_digest() != *content
+        if matches!(layer.id, LayerId::Made(_))
+            && name_of(&index, layer.record.latest_time) != layer.id
         {
             return whole("its index is of another layer".to_owned());
         }

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
-use stagewright_digest::{DiffId, LayerId};
-use stagewright_layer::{EntryPath, LayerIndex, decompress, read_index};
+use stagewright_digest::{ContentDigest, DiffId, LayerId};
+use stagewright_layer::{EntryPath, LayerIndex, Mtime, decompress, read_index};
 use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
 use crate::agent::TreeAgent;
 use crate::builder::LayerBuilder;
-use crate::compressed::is_the_layer;
+use crate::compressed::{index_until, is_the_layer};
 use crate::content::NewEntry;
 use crate::damage::Keeper;
 use crate::error::SnapshotError;
@@ -85,7 +85,11 @@ pub struct PackedLayer {
 ///
 /// All methods block: call them off an asynchronous runtime's threads.
 #[derive(Debug, Clone)]
-pub struct Snapshots(Arc<Inner>);
+pub struct Snapshots {
+    inner: Arc<Inner>,
+    /// What is made carries no later time, in seconds since 1970.
+    latest: Option<i64>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -96,33 +100,67 @@ struct Inner {
     indexes: Mutex<HashMap<LayerId, (FileVersion, Arc<LayerIndex>)>>,
 }
 
+/// Names a layer that was made: by its content, and by the time that was given to its files, if one
+/// was.
+pub(crate) fn name_of(index: &LayerIndex, latest: Option<i64>) -> LayerId {
+    let content = index.content_digest();
+    LayerId::Made(match latest {
+        None => content,
+        Some(latest) => ContentDigest::of(format!("{content} until {latest}").as_bytes()),
+    })
+}
+
 /// A file's device and inode: publishing an index makes another file.
 type FileVersion = (u64, u64);
 
 impl Snapshots {
     /// Works on a store. `agent` touches the files, `threads` compress.
     pub fn new(store: Store, agent: Arc<dyn TreeAgent>, threads: NonZeroUsize) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             store,
             agent,
             threads,
             indexes: Mutex::default(),
-        }))
+        });
+        Self {
+            inner,
+            latest: None,
+        }
+    }
+
+    /// Returns the same, but that no file of a layer that is made is later than `latest`, in seconds
+    /// since 1970. Such a layer is another than one of the same files with natural times: it has a
+    /// name of its own.
+    #[must_use]
+    pub fn with_latest_time(&self, latest: Option<i64>) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            latest,
+        }
+    }
+
+    pub(crate) fn latest(&self) -> Option<Mtime> {
+        self.latest.map(Mtime::seconds)
+    }
+
+    /// Names a layer that was made. Times are no part of a layer's name unless they are fixed.
+    pub(crate) fn name(&self, index: &LayerIndex) -> LayerId {
+        name_of(index, self.latest)
     }
 
     /// Returns the store.
     pub fn store(&self) -> &Store {
-        &self.0.store
+        &self.inner.store
     }
 
     /// Returns how many threads compress.
     pub(crate) fn threads(&self) -> NonZeroUsize {
-        self.0.threads
+        self.inner.threads
     }
 
     /// Returns who touches the files.
     pub(crate) fn agent(&self) -> &dyn TreeAgent {
-        &*self.0.agent
+        &*self.inner.agent
     }
 
     /// Returns what a layer holds.
@@ -201,7 +239,15 @@ impl Snapshots {
             return Ok(None);
         }
         self.agent().prune(&root, &prune)?;
-        let id = LayerId::Made(index.content_digest());
+        let index = match self.latest() {
+            None => index,
+            Some(latest) => {
+                let (index, changed) = index_until(&index, latest)?;
+                self.agent().set_times(&root, &changed, latest)?;
+                index
+            }
+        };
+        let id = self.name(&index);
         if named {
             self.publish_named(draft, &id, index)?;
         } else {
@@ -415,6 +461,7 @@ impl Snapshots {
         let record = LayerRecord {
             content_bytes: index.content_bytes(),
             entries: index.len() as u64,
+            latest_time: self.latest.filter(|_| matches!(id, LayerId::Made(_))),
             ..record
         };
         Ok(draft.publish(id, record)?)
@@ -519,7 +566,7 @@ impl Snapshots {
         let metadata = file.metadata().map_err(SnapshotError::Draft)?;
         let version = (metadata.dev(), metadata.ino());
         let indexes = || {
-            self.0
+            self.inner
                 .indexes
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -19,6 +19,7 @@
 //! | secret, ssh | target and options; never the value | – | – |
 //! | files copied | – | names below the source, type, mode ³, owner ³, size, bytes, link target, attributes | – |
 //! | times of files | no | no | no |
+//! | the time that all files are given, if one is | text | text | text |
 //! | directories above a source | – | no | – |
 //! | destination, flags | – | text | path |
 //! | `--chown` | – | text ² | – |
@@ -57,12 +58,24 @@ pub(crate) struct Work {
     pub(crate) selection: Selection,
 }
 
+/// A time that files are given is in every key: what is made with another is another layer.
+pub(crate) fn time_part(options: &SolveOptions, parts: &mut Parts) {
+    if let Some(time) = options.file_time {
+        parts.text("time of files", time.to_string());
+    }
+}
+
 /// Returns the parts of the quick key of a copy from a snapshot.
-pub(crate) fn quick_parts(op: &Op, inputs: &[VertexResult]) -> Option<Parts> {
+pub(crate) fn quick_parts(
+    options: &SolveOptions,
+    op: &Op,
+    inputs: &[VertexResult],
+) -> Option<Parts> {
     let Op::File(FileOp::Copy(copy)) = op else {
         return None;
     };
     let mut parts = Parts::default();
+    time_part(options, &mut parts);
     copy_parts(copy, inputs, &mut parts);
     if inputs.len() < 2 {
         return None;
@@ -89,6 +102,7 @@ pub(crate) fn prepare(
     event: u64,
 ) -> Result<Work, StepError> {
     let mut parts = Parts::default();
+    time_part(&services.options, &mut parts);
     let mut selection = Selection::default();
     match &vertex.op {
         Op::Exec(exec) => {
@@ -268,6 +282,7 @@ mod tests {
     fn options() -> SolveOptions {
         SolveOptions {
             now_unix_ms: 1,
+            file_time: None,
             platform: Platform::new("linux", "amd64", None),
             limits: Limits::default(),
             secrets: BTreeMap::new(),

@@ -24,6 +24,8 @@ pub struct ContextFiles {
     description: String,
     /// The store's name for the stat cache: it belongs to the context's folder.
     document: Option<String>,
+    /// The time of all files, in place of their own.
+    time: Option<Mtime>,
     /// What has no place in an image. Held only to look up or insert.
     skipped: Mutex<BTreeSet<PathBuf>>,
     /// Read by one step at a time: two that read the same files need not both hash them.
@@ -46,9 +48,19 @@ impl ContextFiles {
             context,
             description,
             document: Some(document),
+            time: None,
             skipped: Mutex::default(),
             cache: Mutex::new(cache),
         })
+    }
+
+    /// Gives all files this time, in seconds since 1970, in place of their own.
+    #[must_use]
+    pub fn with_time(self, time: Option<i64>) -> Self {
+        Self {
+            time: time.map(Mtime::seconds),
+            ..self
+        }
     }
 
     /// Returns what was passed over though a step asked for it: sockets, by their paths.
@@ -66,6 +78,7 @@ impl ContextFiles {
             context: Context::open(path, Patterns::default())?,
             description: description.to_owned(),
             document: None,
+            time: None,
             skipped: Mutex::default(),
             cache: Mutex::new(StatCache::default()),
         })
@@ -129,7 +142,7 @@ impl SourceTree for ContextFiles {
             .map(|entry| {
                 let full = entry_path(&entry.path)?;
                 let relative = full.relative_to(path).unwrap_or_else(EntryPath::root);
-                Ok((relative, node(full, &entry)))
+                Ok((relative, node(full, &entry, self.time)))
             })
             .collect()
     }
@@ -149,7 +162,7 @@ fn entry_path(path: &Path) -> Result<EntryPath, StepError> {
 }
 
 /// Everything in a context belongs to root, as BuildKit's client sends it.
-fn node(path: EntryPath, entry: &Entry) -> Node {
+fn node(path: EntryPath, entry: &Entry, time: Option<Mtime>) -> Node {
     let kind = match &entry.kind {
         EntryKind::Directory => NodeKind::Directory,
         EntryKind::File => NodeKind::File {
@@ -174,7 +187,7 @@ fn node(path: EntryPath, entry: &Entry) -> Node {
         mode: entry.mode,
         uid: 0,
         gid: 0,
-        mtime: mtime(entry.mtime_ns),
+        mtime: time.unwrap_or_else(|| mtime(entry.mtime_ns)),
         xattrs: entry.xattrs.iter().cloned().collect(),
     };
     Node {

@@ -22,6 +22,7 @@ use stagewright_plan::SourceOp;
 use stagewright_snapshot::{Content, Forms, MergedTree, NewEntry};
 use stagewright_store::{ActionResult, BlobWriter};
 
+use crate::action;
 use crate::archive;
 use crate::context_files::ContextFiles;
 use crate::error::StepError;
@@ -132,6 +133,8 @@ async fn solve_uncancelled(
     event: u64,
 ) -> Result<(Snapshot, Outcome), StepError> {
     let resolved = resolve(services, source, event, true).await?;
+    let mut resolved = resolved;
+    action::time_part(&services.options, &mut resolved.parts);
     let key = resolved.parts.key();
     if let Some(result) = services.store.action(&key)? {
         return Ok((snapshot(&result), Outcome::Hit));
@@ -146,7 +149,8 @@ async fn solve_uncancelled(
         Fetched::File(file) => store_file(services, source, *file)?,
         Fetched::Unasked => {
             // What is known of the file is not worth much without it.
-            let asked = resolve(services, source, event, false).await?;
+            let mut asked = resolve(services, source, event, false).await?;
+            action::time_part(&services.options, &mut asked.parts);
             match asked.content {
                 Fetched::File(file) if asked.parts.key() == key => {
                     store_file(services, source, *file)?
@@ -461,7 +465,12 @@ async fn check_out(
     )
     .await
     .map_err(|error| StepError::Fetch(error.to_string()))?;
-    let files = ContextFiles::temporary(&folder, "the repository")?;
+    // Times of a checkout are those at which it was made, unless the commit's are asked for.
+    let time = services
+        .options
+        .file_time
+        .filter(|_| source.mtime_of_commit != Some(true));
+    let files = ContextFiles::temporary(&folder, "the repository")?.with_time(time);
     file_step::layer_of(services, std::sync::Arc::new(files), FORMS)
 }
 

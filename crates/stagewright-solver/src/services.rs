@@ -28,6 +28,9 @@ pub struct SolveOptions {
     /// The time that results are recorded with and that made directories carry, in milliseconds
     /// since 1970.
     pub now_unix_ms: u64,
+    /// The time that files carry in place of their own, in seconds since 1970: those of the context
+    /// and made directories carry it, others are no later.
+    pub file_time: Option<i64>,
     /// The platform that steps run on.
     pub platform: Platform,
     /// Limits of steps.

@@ -146,7 +146,7 @@ async fn solve_step(
             vertex.name
         )));
     };
-    let quick = action::quick_parts(&vertex.op, inputs).map(|parts| parts.key());
+    let quick = action::quick_parts(&services.options, &vertex.op, inputs).map(|parts| parts.key());
     if let Some(result) = look_up(services, vertex, quick.as_ref())? {
         return Ok((parent.with(&result), Outcome::Hit));
     }

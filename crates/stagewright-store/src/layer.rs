@@ -41,6 +41,10 @@ pub struct LayerRecord {
     pub content_bytes: u64,
     /// How many entries it has.
     pub entries: u64,
+    /// The time, in seconds since 1970, that none of its files is later than, where that is part of
+    /// its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_time: Option<i64>,
     /// The compressed forms that are blobs of the store.
     pub compressed: Vec<CompressedBlob>,
 }

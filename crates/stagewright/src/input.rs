@@ -82,19 +82,27 @@ impl Input {
             dockerfile,
             composed,
         } = read?;
+        let time = request
+            .source_date_epoch
+            .map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
         let mut contexts = BTreeMap::new();
         let open = |path: &Path, ignore: Patterns, description: &str| {
             let context = Context::open(path, ignore)
                 .map_err(|error| Error::new(ErrorKind::Request, failure::chain(&error)))?;
-            let files =
-                ContextFiles::open(context, description, store).map_err(failure::of_step)?;
+            let files = ContextFiles::open(context, description, store)
+                .map_err(failure::of_step)?
+                .with_time(time);
             Ok::<_, Error>(Arc::new(files))
         };
         const MAIN: &str = "the build context";
         let main = match &request.context {
             ContextSource::Directory(_) => open(&root, read_ignore(&root, beside)?, MAIN)?,
             // As in BuildKit, ignore rules are for what lies on this machine.
-            _ => Arc::new(ContextFiles::temporary(&root, MAIN).map_err(failure::of_step)?),
+            _ => Arc::new(
+                ContextFiles::temporary(&root, MAIN)
+                    .map_err(failure::of_step)?
+                    .with_time(time),
+            ),
         };
         contexts.insert("context".to_owned(), main);
         let mut named_images = BTreeMap::new();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use stagewright_digest::LayerId;
+use stagewright_fetch::git_commit_time;
 use stagewright_oci::Platform;
 use stagewright_plan::{KnownImages, LowerOptions, Lowered, NetworkMode, Plan, SourceOp, lower};
 use stagewright_solver::{
@@ -19,6 +20,8 @@ use crate::image::{Image, Made, StageSize};
 use crate::input::{Input, RemoteContext};
 use crate::request::{self, BuildRequest, ContextSource, Network, SecretValue};
 
+/// The build argument that gives everything its time.
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// The build argument by which the `.git` of a context from a repository is kept.
 const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 
@@ -29,12 +32,40 @@ pub(crate) async fn run(
     sink: EventSink,
     cancel: CancellationToken,
 ) -> Result<Image, Error> {
+    let mut request = request;
+    request.source_date_epoch = epoch(&request).await;
     let job = Job::new(builder, request, Reporter::new(sink), cancel)?;
     job.run().await
 }
 
 /// How often a build begins anew because something that it needed turned out to be damaged.
 const RESTARTS_MAX: u32 = 8;
+
+/// Finds the time that everything is to carry, if it is not to carry its own.
+async fn epoch(request: &BuildRequest) -> Option<u64> {
+    let argument = request
+        .build_args
+        .iter()
+        .rfind(|(name, _)| name == SOURCE_DATE_EPOCH)
+        .and_then(|(_, value)| value.parse().ok());
+    match (request.source_date_epoch.or(argument), &request.context) {
+        (Some(seconds), _) => Some(seconds),
+        (None, _) if !request.reproducible => None,
+        (None, ContextSource::Directory(folder)) => {
+            let time = git_commit_time(folder).await;
+            Some(time.and_then(|time| u64::try_from(time).ok()).unwrap_or(0))
+        }
+        (None, _) => Some(0),
+    }
+}
+
+fn unix_ms_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| {
+            u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        })
+}
 
 struct Job {
     builder: Builder,
@@ -67,11 +98,7 @@ impl Job {
         }
         let now_unix_ms = match request.source_date_epoch {
             Some(seconds) => seconds.saturating_mul(1000),
-            None => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |time| {
-                    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-                }),
+            None => unix_ms_now(),
         };
         Ok(Self {
             builder,
@@ -146,7 +173,7 @@ impl Job {
             .iter()
             .flat_map(|stage| stage.layers.iter().copied())
             .collect();
-        store.note_use(&used.into_iter().collect::<Vec<_>>(), self.now_unix_ms)?;
+        store.note_use(&used.into_iter().collect::<Vec<_>>(), unix_ms_now())?;
         let stages = stage_names
             .into_iter()
             .zip(solved.stages)
@@ -173,7 +200,7 @@ impl Job {
             name: name.to_string(),
             config: *image.id(),
             layers: image.layer_ids().to_vec(),
-            tagged_unix_ms: self.now_unix_ms,
+            tagged_unix_ms: unix_ms_now(),
             details: image.details(),
         };
         let bytes = serde_json::to_vec(&tagged)
@@ -215,11 +242,22 @@ impl Job {
         }
     }
 
+    /// Returns the build arguments. A time that is given otherwise is one too, so that an `ARG` of
+    /// its name gets it.
+    fn build_args(&self) -> BTreeMap<String, String> {
+        let epoch = self.request.source_date_epoch;
+        let epoch = epoch.map(|seconds| (SOURCE_DATE_EPOCH.to_owned(), seconds.to_string()));
+        epoch
+            .into_iter()
+            .chain(self.request.build_args.iter().cloned())
+            .collect()
+    }
+
     fn lower_options(&self, input: &Input) -> LowerOptions {
         let request = &self.request;
         LowerOptions {
             target: input.target.clone(),
-            build_args: request.build_args.iter().cloned().collect(),
+            build_args: self.build_args(),
             labels: request.labels.clone(),
             platform: self.platform.clone(),
             build_platform: Platform::host(),
@@ -235,6 +273,13 @@ impl Job {
             source_date_epoch: request.source_date_epoch,
             project: input.project.clone(),
         }
+    }
+
+    /// Returns the time that files carry in place of their own.
+    fn file_time(&self) -> Option<i64> {
+        self.request
+            .source_date_epoch
+            .map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX))
     }
 
     /// Fetches the build context if it lies on the network.
@@ -307,7 +352,7 @@ impl Job {
         };
         Ok(Services {
             store: inner.store.clone(),
-            snapshots: inner.snapshots.clone(),
+            snapshots: inner.snapshots.with_latest_time(self.file_time()),
             sandbox: Arc::clone(&inner.sandbox),
             images,
             remotes,
@@ -317,6 +362,7 @@ impl Job {
             runtime: self.builder.runtime()?.handle().clone(),
             options: SolveOptions {
                 now_unix_ms: self.now_unix_ms,
+                file_time: self.file_time(),
                 platform: self.platform.clone(),
                 limits,
                 secrets,

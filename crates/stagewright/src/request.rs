@@ -46,9 +46,14 @@ pub struct BuildRequest {
     pub ulimits: Vec<(String, u64, u64)>,
     /// How many steps may run at once; a generous number if absent.
     pub jobs: Option<usize>,
-    /// Seconds since 1970 for `created` and the history, for an image that does not depend on when
-    /// it was built.
+    /// Seconds since 1970 for `created`, the history and all files, for an image that does not depend
+    /// on when and where it was built. Files of the context carry this time, before any step sees
+    /// them; what steps make carries no later one. The build argument `SOURCE_DATE_EPOCH` says the
+    /// same.
     pub source_date_epoch: Option<u64>,
+    /// Without a `source_date_epoch`, take the time of the commit that the context's folder is at,
+    /// else 0.
+    pub reproducible: bool,
     /// Entitlements that steps may ask for: `network.host`, `security.insecure`.
     pub allow: Vec<String>,
 }
@@ -76,6 +81,7 @@ impl BuildRequest {
             ulimits: Vec::new(),
             jobs: None,
             source_date_epoch: None,
+            reproducible: false,
             allow: Vec::new(),
         }
     }

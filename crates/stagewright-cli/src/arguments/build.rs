@@ -73,6 +73,10 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "FILE", overrides_with = "metadata_file")]
     pub(crate) metadata_file: Option<PathBuf>,
 
+    /// Make the same image whenever and wherever it is built: files and history carry
+    /// $SOURCE_DATE_EPOCH, else the time of the context's commit, else 0
+    #[arg(long)]
+    pub(crate) reproducible: bool,
     /// Don't use the cache
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_name = "BOOL",

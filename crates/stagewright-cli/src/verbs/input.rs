@@ -80,6 +80,7 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
             .collect(),
         jobs: arguments.jobs.map(usize::from),
         source_date_epoch: source_date_epoch()?,
+        reproducible: arguments.reproducible,
         allow: arguments.allow.clone(),
     };
     Ok(Input {

@@ -46,6 +46,8 @@ struct RequestJson {
     ulimits: Vec<(String, u64, u64)>,
     jobs: Option<usize>,
     source_date_epoch: Option<u64>,
+    #[serde(default)]
+    reproducible: bool,
     allow: Vec<String>,
 }
 
@@ -155,6 +157,7 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
         ulimits: json.ulimits,
         jobs: json.jobs,
         source_date_epoch: json.source_date_epoch,
+        reproducible: json.reproducible,
         allow: json.allow,
     })
 }
