@@ -1,6 +1,6 @@
 //! Process 1 of a step: makes the root, starts the program, reaps, cleans up.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::message::{Failure, Means, Report};
 use crate::step::{Exit, Network, Step};
@@ -9,12 +9,17 @@ use crate::trouble::Doing;
 use crate::{program, root, wire};
 
 /// Runs the step and ends.
-pub(crate) fn process_one(step: &Step, means: &Means, report_to: OwnedFd) -> ! {
+pub(crate) fn process_one(
+    step: &Step,
+    means: &Means,
+    stdin: Option<OwnedFd>,
+    report_to: OwnedFd,
+) -> ! {
     let send = |report: &Report| {
         // Who does not listen any more has killed this process.
         let _ = sys::write_all(report_to.as_fd(), &wire::message(report));
     };
-    match run(step, means, &report_to) {
+    match run(step, means, stdin, &report_to) {
         Ok(Some(exit)) => send(&Report::Ended { exit }),
         Ok(None) => {}
         Err(failure) => send(&Report::Failed { failure }),
@@ -22,8 +27,19 @@ pub(crate) fn process_one(step: &Step, means: &Means, report_to: OwnedFd) -> ! {
     sys::exit(0)
 }
 
-fn run(step: &Step, means: &Means, report_to: &OwnedFd) -> Result<Option<Exit>, Failure> {
+fn run(
+    step: &Step,
+    means: &Means,
+    stdin: Option<OwnedFd>,
+    report_to: &OwnedFd,
+) -> Result<Option<Exit>, Failure> {
     sys::die_with_parent().doing("tying the step to its caller", "")?;
+    if nobody_listens(report_to) {
+        // The parent was gone before the tie was made.
+        sys::exit(1);
+    }
+    sys::forbid_tracing().doing("protecting process 1", "")?;
+    new_keyring()?;
     sys::set_hostname(&step.hostname).doing("setting the host's name", &step.hostname)?;
     if step.network == Network::None {
         sys::loopback_up().doing("bringing the loopback interface up", "lo")?;
@@ -31,8 +47,9 @@ fn run(step: &Step, means: &Means, report_to: &OwnedFd) -> Result<Option<Exit>, 
     let stubs = root::enter(step, means)?;
     let child = sys::split().doing("starting the program", "")?;
     if child == 0 {
-        program::start(step, means, report_to);
+        program::start(step, stdin.as_ref(), report_to);
     }
+    drop(stdin);
     let mut exit = None;
     while exit.is_none() {
         match sys::wait(-1) {
@@ -46,6 +63,23 @@ fn run(step: &Step, means: &Means, report_to: &OwnedFd) -> Result<Option<Exit>, 
     while sys::wait(-1).is_some() {}
     stubs.remove();
     Ok(exit)
+}
+
+/// Returns whether the other end of the reports, which only the parent holds, is closed.
+fn nobody_listens(report_to: &OwnedFd) -> bool {
+    let mut fds = [sys::PollFd { fd: report_to.as_raw_fd(), events: 0, revents: 0 }];
+    sys::poll(&mut fds, 0).unwrap_or(false) && fds[0].revents & sys::POLLERR != 0
+}
+
+/// Keys of the caller's session are not the step's.
+fn new_keyring() -> Result<(), Failure> {
+    match sys::new_keyring() {
+        // Without keyrings, or where they are forbidden, the step reaches none either.
+        Err(error) if [sys::ENOSYS, sys::EPERM].contains(&error.raw_os_error().unwrap_or(0)) => {
+            Ok(())
+        }
+        other => other.doing("making a keyring", ""),
+    }
 }
 
 fn exit_of(status: i32) -> Exit {

@@ -1,8 +1,10 @@
-//! The system call filter: what Docker's default profile refuses to programs without the
-//! capabilities that it takes away is refused here, as if it was not permitted.
+//! The system call filter: what Docker's default profile allows to programs with the default
+//! capabilities is allowed here, everything else is not permitted. Numbers that are newer than
+//! the profile are unknown to programs inside, so that they fall back to older ones.
 
 use std::io;
 
+use crate::calls;
 use crate::sys::{self, FilterInstruction};
 
 const EPERM: u32 = 1;
@@ -13,8 +15,9 @@ const KILL: u32 = 0x8000_0000;
 
 const LOAD: u16 = 0x20;
 const JUMP_IF_EQUAL: u16 = 0x15;
-const JUMP_IF_ANY_BIT: u16 = 0x45;
+const JUMP_IF_ABOVE: u16 = 0x25;
 const JUMP_IF_AT_LEAST: u16 = 0x35;
+const JUMP_IF_ANY_BIT: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
 /// Where the kernel puts the number, the architecture and the first argument.
@@ -22,75 +25,125 @@ const NUMBER_OFFSET: u32 = 0;
 const ARCHITECTURE_OFFSET: u32 = 4;
 const FIRST_ARGUMENT_OFFSET: u32 = 16;
 /// The namespaces that `clone` could make.
-const NAMESPACE_FLAGS: u32 = 0x7e02_0080;
+const NAMESPACE_FLAGS: u32 = 0x7e02_0000;
+/// Sockets between virtual machines and their host, which no network namespace confines.
+const AF_VSOCK: u32 = 40;
+/// The ways of running that `personality` may ask for: Linux and 32-bit Linux, with or without
+/// names of old kernels, and the question which one it is.
+const PERSONALITIES: [u32; 5] = [0, 8, 0x2_0000, 0x2_0008, u32::MAX];
+/// The newest number that the profile knows.
+const NEWEST: u32 = 466;
+
+/// How a program makes system calls.
+struct Interface {
+    architecture: u32,
+    allowed: &'static [(u32, u32)],
+    clone: u32,
+    clone3: u32,
+    socket: u32,
+    personality: u32,
+}
 
 #[cfg(target_arch = "x86_64")]
-mod machine {
-    pub(super) const ARCHITECTURE: u32 = 0xc000_003e;
-    pub(super) const CLONE: u32 = 56;
-    pub(super) const REFUSED: &[u32] = &[
-        // acct, add_key, adjtimex is left to its capability, bpf, clock_settime, create_module,
-        163, 248, 321, 227, 174,
-        // delete_module, finit_module, get_kernel_syms, init_module, io_uring_*
-        176, 313, 177, 175, 425, 426, 427,
-        // ioperm, iopl, kcmp, kexec_file_load, kexec_load, keyctl, lookup_dcookie
-        173, 172, 312, 320, 246, 250, 212,
-        // mount, move_pages, move_mount, name_to_handle_at, nfsservctl, open_by_handle_at, open_tree
-        165, 279, 429, 303, 180, 304, 428,
-        // fsopen, fsconfig, fsmount, fspick, mount_setattr, perf_event_open, pivot_root
-        430, 431, 432, 433, 442, 298, 155,
-        // process_vm_readv and _writev, query_module, quotactl, reboot, request_key, setns
-        310, 311, 178, 179, 169, 249, 308,
-        // settimeofday, swapoff, swapon, sysfs, _sysctl, umount2, unshare, uselib, userfaultfd,
-        164, 168, 167, 139, 156, 166, 272, 134, 323,
-        // ustat, vhangup, setdomainname, sethostname, syslog, fanotify_init, quotactl_fd
-        136, 153, 171, 170, 103, 300, 443,
-    ];
-    pub(super) const CLONE3: u32 = 435;
-}
+const INTERFACES: [Interface; 2] = [
+    Interface {
+        architecture: 0xc000_003e,
+        allowed: calls::X86_64,
+        clone: 56,
+        clone3: 435,
+        socket: 41,
+        personality: 135,
+    },
+    // 32-bit programs run under Docker too.
+    Interface {
+        architecture: 0x4000_0003,
+        allowed: calls::X86,
+        clone: 120,
+        clone3: 435,
+        socket: 359,
+        personality: 136,
+    },
+];
 
 #[cfg(target_arch = "aarch64")]
-mod machine {
-    pub(super) const ARCHITECTURE: u32 = 0xc000_00b7;
-    pub(super) const CLONE: u32 = 220;
-    pub(super) const REFUSED: &[u32] = &[
-        89, 217, 280, 112, 106, 273, 105, 425, 426, 427, 272, 294, 104, 219, 18, 40, 239, 429, 264,
-        42, 265, 428, 430, 431, 432, 433, 442, 241, 41, 270, 271, 60, 142, 218, 268, 170, 225, 224,
-        39, 97, 282, 58, 162, 161, 116, 262, 443,
-    ];
-    pub(super) const CLONE3: u32 = 435;
-}
+const INTERFACES: [Interface; 1] = [Interface {
+    architecture: 0xc000_00b7,
+    allowed: calls::AARCH64,
+    clone: 220,
+    clone3: 435,
+    socket: 198,
+    personality: 92,
+}];
 
 /// Installs the filter for this process and what it becomes.
 pub(crate) fn install() -> io::Result<()> {
     sys::set_filter(&program())
 }
 
+fn load(offset: u32) -> FilterInstruction {
+    FilterInstruction { code: LOAD, if_true: 0, if_false: 0, value: offset }
+}
+
+fn test(code: u16, value: u32, if_true: u8, if_false: u8) -> FilterInstruction {
+    FilterInstruction { code, if_true, if_false, value }
+}
+
+fn result(value: u32) -> FilterInstruction {
+    FilterInstruction { code: RETURN, if_true: 0, if_false: 0, value }
+}
+
+/// Jumps reach 255 instructions, a part for an interface may be longer: each begins with a test
+/// that goes on to a long jump.
 fn program() -> Vec<FilterInstruction> {
-    let load = |offset| FilterInstruction { code: LOAD, if_true: 0, if_false: 0, value: offset };
-    let test = |code, value, if_true, if_false| FilterInstruction { code, if_true, if_false, value };
-    let result = |value| FilterInstruction { code: RETURN, if_true: 0, if_false: 0, value };
-    let mut program = vec![
-        load(ARCHITECTURE_OFFSET),
-        test(JUMP_IF_EQUAL, machine::ARCHITECTURE, 1, 0),
-        result(KILL),
+    const JUMP: u16 = 0x05;
+    let mut program = vec![load(ARCHITECTURE_OFFSET)];
+    for interface in &INTERFACES {
+        let part = part(interface);
+        let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        program.push(test(JUMP_IF_EQUAL, interface.architecture, 1, 0));
+        program.push(FilterInstruction { code: JUMP, if_true: 0, if_false: 0, value: length });
+        program.extend(part);
+    }
+    program.push(result(KILL));
+    program
+}
+
+/// Returns what is done with the calls of an interface. Every path through it returns.
+fn part(interface: &Interface) -> Vec<FilterInstruction> {
+    let refuse = result(ERRNO | EPERM);
+    let mut part = vec![
         load(NUMBER_OFFSET),
-        // Calls of the x32 interface have a bit of their own.
-        test(JUMP_IF_AT_LEAST, 0x4000_0000, 0, 1),
+        // Above are those of the x32 interface as well, which have a bit of their own.
+        test(JUMP_IF_ABOVE, NEWEST, 0, 1),
         result(ERRNO | ENOSYS),
         // The C library falls back from clone3, whose flags a filter cannot see, to clone.
-        test(JUMP_IF_EQUAL, machine::CLONE3, 0, 1),
+        test(JUMP_IF_EQUAL, interface.clone3, 0, 1),
         result(ERRNO | ENOSYS),
-        test(JUMP_IF_EQUAL, machine::CLONE, 0, 4),
+        test(JUMP_IF_EQUAL, interface.clone, 0, 4),
         load(FIRST_ARGUMENT_OFFSET),
         test(JUMP_IF_ANY_BIT, NAMESPACE_FLAGS, 0, 1),
-        result(ERRNO | EPERM),
+        refuse,
         result(ALLOW),
+        test(JUMP_IF_EQUAL, interface.socket, 0, 4),
+        load(FIRST_ARGUMENT_OFFSET),
+        test(JUMP_IF_EQUAL, AF_VSOCK, 0, 1),
+        refuse,
+        result(ALLOW),
+        test(JUMP_IF_EQUAL, interface.personality, 0, 2 + 2 * PERSONALITIES.len() as u8),
+        load(FIRST_ARGUMENT_OFFSET),
     ];
-    for number in machine::REFUSED {
-        program.push(test(JUMP_IF_EQUAL, *number, 0, 1));
-        program.push(result(ERRNO | EPERM));
+    for personality in PERSONALITIES {
+        part.push(test(JUMP_IF_EQUAL, personality, 0, 1));
+        part.push(result(ALLOW));
     }
-    program.push(result(ALLOW));
-    program
+    part.push(refuse);
+    for &(first, last) in interface.allowed {
+        // Below the first of a run, and so above the last of the run before, nothing is allowed.
+        part.push(test(JUMP_IF_AT_LEAST, first, 1, 0));
+        part.push(refuse);
+        part.push(test(JUMP_IF_ABOVE, last, 1, 0));
+        part.push(result(ALLOW));
+    }
+    part.push(refuse);
+    part
 }

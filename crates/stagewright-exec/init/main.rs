@@ -10,6 +10,7 @@
 
 #[path = "../src/message.rs"]
 mod message;
+mod calls;
 mod enter;
 mod filter;
 mod outside;

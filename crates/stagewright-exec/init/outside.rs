@@ -17,9 +17,9 @@ pub(crate) fn control() -> BorrowedFd<'static> {
 
 /// Takes the request and does it.
 pub(crate) fn serve() {
-    let Some(bytes) = receive_message() else { return };
+    let Some((bytes, stdin)) = receive_message() else { return };
     let report = match wire::parse::<Request>(&bytes) {
-        Ok(Request::Run { step, means }) => run(step, means),
+        Ok(Request::Run { step, means }) => run(step, means, stdin),
         Ok(_) => Err(unsupported("this request")),
         Err(_) => Err(unsupported("a request that is not of this version")),
     };
@@ -42,41 +42,52 @@ fn send(report: &Report) {
     let _ = sys::send_all(control(), &wire::message(report));
 }
 
-fn receive_message() -> Option<Vec<u8>> {
-    let length = receive_exactly(4)?;
+/// Receives a message, and the step's standard input if it has one.
+fn receive_message() -> Option<(Vec<u8>, Option<OwnedFd>)> {
+    let (length, stdin) = receive_exactly(4)?;
     let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
     if length > wire::MESSAGE_BYTES_MAX {
         return None;
     }
-    receive_exactly(length)
+    let (bytes, _) = receive_exactly(length)?;
+    Some((bytes, stdin))
 }
 
-fn receive_exactly(count: usize) -> Option<Vec<u8>> {
+fn receive_exactly(count: usize) -> Option<(Vec<u8>, Option<OwnedFd>)> {
     let mut bytes = vec![0; count];
+    let mut descriptor = None;
     let mut filled = 0;
     while filled < count {
-        let (received, _) = sys::receive(control(), &mut bytes[filled..]).ok()?;
+        let (received, came) = sys::receive(control(), &mut bytes[filled..]).ok()?;
         if received == 0 {
             return None;
         }
         filled += received;
+        descriptor = descriptor.or(came);
     }
-    Some(bytes)
+    Some((bytes, descriptor))
 }
 
-fn run(step: Step, means: Means) -> Result<(), Failure> {
+fn run(step: Step, means: Means, stdin: Option<OwnedFd>) -> Result<(), Failure> {
     let mut namespaces =
         sys::CLONE_NEWNS | sys::CLONE_NEWPID | sys::CLONE_NEWIPC | sys::CLONE_NEWUTS;
     if step.network == Network::None {
         namespaces |= sys::CLONE_NEWNET;
     }
-    sys::unshare(namespaces).doing("making namespaces", "")?;
+    sys::unshare(namespaces | sys::CLONE_NEWCGROUP)
+        .or_else(|error| match error.raw_os_error() {
+            // A kernel without cgroups.
+            Some(sys::EINVAL) => sys::unshare(namespaces),
+            _ => Err(error),
+        })
+        .doing("making namespaces", "")?;
     let (reports, report_to) = sys::pipe().doing("making a pipe", "")?;
     let child = sys::split().doing("starting process 1", "")?;
     if child == 0 {
         drop(reports);
-        enter::process_one(&step, &means, report_to);
+        enter::process_one(&step, &means, stdin, report_to);
     }
+    drop(stdin);
     drop(report_to);
     release_output();
     watch(child, &reports);

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::message::{Failure, FailureKind, Means, Report};
+use crate::message::{Failure, FailureKind, Report};
 use crate::step::{Security, Step};
 use crate::sys;
 use crate::trouble::Doing;
@@ -31,8 +31,8 @@ const CAPABILITIES: u64 = 1 << 0
     | 1 << 31;
 
 /// Becomes the step's program.
-pub(crate) fn start(step: &Step, means: &Means, report_to: &OwnedFd) -> ! {
-    let failure = match prepare(step, means) {
+pub(crate) fn start(step: &Step, stdin: Option<&OwnedFd>, report_to: &OwnedFd) -> ! {
+    let failure = match prepare(step, stdin) {
         Ok(()) => find_and_execute(step),
         Err(failure) => failure,
     };
@@ -41,9 +41,12 @@ pub(crate) fn start(step: &Step, means: &Means, report_to: &OwnedFd) -> ! {
     sys::kill_self()
 }
 
-fn prepare(step: &Step, means: &Means) -> Result<(), Failure> {
-    if !means.interactive {
-        sys::new_session();
+fn prepare(step: &Step, stdin: Option<&OwnedFd>) -> Result<(), Failure> {
+    // Out of the caller's session, so that nothing can be typed into its terminal.
+    sys::new_session();
+    if let Some(stdin) = stdin {
+        sys::dup_onto(stdin.as_fd(), 0).doing("passing standard input on", "")?;
+    } else {
         let null = sys::open("/dev/null".as_ref(), sys::O_RDONLY, 0).doing("opening", "/dev/null")?;
         sys::dup_onto(null.as_fd(), 0).doing("closing standard input", "")?;
     }
@@ -53,6 +56,8 @@ fn prepare(step: &Step, means: &Means) -> Result<(), Failure> {
     }
     let cwd = sys::c_string(&step.cwd).doing("entering the working directory", &step.cwd)?;
     sys::chdir(&cwd).doing("entering the working directory", &step.cwd)?;
+    // A path such as /proc/self/fd/7 could name a directory outside of the root.
+    std::env::current_dir().doing("entering the working directory", &step.cwd)?;
     sys::umask(0o022);
     sys::close_from(3, true);
     let sandboxed = step.security == Security::Sandbox;
@@ -63,8 +68,9 @@ fn prepare(step: &Step, means: &Means) -> Result<(), Failure> {
     let user = &step.user;
     sys::set_ids(user.uid, user.gid, &user.groups)
         .doing("becoming the user", user.uid.to_string())?;
-    if sandboxed && user.uid == 0 {
-        sys::set_capabilities(CAPABILITIES).doing("giving up capabilities", "")?;
+    if sandboxed {
+        let kept = if user.uid == 0 { CAPABILITIES } else { 0 };
+        sys::set_capabilities(kept).doing("giving up capabilities", "")?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The step's root file system and everything that is mounted into it.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::sys;
 use crate::trouble::Doing;
 
 /// Files of the kernel that a step must not see (the OCI runtime's and Docker's list).
-const MASKED: [&str; 11] = [
+const MASKED: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -24,6 +24,7 @@ const MASKED: [&str; 11] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 /// Files of the kernel that a step must not change.
 const READ_ONLY: [&str; 5] =
@@ -51,12 +52,15 @@ pub(crate) fn enter(step: &Step, means: &Means) -> Result<Stubs, Failure> {
         .doing("making mounts private", "/")?;
     let root = root(&step.root)?;
     let mut stubs = Stubs::default();
-    let mut place = Place { root: &root, stubs: &mut stubs };
+    let mut place = Place { root: &root, stubs: &mut stubs, device_mounts: Vec::new() };
     place.kernel_files(step)?;
     place.devices(step)?;
     place.network_files(step, means)?;
     for mount in &step.mounts {
         place.mount(mount)?;
+    }
+    if step.security == Security::Sandbox {
+        place.forbid_devices()?;
     }
     if step.readonly_root {
         sys::set_attributes(root.as_fd(), sys::ATTR_RDONLY, false)
@@ -89,6 +93,14 @@ fn root(root: &RootFs) -> Result<OwnedFd, Failure> {
     sys::open(directory, sys::O_PATH | sys::O_DIRECTORY, 0).doing("opening", directory)
 }
 
+const OVERLAY_OPTIONS: [(&CStr, &CStr); 5] = [
+    (c"redirect_dir", c"nofollow"),
+    (c"metacopy", c"off"),
+    (c"index", c"off"),
+    (c"nfs_export", c"off"),
+    (c"xino", c"off"),
+];
+
 /// Makes an overlay that is attached nowhere yet.
 fn overlay(
     lowers: &[PathBuf],
@@ -102,6 +114,11 @@ fn overlay(
             }
         } else {
             overlay.set(c"lowerdir", &sys::c_string(escaped(lowers))?)?;
+        }
+        // What the host's defaults say must neither change what a step sees nor let attributes of
+        // a base image's files name other files.
+        for (option, value) in OVERLAY_OPTIONS {
+            overlay.set(option, value)?;
         }
         if let Some((upper, work)) = writable {
             overlay.set(c"upperdir", &sys::c_string(upper)?)?;
@@ -137,6 +154,8 @@ fn escaped(lowers: &[PathBuf]) -> std::ffi::OsString {
 struct Place<'a> {
     root: &'a OwnedFd,
     stubs: &'a mut Stubs,
+    /// The mounts whose devices can be used.
+    device_mounts: Vec<OwnedFd>,
 }
 
 impl Place<'_> {
@@ -192,10 +211,12 @@ impl Place<'_> {
             let target = sys::fd_path(at.as_fd());
             if sys::is_dir(at.as_fd()).doing("looking at", path)? {
                 sys::mount(c"tmpfs", &target, c"tmpfs", sys::MS_RDONLY, Some(c"size=0"))
+                    .doing("masking", path)?;
             } else {
                 sys::mount(c"/dev/null", &target, c"", sys::MS_BIND, None)
+                    .doing("masking", path)?;
+                self.keep_devices(path)?;
             }
-            .doing("masking", path)?;
         }
         for path in READ_ONLY {
             let Ok(at) = sys::open_in_root(self.root.as_fd(), path.as_ref(), sys::O_PATH) else {
@@ -215,10 +236,12 @@ impl Place<'_> {
         let flags = sys::MS_NOSUID | sys::MS_STRICTATIME;
         self.new_mount(c"tmpfs", Path::new("/dev"), flags, Some(c"mode=755,size=65536k"))?;
         let dev = self.open("/dev", true)?;
+        let nodes = sys::FileSystem::open(c"tmpfs")
+            .and_then(|memory| memory.mount())
+            .doing("making devices", "/dev")?;
         for (name, device) in DEVICES {
-            sys::mknod_at(dev.as_fd(), name, sys::S_IFCHR | 0o666, device)
+            self.device(dev.as_fd(), nodes.as_fd(), name, device)
                 .doing("making a device", "/dev")?;
-            sys::chmod_at(dev.as_fd(), name, 0o666).doing("making a device", "/dev")?;
         }
         for (target, name) in LINKS {
             sys::symlink_at(target, dev.as_fd(), name).doing("making a link", "/dev")?;
@@ -226,6 +249,7 @@ impl Place<'_> {
         let guarded = sys::MS_NOSUID | sys::MS_NOEXEC;
         let terminals = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
         self.new_mount(c"devpts", Path::new("/dev/pts"), guarded, Some(terminals))?;
+        self.keep_devices("/dev/pts")?;
         let size = std::ffi::CString::new(format!("mode=1777,size={}", step.shm_bytes))
             .unwrap_or_default();
         let shared = guarded | sys::MS_NODEV;
@@ -233,10 +257,49 @@ impl Place<'_> {
         self.new_mount(c"mqueue", Path::new("/dev/mqueue"), shared, None)
     }
 
+    /// Makes a device on a file system that the step cannot reach, and shows it in `/dev`.
+    fn device(
+        &mut self,
+        dev: BorrowedFd<'_>,
+        nodes: BorrowedFd<'_>,
+        name: &CStr,
+        device: (u32, u32),
+    ) -> std::io::Result<()> {
+        sys::mknod_at(nodes, name, sys::S_IFCHR | 0o666, device)?;
+        sys::chmod_at(nodes, name, 0o666)?;
+        let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW;
+        let place = sys::open_at(dev, name, flags, 0o666)?;
+        let node = sys::clone_mount(nodes, name)?;
+        sys::attach(node.as_fd(), place.as_fd())?;
+        self.device_mounts.push(node);
+        Ok(())
+    }
+
+    /// Remembers that the devices of a mount can be used.
+    fn keep_devices(&mut self, path: &str) -> Result<(), Failure> {
+        let mounted = sys::open_in_root(self.root.as_fd(), path.as_ref(), sys::O_PATH)
+            .doing("opening", path)?;
+        self.device_mounts.push(mounted);
+        Ok(())
+    }
+
+    /// Forbids to use any other device than those of `/dev`: a step may make a node for a disk of
+    /// the host, as it has the capability that packages need, but it must not open it.
+    fn forbid_devices(&self) -> Result<(), Failure> {
+        sys::set_attributes(self.root.as_fd(), sys::ATTR_NODEV, true)
+            .doing("forbidding devices", "/")?;
+        for mount in &self.device_mounts {
+            sys::change_attributes(mount.as_fd(), 0, sys::ATTR_NODEV, false)
+                .doing("allowing devices", "/dev")?;
+        }
+        Ok(())
+    }
+
     /// Shows files in memory that name hosts and servers; the layer never sees them.
     fn network_files(&mut self, step: &Step, means: &Means) -> Result<(), Failure> {
-        let mut hosts = String::from(
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        let mut hosts = format!(
+            "127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+            step.hostname
         );
         for (name, address) in &step.extra_hosts {
             hosts += &format!("{address}\t{name}\n");
@@ -283,8 +346,19 @@ impl Place<'_> {
         match mount {
             Mount::Bind { source, target, readonly } => self.bind(source, target, *readonly),
             Mount::BindDiscard { source, target, upper, work } => {
-                let lowers = [source.clone()];
-                self.layers(&lowers, Path::new("/"), target, Some((upper, work)))
+                let is_dir =
+                    std::fs::metadata(source).doing("looking at what is mounted", source)?.is_dir();
+                // An overlay stacks directories: of a single file, the one that it is in.
+                match (is_dir, source.parent(), source.file_name()) {
+                    (false, Some(parent), Some(name)) => {
+                        let inside = Path::new("/").join(name);
+                        self.layers(&[parent.to_owned()], &inside, target, Some((upper, work)))
+                    }
+                    _ => {
+                        let lowers = [source.clone()];
+                        self.layers(&lowers, Path::new("/"), target, Some((upper, work)))
+                    }
+                }
             }
             Mount::Layers { lowers, source, target, scratch } => {
                 let scratch = scratch.as_ref().map(|(upper, work)| (upper, work));

@@ -1,9 +1,10 @@
 //! Mount points: made where they are missing, and removed again after the step.
 
-use std::ffi::CString;
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::message::Failure;
@@ -12,6 +13,9 @@ use crate::trouble::Doing;
 
 const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
+/// As many as the kernel follows.
+const LINKS_MAX: usize = 40;
+const ELOOP: i32 = 40;
 
 /// What was made in the root for mounts, in order.
 #[derive(Default)]
@@ -37,23 +41,47 @@ impl Stubs {
         target: &Path,
         directory: bool,
     ) -> io::Result<OwnedFd> {
-        let parts: Vec<&[u8]> = target
-            .components()
-            .filter_map(|part| match part {
-                Component::Normal(name) => Some(name.as_bytes()),
-                _ => None,
-            })
-            .collect();
+        let mut left: VecDeque<OsString> = names(target).collect();
         let mut path = PathBuf::from("/");
-        let mut at = sys::open_in_root(root, &path, sys::O_PATH | sys::O_DIRECTORY)?;
-        for (index, name) in parts.iter().enumerate() {
-            let last = index + 1 == parts.len();
-            let next = path.join(std::ffi::OsStr::from_bytes(name));
-            at = match sys::open_in_root(root, &next, sys::O_PATH) {
-                Ok(found) => found,
+        let top = |path: &Path| sys::open_in_root(root, path, sys::O_PATH | sys::O_DIRECTORY);
+        let mut at = top(&path)?;
+        let mut links = 0;
+        while let Some(name) = left.pop_front() {
+            if name == ".." {
+                path.pop();
+                at = top(&path)?;
+                continue;
+            }
+            let next = path.join(&name);
+            let c_name = sys::c_string(&name)?;
+            // A link is followed by hand, so that what it points to can be made as well; `/` is
+            // the step's root all along.
+            let found = sys::open_at(at.as_fd(), &c_name, sys::O_PATH | sys::O_NOFOLLOW, 0);
+            let link = match &found {
+                Ok(found) => u32::from(sys::stat(found.as_fd())?.mode) & sys::S_IFMT == sys::S_IFLNK,
+                Err(_) => false,
+            };
+            if link {
+                links += 1;
+                if links > LINKS_MAX {
+                    return Err(io::Error::from_raw_os_error(ELOOP));
+                }
+                let to = PathBuf::from(OsString::from_vec(sys::readlink_at(at.as_fd(), &c_name)?));
+                if to.is_absolute() {
+                    path = PathBuf::from("/");
+                    at = top(&path)?;
+                }
+                for name in names(&to).collect::<Vec<_>>().into_iter().rev() {
+                    left.push_front(name);
+                }
+                continue;
+            }
+            at = match found {
+                // Not the descriptor that was found: opening a path again sees what is mounted.
+                Ok(_) => sys::open_in_root(root, &next, sys::O_PATH)?,
                 Err(error) if error.raw_os_error() == Some(sys::ENOENT) => {
-                    let name = CString::new(*name)?;
-                    let is_directory = !last || directory;
+                    let name = c_name;
+                    let is_directory = !left.is_empty() || directory;
                     if is_directory {
                         sys::mkdir_at(at.as_fd(), &name, DIRECTORY_MODE)?;
                     } else {
@@ -79,16 +107,35 @@ impl Stubs {
                 let _ = sys::unmount(&path);
             }
         }
+        let Ok(root) = sys::open("/".as_ref(), sys::O_PATH | sys::O_DIRECTORY, 0) else { return };
         for (path, directory) in self.made.iter().rev() {
-            let removed = if *directory {
-                std::fs::remove_dir(path)
-            } else if std::fs::symlink_metadata(path).is_ok_and(|found| found.len() == 0) {
-                std::fs::remove_file(path)
-            } else {
-                Ok(())
-            };
-            // What the step filled stays in the layer.
-            let _ = removed;
+            // What the step filled, or put in its place, stays in the layer.
+            let _ = remove(root.as_fd(), path, *directory);
         }
     }
+}
+
+/// Returns the names of a path, but `.`.
+fn names(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    })
+}
+
+/// Removes an empty file or directory whose path has no link in it: the step may have replaced any
+/// directory on the way.
+fn remove(root: BorrowedFd<'_>, path: &Path, directory: bool) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let parent = sys::open_without_links(root, parent)?;
+    let name = sys::c_string(name)?;
+    if directory {
+        return sys::rmdir_at(parent.as_fd(), &name);
+    }
+    let found = sys::stat_at(parent.as_fd(), &name)?;
+    if u32::from(found.mode) & sys::S_IFMT == sys::S_IFREG && found.size == 0 {
+        sys::unlink_at(parent.as_fd(), &name)?;
+    }
+    Ok(())
 }

@@ -34,8 +34,6 @@ pub(crate) struct Means {
     pub(crate) newgidmap: Option<PathBuf>,
     /// The contents of the host's `/etc/resolv.conf`.
     pub(crate) resolv_conf: Bytes,
-    /// Whether the step takes the caller's terminal.
-    pub(crate) interactive: bool,
     /// The cgroup file systems, for steps that ask for one.
     pub(crate) cgroups: Vec<CgroupHome>,
 }
@@ -142,7 +140,6 @@ wire_struct!(Means {
     newuidmap,
     newgidmap,
     resolv_conf,
-    interactive,
     cgroups,
 });
 wire_enum!(Way { 1 => Namespaces, 2 => UserNamespace, 3 => Chroot });

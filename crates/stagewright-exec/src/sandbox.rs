@@ -1,7 +1,7 @@
 //! Runs steps: starts the embedded executable and talks to it.
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,12 +10,13 @@ use std::time::Instant;
 
 use fs_err as fs;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::error::{ExecError, ProbeError};
 use crate::message::{Failure, FailureKind, Means, Report, Request, Way};
 use crate::report::{HostReport, Mode};
-use crate::step::{Exit, Step};
+use crate::step::{Exit, Limits, Step};
 use crate::wire::{self, Bytes};
 
 /// The executable that runs steps.
@@ -114,22 +115,12 @@ impl Sandbox {
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &CancelHandle,
     ) -> Result<Exit, ExecError> {
-        let (control, theirs) = UnixStream::pair().map_err(ExecError::Spawn)?;
-        let mut child = Command::new(&self.path)
-            .env_clear()
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(ExecError::Spawn)?;
-        let result = self.attend(step, &control, &mut child, output, cancel);
-        // The end of the socket is what ends the step, if anything of it is left.
-        drop(control);
-        drop(child.stdout.take());
-        drop(child.stderr.take());
-        // A host that reaps every child itself leaves none to wait for.
-        let _ = child.wait();
-        result
+        let running = Running::start(
+            Command::new(&self.path)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        )?;
+        self.attend(step, running, None, output, cancel)
     }
 
     /// Runs a program with the caller's own standard streams.
@@ -137,41 +128,40 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::run`].
     pub fn run_attached(&self, step: &Step, cancel: &CancelHandle) -> Result<Exit, ExecError> {
-        let (control, theirs) = UnixStream::pair().map_err(ExecError::Spawn)?;
-        let mut child = Command::new(&self.path)
-            .env_clear()
-            .stdin(OwnedFd::from(theirs))
-            .spawn()
-            .map_err(ExecError::Spawn)?;
-        let result = self.attend(step, &control, &mut child, &mut |_, _| {}, cancel);
-        drop(control);
-        let _ = child.wait();
-        result
+        let running = Running::start(&mut Command::new(&self.path))?;
+        let stdin = io::stdin();
+        self.attend(step, running, Some(stdin.as_fd()), &mut |_, _| {}, cancel)
     }
 
     fn attend(
         &self,
         step: &Step,
-        control: &UnixStream,
-        child: &mut Child,
+        mut running: Running,
+        stdin: Option<BorrowedFd<'_>>,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &CancelHandle,
     ) -> Result<Exit, ExecError> {
+        if step.limits != Limits::default() || step.cgroup_parent.is_some() {
+            let message = "limits of memory, processors and processes need a cgroup, \
+                           and steps are not put into cgroups yet: leave them out";
+            return Err(ExecError::Unsupported(message.to_owned()));
+        }
         let request = Request::Run {
             step: step.clone(),
             means: self.means(),
         };
-        (&*control)
-            .write_all(&wire::message(&request))
+        running
+            .send(&wire::message(&request), stdin)
             .map_err(ExecError::Spawn)?;
         let mut attendant = Attendant {
             deadline: step.timeout.map(|timeout| Instant::now() + timeout),
-            stdout: child.stdout.take().map(OwnedFd::from),
-            stderr: child.stderr.take().map(OwnedFd::from),
+            stdout: running.child.stdout.take().map(OwnedFd::from),
+            stderr: running.child.stderr.take().map(OwnedFd::from),
             reports: Vec::new(),
             result: None,
         };
-        attendant.run(step, control, output, cancel)
+        // Declared after it, the pipes are closed before the end is waited for.
+        attendant.run(step, running.control()?, output, cancel)
     }
 
     fn means(&self) -> Means {
@@ -182,9 +172,65 @@ impl Sandbox {
             newuidmap: None,
             newgidmap: None,
             resolv_conf: Bytes(self.resolv_conf.clone()),
-            interactive: false,
             cgroups: Vec::new(),
         }
+    }
+}
+
+/// The executable while it runs. However its use ends, by a panic as well, the step ends with it
+/// and is waited for.
+#[derive(Debug)]
+struct Running {
+    control: Option<UnixStream>,
+    child: Child,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Result<Self, ExecError> {
+        let (control, theirs) = UnixStream::pair().map_err(ExecError::Spawn)?;
+        let child = command
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .spawn()
+            .map_err(ExecError::Spawn)?;
+        // The caller's command would keep their end of the socket open.
+        command.stdin(Stdio::null());
+        Ok(Self {
+            control: Some(control),
+            child,
+        })
+    }
+
+    fn control(&self) -> Result<&UnixStream, ExecError> {
+        self.control.as_ref().ok_or(ExecError::Lost)
+    }
+
+    /// Sends bytes, the first ones together with a descriptor.
+    fn send(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let Some(mut control) = self.control.as_ref() else {
+            return Ok(());
+        };
+        let Some(descriptor) = descriptor else {
+            return control.write_all(bytes);
+        };
+        let descriptors = [descriptor];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let part = [IoSlice::new(bytes)];
+        let sent = rustix::net::sendmsg(control, &part, &mut ancillary, SendFlags::NOSIGNAL)?;
+        control.write_all(&bytes[sent..])
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The end of the socket is what ends the step, if anything of it is left.
+        drop(self.control.take());
+        drop(self.child.stdout.take());
+        drop(self.child.stderr.take());
+        // A host that reaps every child itself leaves none to wait for.
+        let _ = self.child.wait();
     }
 }
 
@@ -196,10 +242,17 @@ fn place_executable(scratch: Option<PathBuf>) -> Result<(OwnedFd, PathBuf), Prob
         let file = fs::File::open(&path).map_err(ProbeError::Prepare)?;
         return Ok((file.into_parts().0.into(), path));
     }
-    let memory = rustix::fs::memfd_create("stagewright-init", MemfdFlags::CLOEXEC)
+    let sealable = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // A host may refuse memory that does not say that it is to be executed; old kernels do not
+    // know the word.
+    let memory = rustix::fs::memfd_create("stagewright-init", sealable | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create("stagewright-init", sealable))
         .map_err(|errno| ProbeError::Prepare(errno.into()))?;
     let mut file = std::fs::File::from(memory);
     file.write_all(EXECUTABLE).map_err(ProbeError::Prepare)?;
+    // A step that gets hold of the executable cannot change what the next step is run by.
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&file, seals).map_err(|errno| ProbeError::Prepare(errno.into()))?;
     use std::os::fd::AsRawFd as _;
     let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into();
     Ok((file.into(), path))

@@ -17,7 +17,7 @@ pub struct Step {
     pub argv: Vec<OsString>,
     /// The whole environment.
     pub env: Vec<(OsString, OsString)>,
-    /// The working directory inside the root, absolute. It is made when it is missing.
+    /// The working directory inside the root, absolute. It must be there.
     pub cwd: PathBuf,
     /// Who the process runs as.
     pub user: User,
@@ -39,7 +39,7 @@ pub struct Step {
     pub resolv_conf: ResolvConf,
     /// Lines added to `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
-    /// A cgroup, below the host's cgroup root, to run in.
+    /// A cgroup, below the host's cgroup root, to run in. Refused so far.
     pub cgroup_parent: Option<PathBuf>,
     /// Limits that need a cgroup.
     pub limits: Limits,
@@ -324,7 +324,8 @@ impl Resource {
     }
 }
 
-/// Limits that need a cgroup of the host. Asking for one where none can be had is an error.
+/// Limits that need a cgroup of the host. Asking for one where none can be had is an error; so far
+/// none can.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The most memory.

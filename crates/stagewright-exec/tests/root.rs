@@ -25,7 +25,7 @@ impl World {
         fs::copy("/bin/busybox", lower.join("bin/busybox")).unwrap();
         for applet in [
             "sh", "cat", "id", "ls", "sleep", "mount", "unshare", "hostname", "stat", "touch",
-            "echo",
+            "echo", "mknod", "head", "chmod",
         ] {
             symlink("busybox", lower.join("bin").join(applet)).unwrap();
         }
@@ -231,4 +231,140 @@ fn privileged_cancelling_ends_everything() {
         .filter(|line| String::from_utf8_lossy(line).contains(&mark))
         .count();
     assert_eq!(left, 0);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_devices_that_a_step_makes_cannot_be_used() {
+    let world = World::new();
+    let mut step = world.step(
+        "for at in /tmp /dev /mnt/cache /dev/shm; do \
+         mknod $at/node c 1 7 && echo made; head -c 1 $at/node && echo READ $at; done; \
+         head -c 3 /dev/zero | cat > /dev/null && cat /proc/kcore && echo fine",
+    );
+    let cache = world.directory.path().join("cache");
+    fs::create_dir_all(&cache).unwrap();
+    step.mounts = vec![Mount::Bind {
+        source: cache,
+        target: "/mnt/cache".into(),
+        readonly: false,
+    }];
+    let (result, text) = world.run(&step);
+    assert_eq!(result.unwrap(), Exit::Code(0), "{text}");
+    // Packages make nodes, so that making them works; all are closed to the step.
+    assert!(text.contains("made") && text.contains("fine"), "{text}");
+    assert!(!text.contains("READ"), "{text}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_mount_targets_follow_links_inside_the_root_only() {
+    let world = World::new();
+    let outside = world.directory.path().join("outside");
+    fs::create_dir_all(&outside).unwrap();
+    let lower = world.directory.path().join("lower");
+    symlink(&outside, lower.join("absolute")).unwrap();
+    symlink("../../../../../..", lower.join("up")).unwrap();
+    symlink("nowhere/at/all", lower.join("dangling")).unwrap();
+    symlink("loop", lower.join("loop")).unwrap();
+    let mut step = world.step("cat /nowhere/at/all/z /y");
+    step.mounts = ["up/y", "dangling/z"]
+        .iter()
+        .map(|target| Mount::Secret {
+            bytes: target.as_bytes().to_vec(),
+            target: Path::new("/").join(target),
+            mode: 0o400,
+            uid: 0,
+            gid: 0,
+        })
+        .collect();
+    step.mounts.push(Mount::Tmpfs {
+        target: "/absolute/x".into(),
+        size_bytes: None,
+        mode: 0o755,
+    });
+    let (result, text) = world.run(&step);
+    assert_eq!(result.unwrap(), Exit::Code(0), "{text}");
+    assert_eq!(text, "dangling/zup/y");
+    assert!(names(&outside).is_empty());
+    let left = names(&world.upper());
+    assert!(
+        !left.contains(&"nowhere".to_owned()) && !left.contains(&"y".to_owned()),
+        "{left:?}"
+    );
+    step.mounts = vec![Mount::Tmpfs {
+        target: "/loop".into(),
+        size_bytes: None,
+        mode: 0o755,
+    }];
+    assert!(matches!(world.run(&step).0, Err(ExecError::Setup { .. })));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_single_file_is_written_and_thrown_away() {
+    let world = World::new();
+    let path = |name: &str| world.directory.path().join(name);
+    fs::write(path("file"), "old").unwrap();
+    for folder in ["u", "w"] {
+        fs::create_dir(path(folder)).unwrap();
+    }
+    let mut step = world.step("echo -n new >> /mnt; cat /mnt");
+    step.mounts = vec![Mount::BindDiscard {
+        source: path("file"),
+        target: "/mnt".into(),
+        upper: path("u"),
+        work: path("w"),
+    }];
+    let (result, text) = world.run(&step);
+    assert_eq!((result.unwrap(), text.as_str()), (Exit::Code(0), "oldnew"));
+    assert_eq!(fs::read_to_string(path("file")).unwrap(), "old");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_panic_of_the_caller_ends_the_step_and_leaves_no_zombie() {
+    let world = World::new();
+    let children = || {
+        let tasks = fs::read_dir("/proc/self/task").unwrap();
+        let lists =
+            tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
+        lists.collect::<String>()
+    };
+    let mark = format!("{}", 200_000 + std::process::id());
+    let step = world.step(&format!("echo now; sleep {mark}"));
+    let cancel = CancelHandle::new().unwrap();
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        world
+            .sandbox
+            .run(&step, &mut |_, _| panic!("{}", children()), &cancel)
+    }));
+    let child = ran.unwrap_err().downcast::<String>().unwrap();
+    for pid in child.split_whitespace() {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(!line.contains(&mark) && !state.contains(") Z "), "{state}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_limits_that_cannot_be_set_are_refused() {
+    let world = World::new();
+    let mut step = world.step("true");
+    step.limits.memory_bytes = Some(1 << 30);
+    assert!(matches!(world.run(&step).0, Err(ExecError::Unsupported(_))));
+    let mut step = world.step("true");
+    step.cgroup_parent = Some("/builds".into());
+    assert!(matches!(world.run(&step).0, Err(ExecError::Unsupported(_))));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_steps_own_name_is_known() {
+    let text = World::new().output("cat /etc/hosts");
+    assert!(
+        text.contains("127.0.0.1\tlocalhost buildkitsandbox\n"),
+        "{text}"
+    );
 }

@@ -31,6 +31,8 @@ const AT_REMOVEDIR: c_int = 0x200;
 const AT_EMPTY_PATH: c_int = 0x1000;
 
 pub(crate) const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+pub(crate) const RESOLVE_NO_XDEV: u64 = 0x01;
+pub(crate) const RESOLVE_NO_SYMLINKS: u64 = 0x04;
 pub(crate) const RESOLVE_IN_ROOT: u64 = 0x10;
 
 pub(crate) const S_IFMT: u32 = 0o170_000;
@@ -42,6 +44,7 @@ pub(crate) const S_IFDIR: u32 = 0o040_000;
 pub(crate) const S_IFCHR: u32 = 0o020_000;
 pub(crate) const S_IFIFO: u32 = 0o010_000;
 
+pub(crate) const EPERM: i32 = 1;
 pub(crate) const ENOENT: i32 = 2;
 pub(crate) const EINTR: i32 = 4;
 pub(crate) const EEXIST: i32 = 17;
@@ -50,6 +53,7 @@ pub(crate) const EINVAL: i32 = 22;
 pub(crate) const ENOSYS: i32 = 38;
 
 pub(crate) const POLLIN: i16 = 1;
+pub(crate) const POLLERR: i16 = 8;
 pub(crate) const POLLHUP: i16 = 0x10;
 
 /// Returns text as the C library takes it.
@@ -95,11 +99,26 @@ pub(crate) fn open_in_root(
     path: &Path,
     flags: c_int,
 ) -> io::Result<OwnedFd> {
+    open_resolving(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens a directory below `root`, if no link and no mount is on the way.
+pub(crate) fn open_without_links(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+    open_resolving(root, path, O_PATH | O_DIRECTORY, resolve)
+}
+
+fn open_resolving(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: c_int,
+    resolve: u64,
+) -> io::Result<OwnedFd> {
     let path = c_string(path)?;
     let how = OpenHow {
         flags: (flags | O_CLOEXEC) as u64,
         mode: 0,
-        resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+        resolve,
     };
     loop {
         // SAFETY: `path` and `how` outlive the call; the size is that of `how`.

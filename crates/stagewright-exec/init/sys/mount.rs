@@ -18,6 +18,7 @@ pub(crate) const MS_PRIVATE: c_ulong = 1 << 18;
 pub(crate) const MS_STRICTATIME: c_ulong = 1 << 24;
 
 pub(crate) const ATTR_RDONLY: u64 = 1;
+pub(crate) const ATTR_NODEV: u64 = 4;
 
 /// Returns a path that names a descriptor's file: what is mounted through it lands exactly there.
 pub(crate) fn fd_path(fd: BorrowedFd<'_>) -> CString {
@@ -49,16 +50,27 @@ pub(crate) fn mount(
 /// Detaches the mount at a path.
 pub(crate) fn unmount(target: &CStr) -> io::Result<()> {
     const MNT_DETACH: c_int = 2;
+    const UMOUNT_NOFOLLOW: c_int = 8;
     // SAFETY: `target` outlives the call.
-    raw::check(unsafe { raw::umount2(target.as_ptr(), MNT_DETACH) })?;
+    raw::check(unsafe { raw::umount2(target.as_ptr(), MNT_DETACH | UMOUNT_NOFOLLOW) })?;
     Ok(())
 }
 
 /// Sets attributes of the mount at a descriptor's file and, on request, of all below it.
 pub(crate) fn set_attributes(fd: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
+    change_attributes(fd, set, 0, recursive)
+}
+
+/// Sets and clears attributes of the mount at a descriptor's file.
+pub(crate) fn change_attributes(
+    fd: BorrowedFd<'_>,
+    set: u64,
+    clear: u64,
+    recursive: bool,
+) -> io::Result<()> {
     const AT_EMPTY_PATH: c_int = 0x1000;
     const AT_RECURSIVE: c_int = 0x8000;
-    let attributes = [set, 0_u64, 0, 0];
+    let attributes = [set, clear, 0, 0];
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: `attributes` has the layout of `struct mount_attr` and the size that is given.
     raw::check_long(unsafe {

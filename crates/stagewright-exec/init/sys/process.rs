@@ -5,6 +5,7 @@ use std::io;
 
 use super::raw;
 
+pub(crate) const CLONE_NEWCGROUP: c_long = 0x0200_0000;
 pub(crate) const CLONE_NEWNS: c_long = 0x0002_0000;
 pub(crate) const CLONE_NEWUTS: c_long = 0x0400_0000;
 pub(crate) const CLONE_NEWIPC: c_long = 0x0800_0000;
@@ -68,6 +69,26 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
     const PR_SET_PDEATHSIG: c_int = 1;
     // SAFETY: no memory is passed.
     raw::check(unsafe { raw::prctl(PR_SET_PDEATHSIG, SIGKILL as i64) })?;
+    Ok(())
+}
+
+/// Lets no other process read this one's memory or open its executable, but those with the right
+/// to trace any process.
+pub(crate) fn forbid_tracing() -> io::Result<()> {
+    const PR_SET_DUMPABLE: c_int = 4;
+    // SAFETY: no memory is passed.
+    raw::check(unsafe { raw::prctl(PR_SET_DUMPABLE, 0_i64) })?;
+    Ok(())
+}
+
+/// Leaves the caller's session keyring for a new one without a name.
+pub(crate) fn new_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
+    let nameless = std::ptr::null::<c_char>();
+    // SAFETY: null stands for no name.
+    raw::check_long(unsafe {
+        raw::syscall(raw::number::KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, nameless)
+    })?;
     Ok(())
 }
 
