@@ -57,7 +57,7 @@ fn prepare(step: &Step, stdin: Option<&OwnedFd>) -> Result<(), Failure> {
     let cwd = sys::c_string(&step.cwd).doing("entering the working directory", &step.cwd)?;
     sys::chdir(&cwd).doing("entering the working directory", &step.cwd)?;
     // A path such as /proc/self/fd/7 could name a directory outside of the root.
-    std::env::current_dir().doing("entering the working directory", &step.cwd)?;
+    sys::check_working_directory().doing("entering the working directory", &step.cwd)?;
     sys::umask(0o022);
     sys::close_from(3, true);
     let sandboxed = step.security == Security::Sandbox;

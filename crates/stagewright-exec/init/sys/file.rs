@@ -342,6 +342,18 @@ pub(crate) fn chdir(path: &CStr) -> io::Result<()> {
     Ok(())
 }
 
+/// Checks that the working directory is below the root: the kernel says so of one that is not.
+pub(crate) fn check_working_directory() -> io::Result<()> {
+    let mut path = vec![0_u8; 4096];
+    // SAFETY: the buffer is as long as said.
+    raw::check_long(unsafe { raw::syscall(raw::number::GETCWD, path.as_mut_ptr(), path.len()) })?;
+    if path.first() == Some(&b'/') {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(ENOENT))
+    }
+}
+
 pub(crate) fn fchdir(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: no memory is passed.
     raw::check(unsafe { raw::fchdir(fd.as_raw_fd()) })?;

@@ -212,6 +212,7 @@ pub(super) struct DescriptorMessage {
 pub(super) mod number {
     use std::ffi::c_long;
     pub(crate) const CLONE: c_long = 56;
+    pub(crate) const GETCWD: c_long = 79;
     pub(crate) const CAPSET: c_long = 126;
     pub(crate) const PIVOT_ROOT: c_long = 155;
     pub(crate) const GETDENTS64: c_long = 217;
@@ -225,6 +226,7 @@ pub(super) mod number {
 pub(super) mod number {
     use std::ffi::c_long;
     pub(crate) const CLONE: c_long = 220;
+    pub(crate) const GETCWD: c_long = 17;
     pub(crate) const CAPSET: c_long = 91;
     pub(crate) const PIVOT_ROOT: c_long = 41;
     pub(crate) const GETDENTS64: c_long = 61;
