@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use stagewright_testkit::{Image, Kind, Project, Stagewright, differences, output, program};
+use stagewright_testkit::{
+    Image, Kind, Project, Registry, Stagewright, differences, output, program,
+};
 
 fn project() -> Project {
     Project::new()
@@ -303,6 +305,69 @@ fn annotations_are_where_they_belong() {
         assert_eq!(refused.output.code(), Some(1), "{}", refused.output);
         assert!(
             refused.output.stderr.contains(expected),
+            "{}",
+            refused.output
+        );
+    }
+}
+
+#[test]
+fn several_platforms_are_one_index() {
+    let registry = Registry::start();
+    let name = format!("{}/app:1", registry.address());
+    let project = Project::new().file(
+        "Dockerfile",
+        "FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /for-$TARGETARCH\n",
+    );
+    let out = tempfile::tempdir().unwrap();
+    let (layout, file) = (out.path().join("image"), out.path().join("metadata"));
+    let platforms = ["--platform", "linux/amd64,linux/arm64/v8", "-t", &name];
+    let more = [
+        "--push",
+        "--annotation",
+        "index:a=b",
+        "--metadata-file",
+        file.to_str().unwrap(),
+    ];
+    let stagewright = Stagewright::new();
+    let _ = stagewright
+        .build_into(&project, &layout, &[&platforms[..], &more].concat())
+        .success();
+    let (media_type, bytes) = registry.manifest("app", "1").unwrap();
+    assert_eq!(media_type, "application/vnd.oci.image.index.v1+json");
+    let index: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let of = |place: usize| index["manifests"][place]["platform"]["architecture"].clone();
+    assert_eq!((of(0), of(1)), ("amd64".into(), "arm64".into()));
+    assert_eq!(index["annotations"]["a"], "b");
+    let text = fs_err::read_to_string(&file).unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        metadata["containerimage.descriptor"]["mediaType"],
+        media_type
+    );
+    for (platform, path) in [("linux/amd64", "/for-amd64"), ("linux/arm64", "/for-arm64")] {
+        let from = Project::new().file("Dockerfile", format!("FROM {name}\n"));
+        let one = out.path().join(path.trim_start_matches('/'));
+        // A store of its own, which knows no image of the name.
+        let _ = Stagewright::new()
+            .build_into(&from, &one, &["--platform", platform])
+            .success();
+        assert!(Image::read(&one).rootfs.get(path).is_some(), "{platform}");
+    }
+    let runs = Project::new().file("Dockerfile", format!("FROM {name}\nRUN true\n"));
+    let refused = Stagewright::new().build(&runs, &["--platform", "linux/s390x,linux/arm64"]);
+    assert_eq!(refused.output.code(), Some(1), "{}", refused.output);
+    let foreign = Stagewright::new().build(&runs, &["--platform", "linux/arm64"]);
+    assert!(
+        foreign.output.stderr.contains("$BUILDPLATFORM"),
+        "{}",
+        foreign.output
+    );
+    for option in ["type=tar,dest=", "type=docker,dest="] {
+        let option = format!("{option}{}", out.path().join("x.tar").display());
+        let refused = stagewright.build(&project, &[&platforms[..], &["-o", &option]].concat());
+        assert!(
+            refused.output.stderr.contains("one platform"),
             "{}",
             refused.output
         );

@@ -175,7 +175,7 @@ fn exec_parts(options: &SolveOptions, op: &ExecOp, inputs: &[VertexResult], part
         .text("user", &op.user)
         .text("network", format!("{:?}", op.network).to_lowercase())
         .text("security", format!("{:?}", op.security).to_lowercase())
-        .text("platform", options.platform.to_string());
+        .text("platform", op.platform.to_string());
     if let Some(script) = &op.script {
         parts.text("script", &script.text);
     }
@@ -283,7 +283,6 @@ mod tests {
         SolveOptions {
             now_unix_ms: 1,
             file_time: None,
-            platform: Platform::new("linux", "amd64", None),
             limits: Limits::default(),
             secrets: BTreeMap::new(),
             allow: Vec::new(),
@@ -297,6 +296,7 @@ mod tests {
             env_unkeyed: BTreeMap::new(),
             cwd: "/".to_owned(),
             user: String::new(),
+            platform: Platform::new("linux", "amd64", None),
             mounts: Vec::new(),
             network: NetworkMode::Default,
             security: SecurityMode::Sandbox,
@@ -342,7 +342,7 @@ mod tests {
                     ..script()
                 })
             },
-            &|options, _, _| options.platform = Platform::new("linux", "arm64", None),
+            &|_, op, _| op.platform = Platform::new("linux", "arm64", None),
             &|options, _, _| options.limits.shm_bytes = Some(1),
             &|options, _, _| {
                 let limit = Ulimit {

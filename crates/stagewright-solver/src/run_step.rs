@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use stagewright_digest::LayerId;
 use stagewright_exec::{CancelHandle, Exit, Network, RootFs, Security, Step, Stream, User};
+use stagewright_oci::Platform;
 use stagewright_plan::{ExecOp, NetworkMode, SecurityMode};
 
 use crate::action;
@@ -38,6 +39,7 @@ pub(crate) fn run(
     if op.security == SecurityMode::Insecure {
         services.require("security.insecure")?;
     }
+    check_platform(op)?;
     // Before anything is unpacked: a host that can run no steps says so, rather than what failed.
     services.sandbox.get()?;
     let parent = action::parent(inputs)?;
@@ -87,6 +89,23 @@ pub(crate) fn run(
     drop(mounts.leases);
     check_exit(op, tail)?;
     Ok(services.snapshots.commit(prepared, named)?)
+}
+
+/// Programs of another architecture are not run: the error would be that of the first that the
+/// kernel does not take.
+fn check_platform(op: &ExecOp) -> Result<(), StepError> {
+    let host = Platform::host();
+    if host
+        .candidates()
+        .iter()
+        .any(|runs| runs.os == op.platform.os && runs.architecture == op.platform.architecture)
+    {
+        return Ok(());
+    }
+    Err(StepError::Unsupported(format!(
+        "steps of {} cannot be run on {host}: run them in a stage that is FROM --platform=$BUILDPLATFORM and copy from it",
+        op.platform
+    )))
 }
 
 struct Ended {

@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use stagewright_digest::{ActionKey, LayerId};
 use stagewright_exec::{ProbeOptions, Sandbox, Ulimit};
 use stagewright_layer::Mtime;
-use stagewright_oci::Platform;
 use stagewright_plan::Vertex;
 use stagewright_snapshot::{Forms, MergedTree, Snapshots};
 use stagewright_store::Store;
@@ -31,8 +30,6 @@ pub struct SolveOptions {
     /// The time that files carry in place of their own, in seconds since 1970: those of the context
     /// and made directories carry it, others are no later.
     pub file_time: Option<i64>,
-    /// The platform that steps run on.
-    pub platform: Platform,
     /// Limits of steps.
     pub limits: Limits,
     /// Secrets by id.

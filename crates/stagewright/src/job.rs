@@ -89,12 +89,9 @@ impl Job {
                 .parse::<Platform>()
                 .map_err(|error| Error::new(ErrorKind::Request, error.to_string()))?,
         };
-        if platform.os != "linux" || platform.architecture != Platform::host().architecture {
-            let host = Platform::host();
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("building for {platform} is not supported on {host} yet"),
-            ));
+        if platform.os != "linux" {
+            let message = format!("building for {platform} is not supported: only Linux is");
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let now_unix_ms = match request.source_date_epoch {
             Some(seconds) => seconds.saturating_mul(1000),
@@ -363,7 +360,6 @@ impl Job {
             options: SolveOptions {
                 now_unix_ms: self.now_unix_ms,
                 file_time: self.file_time(),
-                platform: self.platform.clone(),
                 limits,
                 secrets,
                 allow,

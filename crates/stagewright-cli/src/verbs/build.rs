@@ -1,7 +1,7 @@
 //! `stagewright build`.
 
 use serde_json::json;
-use stagewright::{Builder, Image};
+use stagewright::{BuildRequest, Builder, Image};
 
 use super::outputs::Written;
 use super::{input, outputs, watch};
@@ -12,42 +12,80 @@ use crate::failure::Failure;
 pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<(), Failure> {
     outputs::check(arguments)?;
     let input = input::read(arguments)?;
-    let build = || watch::watch(builder.build(input.request.clone()), mode(arguments));
-    let write = |image: &Image| {
+    let build = || -> Result<Vec<Image>, Failure> {
+        let requests = per_platform(&input.request, &arguments.platform);
+        requests
+            .into_iter()
+            .map(|request| watch::watch(builder.build(request), mode(arguments)))
+            .collect()
+    };
+    let write = |images: &[Image]| {
         outputs::Outputs {
             arguments,
-            images: &[image],
+            images: &images.iter().collect::<Vec<_>>(),
             mode: mode(arguments),
             epoch: input.request.source_date_epoch,
         }
         .write()
     };
     let seen = builder.damage_seen();
-    let mut image = build()?;
+    let mut images = build()?;
     let stdout_taken = arguments
         .output
         .iter()
         .any(|output| outputs::to_stdout(&output.kind));
-    let written = match write(&image) {
+    let written = match write(&images) {
         // A layer that turned out to be damaged is gone: what made it runs again.
         Err(_) if builder.damage_seen() > seen && !stdout_taken => {
-            image = build()?;
-            write(&image)?
+            images = build()?;
+            write(&images)?
         }
         written => written?,
     };
-    let id = image.id().to_string();
+    let Some(image) = images.first() else {
+        return Ok(());
+    };
+    let index = written
+        .manifest
+        .as_ref()
+        .and_then(|exported| exported.manifest)
+        .filter(|_| images.len() > 1);
+    let id = index.unwrap_or(*image.id()).to_string();
     if let Some(file) = &arguments.iidfile {
         fs_err::write(file, &id)?;
     }
     if let Some(file) = &arguments.metadata_file {
-        let text = format!("{:#}\n", metadata(&image, &written));
+        let text = format!("{:#}\n", metadata(image, &written));
         fs_err::write(file, text)?;
     }
     if mode(arguments) == ProgressMode::Quiet && !stdout_taken {
         println!("{id}");
     }
     Ok(())
+}
+
+/// Returns a request for each platform. Names are the first one's: the store has one image a name.
+fn per_platform(request: &BuildRequest, platforms: &[String]) -> Vec<BuildRequest> {
+    if platforms.is_empty() {
+        return vec![request.clone()];
+    }
+    let mut requests: Vec<BuildRequest> = Vec::new();
+    for platform in platforms {
+        let platform = Some(platform.clone());
+        if requests.iter().any(|known| known.platform == platform) {
+            continue;
+        }
+        let tags = match requests.is_empty() {
+            true => request.tags.clone(),
+            false => Vec::new(),
+        };
+        requests.push(BuildRequest {
+            platform,
+            tags,
+            ..request.clone()
+        });
+    }
+    requests
 }
 
 fn mode(arguments: &BuildArguments) -> ProgressMode {

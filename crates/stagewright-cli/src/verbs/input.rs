@@ -53,7 +53,7 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
             .map(|label| (label.name.clone(), label.value.clone().unwrap_or_default()))
             .collect(),
         tags: arguments.tag.clone(),
-        platform: platform(&arguments.platform)?,
+        platform: arguments.platform.first().cloned(),
         no_cache: arguments.no_cache,
         no_cache_filter: arguments.no_cache_filter.clone(),
         pull: arguments.pull,
@@ -185,17 +185,6 @@ fn build_args(given: &[KeyValue]) -> Vec<(String, String)> {
             Some((argument.name.clone(), value))
         })
         .collect()
-}
-
-fn platform(given: &[String]) -> Result<Option<String>, Failure> {
-    match given {
-        [] => Ok(None),
-        [one] => Ok(Some(one.clone())),
-        _ => {
-            let message = "images of several platforms are not supported yet; name one";
-            Err(Failure::Usage(message.to_owned()))
-        }
-    }
 }
 
 fn source_date_epoch() -> Result<Option<u64>, Failure> {

@@ -42,6 +42,7 @@ pub(crate) fn lower(
         env_unkeyed,
         cwd: state.workdir().to_owned(),
         user: state.end.config.config.user.clone(),
+        platform: state.end.platform.clone(),
         mounts,
         network: match run.network.as_deref() {
             Some("host") => NetworkMode::Host,

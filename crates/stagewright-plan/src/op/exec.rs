@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use stagewright_dockerfile::mount::Mount;
+use stagewright_oci::Platform;
 
 /// Runs one command in a root file system (input 0).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct ExecOp {
     pub cwd: String,
     /// The user as `USER` has it; empty for root.
     pub user: String,
+    /// The platform of the root file system, whose programs are run.
+    pub platform: Platform,
     /// The mounts, in the order given.
     pub mounts: Vec<PlanMount>,
     /// The network that it sees.
