@@ -235,3 +235,21 @@ fn a_fault_in_code_is_shown_where_its_instruction_is_written() {
         .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Request);
 }
+
+#[test]
+fn images_that_are_kept_keep_no_file_open() {
+    let library = Library::new();
+    let project = project().file("Dockerfile", "FROM scratch\nCOPY . /\n");
+    let open_in_project = || {
+        let links = fs_err::read_dir("/proc/self/fd").unwrap();
+        let targets = links.filter_map(|link| fs_err::read_link(link.unwrap().path()).ok());
+        targets
+            .filter(|target| target.starts_with(project.path()))
+            .count()
+    };
+    let images: Vec<Image> = (0..8)
+        .map(|_| library.build(BuildRequest::directory(project.path())).0)
+        .collect();
+    assert_eq!(open_in_project(), 0);
+    assert_eq!(images.len(), 8);
+}

@@ -50,10 +50,13 @@ impl Kind {
 pub(crate) fn run(arguments: &CodegenArguments) -> Result<()> {
     let source = fs_err::read_to_string(host::root().join(ERRORS))?;
     let kinds = kinds(&source)?;
-    let files = [(
-        "bindings/python/python/stagewright/_errors.py",
-        python(&kinds),
-    )];
+    let files = [
+        (
+            "bindings/python/python/stagewright/_errors.py",
+            python(&kinds),
+        ),
+        ("bindings/node/ts/errors.ts", typescript(&kinds)),
+    ];
     let mut stale = Vec::new();
     for (path, text) in files {
         let file = host::root().join(path);
@@ -141,6 +144,20 @@ fn python(kinds: &[Kind]) -> String {
         text += &format!("    \"{}\": {},\n", kind.code, kind.class());
     }
     text += "}\n";
+    text
+}
+
+fn typescript(kinds: &[Kind]) -> String {
+    let mut text = String::new();
+    for kind in kinds {
+        let (class, doc) = (kind.class(), &kind.doc);
+        text += &format!("\n/** {doc} */\nexport class {class} extends StagewrightError {{}}\n");
+    }
+    text += "\nconst classes: Record<string, typeof StagewrightError> = {\n";
+    for kind in kinds {
+        text += &format!("  {}: {},\n", kind.code, kind.class());
+    }
+    text += "};\n";
     text
 }
 

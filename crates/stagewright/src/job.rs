@@ -184,6 +184,7 @@ impl Job {
             layers: solved.layers,
             stages,
         };
+        let services = without_input(services);
         let mut image = Image::assemble(&self.builder, made, services).await?;
         for tag in &tags {
             self.tag(&image, tag)?;
@@ -365,6 +366,19 @@ impl Job {
                 allow,
             },
         })
+    }
+}
+
+/// An image may be kept for long, and needs neither the open contexts of its build nor its secrets.
+fn without_input(services: Arc<Services>) -> Arc<Services> {
+    match Arc::try_unwrap(services) {
+        Ok(mut services) => {
+            services.contexts.clear();
+            services.options.secrets.clear();
+            Arc::new(services)
+        }
+        // A step that was cut off has not let go of them yet.
+        Err(services) => services,
     }
 }
 

@@ -1,0 +1,108 @@
+//! Builders.
+
+use std::collections::HashMap;
+
+use napi::bindgen_prelude::AsyncTask;
+use napi_derive::napi;
+use stagewright::{Builder, BuilderOptions, Error, ErrorKind, MirrorArgument, json};
+
+use crate::build::NativeBuild;
+use crate::errors::thrown;
+use crate::image::{Blocking, NativeImage};
+
+/// A builder.
+#[napi]
+pub struct NativeBuilder(Builder);
+
+fn open(
+    store: Option<String>,
+    mirrors: &[String],
+    environment: &HashMap<String, String>,
+) -> Result<Builder, Error> {
+    let mut options = BuilderOptions::of_user(store.map(Into::into), &|name| {
+        environment.get(name).cloned()
+    })?;
+    for mirror in mirrors {
+        let argument: MirrorArgument = mirror
+            .parse()
+            .map_err(|error| Error::new(ErrorKind::Request, format!("{error}")))?;
+        options
+            .registries
+            .registries
+            .add_mirror(&argument.registry, argument.mirror);
+    }
+    Builder::open(options)
+}
+
+#[napi]
+impl NativeBuilder {
+    /// Opens a store, or makes it.
+    #[napi(constructor)]
+    pub fn new(
+        store: Option<String>,
+        mirrors: Vec<String>,
+        environment: HashMap<String, String>,
+    ) -> napi::Result<Self> {
+        let builder = open(store, &mirrors, &environment).map_err(|error| thrown(&error))?;
+        Ok(Self(builder))
+    }
+
+    /// Starts a build.
+    #[napi]
+    pub fn start(&self, request: String) -> napi::Result<NativeBuild> {
+        let request = json::parse_request(&request).map_err(|error| thrown(&error))?;
+        Ok(NativeBuild::new(self.0.build(request)))
+    }
+
+    /// Finds an image by its name.
+    #[napi]
+    pub fn image(&self, name: String) -> napi::Result<NativeImage> {
+        let image = self.0.image(&name).map_err(|error| thrown(&error))?;
+        Ok(NativeImage::new(image))
+    }
+
+    /// The names in the store, in JSON.
+    #[napi]
+    pub fn images(&self) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || Ok(Some(json::named_entries(&builder.images()?).to_string())))
+    }
+
+    /// Gives an image another name.
+    #[napi]
+    pub fn tag_image(&self, name: String, new_name: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || builder.tag_image(&name, &new_name).map(|()| None))
+    }
+
+    /// Removes a name.
+    #[napi]
+    pub fn remove_image(&self, name: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || builder.remove_image(&name).map(|()| None))
+    }
+
+    /// What the store takes on disk, in JSON.
+    #[napi]
+    pub fn cache_usage(&self) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || Ok(Some(json::cache_usage(&builder.cache_usage()?).to_string())))
+    }
+
+    /// What a check of the store finds, in JSON.
+    #[napi]
+    pub fn verify_cache(&self, repair: bool) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || {
+            let found = builder.verify_cache(repair)?;
+            Ok(Some(json::cache_verification(&found).to_string()))
+        })
+    }
+
+    /// What this host can do, in JSON.
+    #[napi]
+    pub fn host_report(&self) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || Ok(Some(json::host_report(&builder.host_report()?).to_string())))
+    }
+}

@@ -1,0 +1,12 @@
+//! The Node package's native module: it converts and calls the facade, and decides nothing.
+//!
+//! What goes in and out is text in JSON, as `stagewright::json` describes it; the TypeScript files
+//! beside it make classes of that.
+
+mod build;
+mod builder;
+mod errors;
+mod image;
+mod stage;
+
+pub use stage::to_dockerfile;

@@ -1,0 +1,223 @@
+// The package as it is installed: `cargo xtask bindings node` runs this in an empty project.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+
+import * as library from 'stagewright';
+import { Builder, Stage } from 'stagewright';
+
+const root = mkdtempSync(join(tmpdir(), 'stagewright-node-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+let count = 0;
+
+const DOCKERFILE = `\
+FROM scratch AS build
+WORKDIR /build
+COPY package.json ./
+COPY src src
+
+FROM scratch
+COPY --from=build /build /app
+CMD ["node", "/app"]
+`;
+
+function fresh() {
+  const folder = join(root, String(count++));
+  const project = join(folder, 'project');
+  mkdirSync(join(project, 'src'), { recursive: true });
+  writeFileSync(join(project, 'Dockerfile'), DOCKERFILE);
+  writeFileSync(join(project, '.dockerignore'), 'Dockerfile\n');
+  writeFileSync(join(project, 'package.json'), '{}');
+  writeFileSync(join(project, 'src/index.js'), 'one');
+  const store = join(folder, 'store');
+  return { folder, project, store, builder: new Builder({ store, environment: {} }) };
+}
+
+async function executed(build) {
+  const names = new Map();
+  const ran = [];
+  for await (const event of build) {
+    if (event.kind === 'planned') {
+      for (const vertex of event.vertices) {
+        if (vertex.step) names.set(vertex.id, vertex.name);
+      }
+    } else if (event.kind === 'finished' && event.outcome === 'executed') {
+      if (names.has(event.vertex)) ran.push(names.get(event.vertex));
+    }
+  }
+  await build.wait();
+  return ran;
+}
+
+test('the package is the same for import and for require', () => {
+  const required = createRequire(import.meta.url)('stagewright');
+  const names = Object.keys(required).filter((name) => required[name] !== undefined);
+  assert.deepEqual(Object.keys(library).sort(), names.sort());
+  assert.equal(required.Builder, Builder);
+});
+
+test('a Dockerfile becomes an image that is exported', async () => {
+  const { builder, project, folder } = fresh();
+  const image = await builder.build({ context: project, tags: ['app:1'], labels: { a: 'b' } });
+  assert.deepEqual(image.names, ['docker.io/library/app:1']);
+  assert.deepEqual(image.config.config.Labels, { a: 'b' });
+  assert.equal(builder.image('app:1').id, image.id);
+  const digest = await image.export(join(folder, 'out'), { names: ['app:1'] });
+  assert.match(digest, /^sha256:/);
+  assert.equal(await image.export(join(folder, 'files'), { kind: 'directory' }), null);
+  assert.equal(readFileSync(join(folder, 'files/app/src/index.js'), 'utf8'), 'one');
+  assert.equal((await image.sizes()).totalBytes, 5);
+  assert.equal((await builder.images())[0].name, 'docker.io/library/app:1');
+  assert.ok((await builder.cacheUsage()).layers.count > 0);
+  assert.deepEqual((await builder.verifyCache()).damaged, []);
+});
+
+test('a second build says what is cached and why the rest is not', async () => {
+  const { builder, project } = fresh();
+  assert.equal((await executed(builder.start({ context: project }))).length, 4);
+  assert.deepEqual(await executed(builder.start({ context: project })), []);
+  writeFileSync(join(project, 'src/index.js'), 'two');
+  const changes = [];
+  const build = builder.start({ context: project });
+  build.on('finished', (event) => changes.push(...(event.miss?.changes ?? [])));
+  await build.wait();
+  assert.ok(changes.some((change) => change.input === 'file' && change.name.includes('index.js')));
+});
+
+test('a stage in code hits what the Dockerfile made, and mixes with it', async () => {
+  const { builder, project } = fresh();
+  await builder.build({ context: project });
+  const build = Stage.scratch().workdir('/build').copy('package.json', './').copy('src', 'src');
+  const app = Stage.scratch().copy('/build', '/app', { from: build }).cmd(['node', '/app']);
+  assert.deepEqual(await executed(builder.start({ context: project, stage: app })), []);
+  assert.match(app.toDockerfile(), /^FROM scratch AS stage-0\nWORKDIR \/build\n/);
+  const mixed = await builder.build({
+    context: project,
+    dockerfile: 'Dockerfile',
+    stage: Stage.from('build').copy('/x.json', '/y.json', { from: 'extra' }),
+    buildContexts: { extra: Stage.scratch().copy('package.json', '/x.json') },
+  });
+  assert.equal(mixed.config.rootfs.diff_ids.length, 4);
+});
+
+test('failures are errors by kind', async () => {
+  const { builder, project, folder } = fresh();
+  const wrong = { name: 'DockerfileError', code: 'dockerfile', line: 2 };
+  await assert.rejects(builder.build({ dockerfileText: 'FROM scratch\nCOPPY a b\n' }), wrong);
+  await assert.rejects(
+    builder.build({ dockerfileText: 'FROM scratch\nCOPY missing /\n' }),
+    library.NotFoundError,
+  );
+  await assert.rejects(builder.build({ context: join(folder, 'no') }), { code: 'not_found' });
+  await assert.rejects(builder.build({ context: project, noCach: true }), { code: 'request' });
+  await assert.rejects(builder.build({ context: project, noCache: 'yes' }), { code: 'request' });
+  assert.throws(() => builder.image('nothing:1'), library.NotFoundError);
+  assert.throws(() => Stage.from(7), TypeError);
+  assert.throws(() => Stage.scratch().env('A B', 'c').toDockerfile(), library.RequestError);
+});
+
+test('a signal stops a build', async () => {
+  const { builder, project } = fresh();
+  const controller = new AbortController();
+  controller.abort(new Error('enough'));
+  const error = await builder
+    .build({ context: project, noCache: true, signal: controller.signal })
+    .catch((error) => error);
+  assert.equal(error.code, 'cancelled');
+  assert.equal(error.cause.message, 'enough');
+});
+
+test("a listener's fault is what the build rejects with", async () => {
+  const { builder, project } = fresh();
+  const build = builder.start({ context: project });
+  build.on('event', () => {
+    throw new RangeError('mine');
+  });
+  await assert.rejects(build.wait(), RangeError);
+});
+
+test('fifty at once of all sorts', async () => {
+  const { builder, project } = fresh();
+  const one = async (number) => {
+    const options =
+      number % 5 === 0
+        ? { dockerfileText: `FROM scratch\nLABEL n=${number}\nCOPY missing /\n` }
+        : { context: project, labels: { n: String(number) } };
+    const build = builder.start(options);
+    if (number % 7 === 0) build.cancel();
+    try {
+      const image = await build.wait();
+      assert.equal(image.config.config.Labels.n, String(number));
+      return 'built';
+    } catch (error) {
+      return error.code;
+    }
+  };
+  const codes = await Promise.all(Array.from({ length: 50 }, (_, number) => one(number)));
+  codes.forEach((code, number) => {
+    const expected = [number % 5 === 0 ? 'not_found' : 'built'];
+    if (number % 7 === 0) expected.push('cancelled');
+    assert.ok(expected.includes(code), `${number}: ${code}`);
+  });
+});
+
+test('a worker thread builds', async () => {
+  const { project, store } = fresh();
+  const text = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    const { createRequire } = require('node:module');
+    const { Builder } = createRequire(workerData.from)('stagewright');
+    new Builder({ store: workerData.store, environment: {} })
+      .build({ context: workerData.project })
+      .then((image) => parentPort.postMessage(image.id));
+  `;
+  const workerData = { from: import.meta.url, project, store };
+  const ids = await Promise.all(
+    [1, 2].map(
+      () =>
+        new Promise((resolve, reject) => {
+          const worker = new Worker(text, { eval: true, workerData });
+          worker.once('message', resolve).once('error', reject);
+        }),
+    ),
+  );
+  assert.ok(ids.every((id) => id.startsWith('sha256:')));
+});
+
+test('a thousand warm builds leave nothing', async () => {
+  const { builder, project } = fresh();
+  const held = async () => {
+    // What was collected is let go of in a later turn of the loop.
+    for (let i = 0; i < 3; i++) {
+      globalThis.gc();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return {
+      fds: readdirSync('/proc/self/fd').length,
+      threads: readdirSync('/proc/self/task').length,
+      resident: process.memoryUsage().rss,
+    };
+  };
+  const some = async (times) => {
+    for (let i = 0; i < times; i++) await builder.build({ context: project });
+  };
+  await some(300);
+  const before = await held();
+  await some(1000);
+  const after = await held();
+  assert.ok(after.fds <= before.fds + 4, `${before.fds} to ${after.fds} descriptors`);
+  assert.ok(after.threads <= before.threads + 16);
+  assert.ok(after.resident - before.resident < 48 << 20, `${after.resident - before.resident}`);
+});
+
+test('the command is installed', () => {
+  const shown = spawnSync('npx', ['--no-install', 'stagewright', '--version'], { encoding: 'utf8' });
+  assert.match(shown.stdout, /^stagewright \d/);
+  const failed = spawnSync('npx', ['--no-install', 'stagewright', 'build', '/nonexistent']);
+  assert.equal(failed.status, 1);
+});

@@ -1,0 +1,165 @@
+import { Build } from './build';
+import { awaiting, calling } from './errors';
+import { Image } from './image';
+import { native, type NativeBuilder } from './native';
+import { type SecretValue, secretJson, Stage, Table } from './stage';
+
+export interface BuilderOptions {
+  /** The folder of the store; that of the command if absent. */
+  store?: string;
+  /** Where images of a registry are asked for first. */
+  registryMirrors?: Record<string, string>;
+  /** In place of `process.env`, which says where the store, logins, proxies and certificates are. */
+  environment?: Record<string, string | undefined>;
+}
+
+/** What a build is asked to do. */
+export interface BuildOptions {
+  /** The context: a folder, or the address of a repository. */
+  context?: string;
+  /** The context as a tar archive. */
+  contextArchive?: string;
+  /** The Dockerfile: a path in the context, or an absolute one. */
+  dockerfile?: string;
+  /** The Dockerfile's text. */
+  dockerfileText?: string;
+  /** A stage in code, built instead of a Dockerfile, or on one that is named as well. */
+  stage?: Stage;
+  buildContexts?: Record<string, string | Stage>;
+  target?: string;
+  buildArgs?: Record<string, string>;
+  labels?: Record<string, string>;
+  tags?: readonly string[];
+  platform?: string;
+  noCache?: boolean;
+  noCacheFilter?: readonly string[];
+  pull?: boolean;
+  network?: 'default' | 'host' | 'none';
+  secrets?: Record<string, SecretValue>;
+  extraHosts?: Record<string, string>;
+  shmBytes?: number;
+  /** As `[name, soft, hard]`. */
+  ulimits?: readonly (readonly [string, number, number])[];
+  jobs?: number;
+  sourceDateEpoch?: number;
+  allow?: readonly string[];
+  /** Stops the build. */
+  signal?: AbortSignal;
+}
+
+/** A name of the store. */
+export interface NamedEntry {
+  name: string;
+  id: string;
+  taggedUnixMs: number;
+  bytes: number;
+}
+
+export interface Room {
+  count: number;
+  bytes: number;
+}
+
+/** What the store takes on disk. */
+export interface CacheUsage {
+  layers: Room;
+  blobs: Room;
+  cacheMounts: Room;
+  records: Room;
+  totalBytes: number;
+}
+
+export interface CacheVerification {
+  checked: number;
+  damaged: { path: string; reason: string }[];
+}
+
+export interface HostReport {
+  mode: string;
+  reason: string;
+  findings: { name: string; works: boolean }[];
+}
+
+const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+function request(options: BuildOptions): string {
+  const { signal, stage, buildContexts = {}, secrets = {}, ...rest } = options;
+  const table = new Table();
+  const contexts = Object.entries(buildContexts).map(([name, it]) => [name, table.name(it)]);
+  const chosen = stage && (table.name(stage) as { stage: number }).stage;
+  const values = Object.entries(secrets).map(([id, value]) => [id, secretJson(value)]);
+  const plain = Object.entries(rest).map(([name, value]) => [snake(name), value]);
+  return JSON.stringify({
+    ...Object.fromEntries(plain),
+    stages: table.stages,
+    stage: chosen,
+    build_contexts: Object.fromEntries(contexts),
+    secrets: Object.fromEntries(values),
+  });
+}
+
+/** Builds images. */
+export class Builder {
+  readonly #native: NativeBuilder;
+
+  /** Opens a store, or makes it. */
+  constructor(options: BuilderOptions = {}) {
+    const { store, registryMirrors = {}, environment = process.env } = options;
+    const mirrors = Object.entries(registryMirrors).map(([name, place]) => `${name}=${place}`);
+    const variables: Record<string, string> = {};
+    for (const [name, value] of Object.entries(environment)) {
+      if (value !== undefined) {
+        variables[name] = value;
+      }
+    }
+    this.#native = calling(() => new native.NativeBuilder(store, mirrors, variables));
+  }
+
+  /** Builds an image. */
+  async build(options: BuildOptions): Promise<Image> {
+    return this.start(options).wait();
+  }
+
+  /** Starts a build at once and returns it. */
+  start(options: BuildOptions): Build {
+    return new Build(calling(() => this.#native.start(request(options))), options.signal);
+  }
+
+  /** Finds an image by its name in the store. */
+  image(name: string): Image {
+    return new Image(calling(() => this.#native.image(name)));
+  }
+
+  /** Lists the names in the store. */
+  async images(): Promise<NamedEntry[]> {
+    const entries = JSON.parse(await awaiting(this.#native.images())) as any[];
+    return entries.map(({ tagged_unix_ms, ...rest }) => ({ ...rest, taggedUnixMs: tagged_unix_ms }));
+  }
+
+  /** Gives an image another name. */
+  async tagImage(name: string, newName: string): Promise<void> {
+    await awaiting(this.#native.tagImage(name, newName));
+  }
+
+  /** Removes a name from the store. */
+  async removeImage(name: string): Promise<void> {
+    await awaiting(this.#native.removeImage(name));
+  }
+
+  /** Measures what the store takes on disk. */
+  async cacheUsage(): Promise<CacheUsage> {
+    const usage = JSON.parse(await awaiting(this.#native.cacheUsage()));
+    const { cache_mounts, total_bytes, ...rest } = usage;
+    return { ...rest, cacheMounts: cache_mounts, totalBytes: total_bytes };
+  }
+
+  /** Checks what the store holds against its digests. */
+  async verifyCache(options: { repair?: boolean } = {}): Promise<CacheVerification> {
+    return JSON.parse(await awaiting(this.#native.verifyCache(options.repair ?? false)));
+  }
+
+  /** Says what this host can do for steps. */
+  async hostReport(): Promise<HostReport> {
+    return JSON.parse(await awaiting(this.#native.hostReport()));
+  }
+}

@@ -1,0 +1,87 @@
+/** What a build tells while it runs. */
+
+/** Something that a build does. */
+export interface Vertex {
+  readonly id: number;
+  readonly name: string;
+  readonly stage: string;
+  readonly inputs: readonly number[];
+  readonly line: number | null;
+  /** False for what is not a step of the plan: reading the Dockerfile, finding an image. */
+  readonly step: boolean;
+}
+
+/** One difference between two runs of a step. */
+export interface Change {
+  readonly input: string;
+  readonly name: string | null;
+  readonly before: string | null;
+  readonly after: string | null;
+}
+
+/** Why a result was not in the cache. */
+export interface Miss {
+  readonly reason: 'first_run' | 'no_cache' | 'changed' | 'evicted' | 'other';
+  readonly text: string;
+  readonly changes: readonly Change[];
+}
+
+interface Told {
+  /** Milliseconds since the build began. */
+  readonly atMs: number;
+}
+
+/** More vertices are known. */
+export interface Planned extends Told {
+  readonly kind: 'planned';
+  readonly vertices: readonly Vertex[];
+}
+
+/** A vertex began. */
+export interface Started extends Told {
+  readonly kind: 'started';
+  readonly vertex: number;
+}
+
+/** A step wrote to its standard output or error. */
+export interface Log extends Told {
+  readonly kind: 'log';
+  readonly vertex: number;
+  readonly stream: 'stdout' | 'stderr';
+  readonly text: string;
+}
+
+/** Bytes were moved. */
+export interface Progress extends Told {
+  readonly kind: 'progress';
+  readonly vertex: number;
+  readonly label: string;
+  readonly currentBytes: number;
+  readonly totalBytes: number | null;
+}
+
+/** A vertex ended. */
+export interface Finished extends Told {
+  readonly kind: 'finished';
+  readonly vertex: number;
+  readonly outcome: 'hit' | 'executed' | 'shared' | 'failed' | 'cancelled' | 'other';
+  readonly miss: Miss | null;
+  readonly message: string | null;
+}
+
+/** Something that does not stop the build and that a person should know. */
+export interface Warning extends Told {
+  readonly kind: 'warning';
+  readonly message: string;
+  readonly line: number | null;
+}
+
+export type Event = Planned | Started | Log | Progress | Finished | Warning;
+
+/** @internal */
+export function readEvent(text: string): Event {
+  const { at_ms, current_bytes, total_bytes, ...rest } = JSON.parse(text);
+  const moved =
+    rest.kind === 'progress' ? { currentBytes: current_bytes, totalBytes: total_bytes } : {};
+  return { ...rest, ...moved, atMs: at_ms } as Event;
+}

@@ -1,0 +1,74 @@
+import { awaiting } from './errors';
+import type { NativeImage } from './native';
+
+export type Compression = 'gzip' | 'zstd' | 'uncompressed';
+
+/** How an image is written out. */
+export interface ExportOptions {
+  kind?: 'oci_directory' | 'oci_archive' | 'docker_archive' | 'directory' | 'tar';
+  names?: string[];
+  compression?: Compression;
+}
+
+/** How an image is pushed. */
+export interface PushOptions {
+  names?: string[];
+  compression?: Compression;
+  byDigest?: boolean;
+  insecure?: boolean;
+}
+
+/** How large an image is. */
+export interface Sizes {
+  layers: { createdBy: string; diffId: string; bytes: number }[];
+  totalBytes: number;
+  stages: { name: string; bytes: number }[];
+  savedBytes: number;
+}
+
+/** An image that was built, or that has a name in the store. */
+export class Image {
+  readonly #native: NativeImage;
+  /** The digest of the config: Docker's image id. */
+  readonly id: string;
+  /** The names in the store. */
+  readonly names: readonly string[];
+  /** The config, as in the OCI image specification. */
+  readonly config: Record<string, any>;
+
+  /** @internal */
+  constructor(native: NativeImage) {
+    this.#native = native;
+    const { id, names, config } = JSON.parse(native.describe());
+    this.id = id;
+    this.names = names;
+    this.config = config;
+  }
+
+  /** Says how large the image is, by layer and by stage. */
+  async sizes(): Promise<Sizes> {
+    const sizes = JSON.parse(await awaiting(this.#native.sizes()));
+    return {
+      layers: sizes.layers.map((layer: any) => ({
+        createdBy: layer.created_by,
+        diffId: layer.diff_id,
+        bytes: layer.bytes,
+      })),
+      totalBytes: sizes.total_bytes,
+      stages: sizes.stages,
+      savedBytes: sizes.saved_bytes,
+    };
+  }
+
+  /** Writes the image out and returns the digest of its manifest, if it has one. */
+  export(dest: string, options: ExportOptions = {}): Promise<string | null> {
+    const { kind = 'oci_directory', ...rest } = options;
+    return awaiting(this.#native.export(JSON.stringify({ kind, dest, ...rest })));
+  }
+
+  /** Pushes the image to the registries of its names; returns the digest. */
+  push(options: PushOptions = {}): Promise<string | null> {
+    const { byDigest, ...rest } = options;
+    return awaiting(this.#native.push(JSON.stringify({ by_digest: byDigest ?? false, ...rest })));
+  }
+}

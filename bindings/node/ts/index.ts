@@ -1,0 +1,51 @@
+/** Container images from Dockerfiles, built inside your process: no daemon, no Docker. */
+
+export { Build } from './build';
+export {
+  Builder,
+  type BuilderOptions,
+  type BuildOptions,
+  type CacheUsage,
+  type CacheVerification,
+  type HostReport,
+  type NamedEntry,
+  type Room,
+} from './builder';
+export {
+  BuildCancelledError,
+  DockerfileError,
+  ExportError,
+  FetchError,
+  ImageError,
+  InternalError,
+  NotFoundError,
+  RegistryError,
+  RequestError,
+  SandboxError,
+  StagewrightError,
+  StepFailedError,
+  StoreError,
+  UnsupportedError,
+} from './errors';
+export type {
+  Change,
+  Event,
+  Finished,
+  Log,
+  Miss,
+  Planned,
+  Progress,
+  Started,
+  Vertex,
+  Warning,
+} from './events';
+export { type Compression, type ExportOptions, Image, type PushOptions, type Sizes } from './image';
+export {
+  type Command,
+  type CopyOptions,
+  type Mount,
+  type RunOptions,
+  type SecretValue,
+  Stage,
+  type StageOptions,
+} from './stage';

@@ -1,0 +1,47 @@
+/** The native module, as the package of this platform brings it. */
+
+export interface NativeImage {
+  describe(): string;
+  sizes(): Promise<string>;
+  export(options: string): Promise<string | null>;
+  push(options: string): Promise<string | null>;
+}
+
+export interface NativeBuild {
+  result(): Promise<NativeImage>;
+  nextEvents(): Promise<string[]>;
+  dropEvents(): void;
+  cancel(): void;
+}
+
+export interface NativeBuilder {
+  start(request: string): NativeBuild;
+  image(name: string): NativeImage;
+  images(): Promise<string>;
+  tagImage(name: string, newName: string): Promise<null>;
+  removeImage(name: string): Promise<null>;
+  cacheUsage(): Promise<string>;
+  verifyCache(repair: boolean): Promise<string>;
+  hostReport(): Promise<string>;
+}
+
+interface Native {
+  NativeBuilder: new (
+    store: string | undefined,
+    mirrors: string[],
+    environment: Record<string, string>,
+  ) => NativeBuilder;
+  toDockerfile(stages: string): string;
+}
+
+function load(): Native {
+  const name = `@stagewright/linux-${process.arch}-gnu`;
+  try {
+    return require(name) as Native;
+  } catch (cause) {
+    const message = `${name} cannot be loaded; stagewright runs on Linux with glibc, on x64`;
+    throw new Error(message, { cause });
+  }
+}
+
+export const native = load();

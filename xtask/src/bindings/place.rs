@@ -1,0 +1,84 @@
+//! Where packages are made, and what holds for each of them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::host;
+
+/// No package may be larger.
+const BYTES_MAX: u64 = 15 << 20;
+
+/// Where packages are made.
+pub(super) struct Place {
+    /// Cargo's target folder.
+    pub(super) target: PathBuf,
+    /// For all else; it is kept, so that tools are installed once.
+    pub(super) folder: PathBuf,
+}
+
+impl Place {
+    pub(super) fn open() -> Result<Self> {
+        let metadata =
+            host::output(host::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
+        let metadata: serde_json::Value =
+            serde_json::from_str(&metadata).context("reading cargo metadata")?;
+        let target = metadata["target_directory"]
+            .as_str()
+            .context("cargo names no target folder")?;
+        let target = PathBuf::from(target);
+        let folder = target.join("bindings");
+        fs_err::create_dir_all(&folder)?;
+        Ok(Self { target, folder })
+    }
+
+    /// Builds packages as the command is built for its tests, so that what they share is built
+    /// once, and returns the folder of what came out.
+    pub(super) fn build(&self, packages: &[&str]) -> Result<PathBuf> {
+        let mut command = host::cargo();
+        command.args(["build", "--locked", "--release"]);
+        for package in packages {
+            command.args(["--package", package]);
+        }
+        host::run(&mut command)?;
+        Ok(self.target.join("release"))
+    }
+}
+
+/// Returns the only file in a folder whose name ends so.
+pub(super) fn only_file(folder: &Path, end: &str) -> Result<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(end) {
+            found.push(path);
+        }
+    }
+    match &found[..] {
+        [file] => Ok(file.clone()),
+        _ => bail!(
+            "{} holds {} files that end in {end}",
+            folder.display(),
+            found.len()
+        ),
+    }
+}
+
+/// Says how large a package is, and refuses one that is too large.
+pub(super) fn check_size(file: &Path) -> Result<()> {
+    let bytes = fs_err::metadata(file)?.len();
+    println!("{}: {:.1} MB", file.display(), bytes as f64 / 1e6);
+    if bytes > BYTES_MAX {
+        bail!("{} is larger than {} MiB", file.display(), BYTES_MAX >> 20);
+    }
+    Ok(())
+}
+
+/// Removes what an earlier run left, and makes the folder.
+pub(super) fn emptied(folder: PathBuf) -> Result<PathBuf> {
+    if folder.exists() {
+        fs_err::remove_dir_all(&folder)?;
+    }
+    fs_err::create_dir_all(&folder)?;
+    Ok(folder)
+}
