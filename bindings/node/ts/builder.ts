@@ -42,6 +42,8 @@ export interface BuildOptions {
   ulimits?: readonly (readonly [string, number, number])[];
   jobs?: number;
   sourceDateEpoch?: number;
+  /** The same image whenever and wherever it is built. */
+  reproducible?: boolean;
   allow?: readonly string[];
   /** Stops the build. */
   signal?: AbortSignal;

@@ -86,6 +86,7 @@ class Builder:
         ulimits: Sequence[tuple[str, int, int]] = (),
         jobs: int | None = None,
         source_date_epoch: int | None = None,
+        reproducible: bool = False,
         allow: Sequence[str] = (),
     ) -> Build:
         """Starts a build at once and returns it.
@@ -129,6 +130,7 @@ class Builder:
             "ulimits": [list(limit) for limit in ulimits],
             "jobs": jobs,
             "source_date_epoch": source_date_epoch,
+            "reproducible": reproducible,
             "allow": list(allow),
         }
         return Build(self._native.start(json.dumps(request)))
