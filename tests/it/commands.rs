@@ -181,3 +181,13 @@ fn privileged_an_image_runs_with_its_own_settings() {
     assert_eq!(run(&["app:1", "echo", "other"]).success().stdout, "other\n");
     assert_eq!(run(&["app:1", "sh", "-c", "exit 7"]).code(), Some(7));
 }
+
+#[test]
+fn a_store_can_be_named_from_where_one_is() {
+    let stagewright = Stagewright::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = stagewright.command("images");
+    command.args(["--store", "here"]).current_dir(folder.path());
+    let _ = output(&mut command).success();
+    assert!(folder.path().join("here").is_dir());
+}

@@ -12,7 +12,9 @@ pub(crate) fn builder_options(
     store: Option<&Path>,
     mirrors: &[MirrorArgument],
 ) -> Result<BuilderOptions, Failure> {
-    let mut options = BuilderOptions::of_user(store.map(Path::to_path_buf), &variable)?;
+    // Mounts are made in another working directory than this one.
+    let store = store.map(std::path::absolute).transpose()?;
+    let mut options = BuilderOptions::of_user(store, &variable)?;
     for mirror in mirrors {
         let place = Mirror {
             location: mirror.location.clone(),
