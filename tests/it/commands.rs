@@ -129,7 +129,36 @@ fn damage_is_found_and_repaired() {
     );
     let _ = verb(&stagewright, &["cache", "verify", "--repair"]).success();
     let _ = verb(&stagewright, &["cache", "verify"]).success();
+    let aside = fs_err::read_dir(stagewright.store().join("quarantine")).unwrap();
+    assert_eq!(aside.count(), 1, "what was damaged is kept aside");
     let _ = stagewright.build(&project, &["-t", "app:1"]).success();
+}
+
+#[test]
+fn a_build_that_meets_damage_says_so_and_makes_it_again() {
+    let stagewright = Stagewright::new();
+    let project = Project::new()
+        .file(
+            "Dockerfile",
+            "FROM scratch AS a\nCOPY a /a\nFROM scratch\nCOPY --from=a /a /copied\nCOPY b /b\n",
+        )
+        .file("a", "the text that is damaged")
+        .file("b", "1");
+    let _ = stagewright.build(&project, &[]).success();
+    for layer in fs_err::read_dir(stagewright.store().join("layers")).unwrap() {
+        let tar = layer.unwrap().path().join("packed.tar");
+        let bytes = fs_err::read(&tar).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        fs_err::write(&tar, text.replace("is damaged", "was damagd")).unwrap();
+    }
+    let out = tempfile::tempdir().unwrap();
+    let files = out.path().join("files");
+    let output = format!("type=local,dest={}", files.display());
+    let built = stagewright.build(&project, &["-o", &output]).success();
+    let said = format!("{}{}", built.output.stdout, built.output.stderr);
+    assert!(said.contains("was damaged and is set aside"), "{said}");
+    let text = fs_err::read_to_string(files.join("copied")).unwrap();
+    assert_eq!(text, "the text that is damaged");
 }
 
 #[test]

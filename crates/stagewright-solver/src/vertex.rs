@@ -147,7 +147,10 @@ async fn solve_step(
         )));
     };
     let quick = action::quick_parts(&services.options, &vertex.op, inputs).map(|parts| parts.key());
-    if let Some(result) = look_up(services, vertex, quick.as_ref())? {
+    // A result whose parts are lost is a hit all the same, after they are written anew.
+    if let Some(result) = look_up(services, vertex, quick.as_ref())?
+        && result.parts.is_some()
+    {
         return Ok((parent.with(&result), Outcome::Hit));
     }
     // Keys that need files to be read are computed away from the threads that schedule.
@@ -156,7 +159,11 @@ async fn solve_step(
     })
     .await?;
     let key = work.parts.key();
-    if let Some(result) = look_up(services, vertex, Some(&key))? {
+    if let Some(mut result) = look_up(services, vertex, Some(&key))? {
+        if result.parts.is_none() {
+            result.parts = Some(services.store.put_parts(&work.parts.encode())?);
+            services.store.record_action(&key, &result)?;
+        }
         remember_quick(services, quick.as_ref(), &result)?;
         note_place(services, vertex, &key, &work.parts, false)?;
         return Ok((parent.with(&result), Outcome::Hit));

@@ -92,10 +92,7 @@ impl Store {
             Err(IndexFailure::Unavailable(reason)) => Err(io::Error::other(reason)),
             Err(IndexFailure::Damaged(reason)) => {
                 self.set_index_aside()?;
-                tracing::warn!(
-                    reason,
-                    "the index of the store was damaged: it was set aside and is made anew"
-                );
+                self.warn_of_damage(&self.index_directory().join(DATABASE), &reason);
                 self.in_index(stored)
                     .map_err(|failure| io::Error::other(failure.reason().to_owned()))
             }
@@ -376,6 +373,12 @@ mod tests {
         all.sort();
         assert_eq!(found, all);
         assert!(store.path().join("index/damaged-0").exists());
+        let warnings = store.take_warnings();
+        assert_eq!(warnings.len(), 1);
+        assert!(
+            warnings[0].starts_with("index/sled-0.34 in the store was damaged and is set aside"),
+            "{warnings:?}"
+        );
     }
 
     #[test]

@@ -6,7 +6,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 use stagewright_digest::{Digest, DigestWriter, LayerId};
@@ -18,6 +19,21 @@ use crate::files::{self, Checked};
 use crate::store::Store;
 
 const FOLDER: &str = "quarantine";
+
+/// What was found through a store and its clones.
+#[derive(Debug, Default)]
+pub(crate) struct FoundDamage {
+    count: AtomicU64,
+    /// What is still to be told.
+    warnings: Mutex<Vec<String>>,
+}
+
+impl FoundDamage {
+    fn warnings(&self) -> MutexGuard<'_, Vec<String>> {
+        // The list is whole whatever happened to its last user.
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A part of a layer that can be damaged while the rest is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,7 +50,24 @@ impl Store {
     /// Returns how often damage was found through this store and set aside. Whoever sees it grow
     /// while something failed can do it again: what was damaged will be made anew.
     pub fn damage_seen(&self) -> u64 {
-        self.damage().load(Ordering::Relaxed)
+        self.found_damage().count.load(Ordering::Relaxed)
+    }
+
+    /// Takes what is to be told of damage that was found since this was last asked: a line each.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.found_damage().warnings())
+    }
+
+    /// Notes that something was damaged, for whoever is to be told.
+    pub(crate) fn warn_of_damage(&self, path: &Path, reason: &str) {
+        let found = self.found_damage();
+        found.count.fetch_add(1, Ordering::Relaxed);
+        let line = format!(
+            "{} in the store was damaged and is set aside: {reason}",
+            path.strip_prefix(self.path()).unwrap_or(path).display()
+        );
+        tracing::warn!("{line}");
+        found.warnings().push(line);
     }
 
     /// Sets a damaged layer aside, or the one form of it that is damaged when there is another.
@@ -99,12 +132,7 @@ impl Store {
 
     /// Moves something that is damaged out of the way.
     pub(crate) fn quarantine(&self, path: &Path, reason: &str) -> io::Result<()> {
-        tracing::warn!(
-            path = %path.display(),
-            reason,
-            "something in the store is damaged and is set aside"
-        );
-        self.damage().fetch_add(1, Ordering::Relaxed);
+        self.warn_of_damage(path, reason);
         let folder = self.path().join(FOLDER);
         disk::create_dir_all(&folder)?;
         let from = path.strip_prefix(self.path()).unwrap_or(path);

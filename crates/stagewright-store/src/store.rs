@@ -7,7 +7,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use fs_err as fs;
 
@@ -15,6 +14,7 @@ use crate::disk;
 use crate::error::StoreError;
 use crate::files;
 use crate::lock::FileLock;
+use crate::quarantine::FoundDamage;
 
 /// The schema version of the folder. Raise it when the meaning of a file changes, and say in
 /// [`Store::migrate`] how the files of the version before become those of the new one.
@@ -48,8 +48,7 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    /// How often damage was found.
-    damage: AtomicU64,
+    found: FoundDamage,
 }
 
 impl Store {
@@ -63,7 +62,7 @@ impl Store {
         disk::create_dir_all(&path)?;
         let store = Self(Arc::new(Inner {
             path,
-            damage: AtomicU64::new(0),
+            found: FoundDamage::default(),
         }));
         match files::read(&store.version_path())? {
             Some(bytes) => store.check_version(&bytes)?,
@@ -78,8 +77,8 @@ impl Store {
         &self.0.path
     }
 
-    pub(crate) fn damage(&self) -> &AtomicU64 {
-        &self.0.damage
+    pub(crate) fn found_damage(&self) -> &FoundDamage {
+        &self.0.found
     }
 
     fn version_path(&self) -> PathBuf {

@@ -31,6 +31,12 @@ impl Builder {
         self.inner().store.damage_seen()
     }
 
+    /// Takes what a person should know of the store: what was found to be damaged and set aside
+    /// since this was last asked, a line each. A build tells it in its events.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.inner().store.take_warnings()
+    }
+
     /// Checks what the store holds against its digests. Reads everything. If `repair` says so, what
     /// is damaged is moved to the store's folder `quarantine`, and the results that need it are
     /// forgotten.

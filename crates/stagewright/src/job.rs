@@ -115,14 +115,14 @@ impl Job {
             let seen = self.builder.damage_seen();
             let result = self.run_once().await;
             let damaged = self.builder.damage_seen() > seen;
+            for warning in self.builder.take_warnings() {
+                self.reporter.warn(warning);
+            }
             if result.is_ok() || !damaged || restarts == RESTARTS_MAX || self.cancel.is_cancelled()
             {
                 return result;
             }
             restarts += 1;
-            self.reporter.warn(
-                "something in the store is damaged and was set aside: what needs it is built again",
-            );
         }
     }
 
@@ -356,7 +356,8 @@ impl Job {
             remotes,
             contexts,
             reporter: self.reporter.clone(),
-            cancel: self.cancel.clone(),
+            // The solver ends the rest of a build that failed: it may begin anew.
+            cancel: self.cancel.child_token(),
             runtime: self.builder.runtime()?.handle().clone(),
             options: SolveOptions {
                 now_unix_ms: self.now_unix_ms,

@@ -107,6 +107,8 @@ fn usage_document(usage: &CacheUsage) -> serde_json::Value {
 /// Prints what is damaged; that something is, and was not repaired, is the exit code.
 fn verify(builder: &Builder, repair: bool) -> Result<ExitCode, Failure> {
     let found = builder.verify_cache(repair)?;
+    // They say what is printed here.
+    builder.take_warnings();
     for damage in &found.damaged {
         println!("{}: {}", damage.path.display(), damage.reason);
     }

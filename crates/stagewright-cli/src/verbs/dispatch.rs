@@ -12,21 +12,36 @@ use crate::settings;
 /// Does what was asked for; the exit code is that of a verb that ran to its end.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let global = &arguments.global;
-    match &arguments.verb {
-        Verb::Build(arguments) => {
-            build::run(&open(global, &arguments.registry_mirror)?, arguments)?
+    let builder = match &arguments.verb {
+        Verb::Parse(arguments) => {
+            parse::run(arguments)?;
+            return Ok(ExitCode::SUCCESS);
         }
-        Verb::Parse(arguments) => parse::run(arguments)?,
         Verb::Check(arguments) => return parse::check(arguments),
-        Verb::Inspect(arguments) => inspect::run(&open(global, &[])?, arguments)?,
-        Verb::Sizes(arguments) => sizes::run(&open(global, &[])?, arguments)?,
-        Verb::Run(arguments) => return run_image::run(&open(global, &[])?, arguments),
-        Verb::Cache(verb) => return cache::run(&open(global, &[])?, verb),
-        Verb::Images(arguments) => images::list(&open(global, &[])?, arguments)?,
-        Verb::Rmi(arguments) => images::remove(&open(global, &[])?, arguments)?,
-        Verb::Push(arguments) => push::run(&open(global, &[])?, arguments)?,
-        Verb::Tag(arguments) => images::tag(&open(global, &[])?, arguments)?,
-        Verb::Doctor => return doctor::run(&open(global, &[])?),
+        Verb::Build(arguments) => open(global, &arguments.registry_mirror)?,
+        _ => open(global, &[])?,
+    };
+    let code = run_with(&builder, &arguments);
+    for warning in builder.take_warnings() {
+        eprintln!("warning: {warning}");
+    }
+    code
+}
+
+fn run_with(builder: &Builder, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    match &arguments.verb {
+        Verb::Build(arguments) => build::run(builder, arguments)?,
+        // They need no store.
+        Verb::Parse(_) | Verb::Check(_) => {}
+        Verb::Inspect(arguments) => inspect::run(builder, arguments)?,
+        Verb::Sizes(arguments) => sizes::run(builder, arguments)?,
+        Verb::Run(arguments) => return run_image::run(builder, arguments),
+        Verb::Cache(verb) => return cache::run(builder, verb),
+        Verb::Images(arguments) => images::list(builder, arguments)?,
+        Verb::Rmi(arguments) => images::remove(builder, arguments)?,
+        Verb::Push(arguments) => push::run(builder, arguments)?,
+        Verb::Tag(arguments) => images::tag(builder, arguments)?,
+        Verb::Doctor => return doctor::run(builder),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -23,7 +23,7 @@ FROM scratch AS made
 COPY fixed /fixed
 COPY number /made/number
 FROM scratch
-COPY --from=made /made /out
+COPY --from=made /made /fixed /out/
 ";
 const COMMANDS: &str = "\
 FROM busybox AS made
@@ -53,6 +53,8 @@ pub(crate) struct Built {
     pub(crate) image: Image,
     /// How many steps ran.
     pub(crate) executed: usize,
+    /// Whether something was told that a person should know.
+    pub(crate) warned: bool,
 }
 
 impl Lab {
@@ -126,6 +128,7 @@ impl Lab {
         }
         let mut build = builder.build(request);
         let mut events = build.events().unwrap();
+        let mut warned = false;
         let (mut executed, mut steps) = (0, std::collections::BTreeSet::new());
         while let Some(event) = events.next_blocking() {
             match event.kind {
@@ -136,12 +139,14 @@ impl Lab {
                     vertex,
                     outcome: Outcome::Executed { .. },
                 } if steps.contains(&vertex) => executed += 1,
+                EventKind::Warning { message, .. } => warned |= message.contains("was damaged"),
                 _ => {}
             }
         }
         Ok(Built {
             image: build.wait()?,
             executed,
+            warned,
         })
     }
 

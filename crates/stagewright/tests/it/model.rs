@@ -155,7 +155,7 @@ impl World {
         let (built, files) = loop {
             let seen = self.builder.damage_seen();
             let attempt = || {
-                let built = self.lab.build(&self.builder, number)?;
+                let built = self.lab.build(&self.builder, number).unwrap();
                 self.lab.export(&built.image, "exported.tar")?;
                 self.lab
                     .read_files(&built.image)
