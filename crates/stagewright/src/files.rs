@@ -95,7 +95,11 @@ impl Image {
         fs::remove_dir(dest).map_err(|error| fail(&error))?;
         let entries = files_of(&tree);
         let agent = DirectAgent::of_this_user(2);
-        agent.create(dest, &entries).map_err(|error| fail(&error))?;
+        if let Err(error) = agent.create(dest, &entries) {
+            // The directory was empty before: half of the files would be in the way of the next attempt.
+            let _ = fs::remove_dir_all(dest);
+            return Err(fail(&error));
+        }
         Ok(Exported::FILES)
     }
 }
