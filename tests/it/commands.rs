@@ -219,4 +219,16 @@ fn a_store_can_be_named_from_where_one_is() {
     command.args(["--store", "here"]).current_dir(folder.path());
     let _ = output(&mut command).success();
     assert!(folder.path().join("here").is_dir());
+#[ignore = "needs root"]
+fn privileged_an_image_reads_standard_input() {
+    let stagewright = Stagewright::with_busybox();
+    let project = Project::new().file("Dockerfile", "FROM busybox\nCMD [\"cat\"]\n");
+    let _ = stagewright.build(&project, &["-t", "app:1"]).success();
+    let input = project.path().join("input");
+    fs_err::write(&input, "typed\n").unwrap();
+    let mut command = stagewright.command("run");
+    command.arg("--store").arg(stagewright.store()).arg("app:1");
+    let file = fs_err::File::open(&input).unwrap().into_parts().0;
+    let told = command.stdin(file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&told.stdout), "typed\n");
 }

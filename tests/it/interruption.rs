@@ -146,3 +146,43 @@ fn privileged_an_interrupted_build_ends_with_130_and_leaves_nothing() {
         build.assert_the_next_build_works();
     }
 }
+
+/// A hundred builds, each killed a little later than the one before: while it prepares, while a
+/// step runs, while a layer is stored.
+#[test]
+#[ignore = "needs root"]
+fn privileged_builds_killed_at_any_point_leave_nothing_that_the_next_does_not_clean() {
+    let stagewright = Stagewright::with_busybox();
+    let word = format!("8{:07}", std::process::id());
+    let project = Project::new().file("a", "a");
+    for number in 0..100 {
+        let step = format!("mkdir /d && for i in $(seq 20); do echo {number} > /d/$i; done");
+        let dockerfile = format!(
+            "FROM busybox\nCOPY a /b\nRUN {step}; (setsid sleep {word} &) ; sleep 0.02\nRUN rm -r /d\n"
+        );
+        project.write("Dockerfile", dockerfile);
+        let mut process = stagewright
+            .build_command(&project, &[])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(2 * number));
+        process.kill().unwrap();
+        let _ = process.wait().unwrap();
+    }
+    wait_until("processes of the steps are left", || !runs(&word));
+    let left = mounts_below(&stagewright.store());
+    assert!(left.is_empty(), "mounts are left: {left:?}");
+    project.write("Dockerfile", "FROM busybox\nRUN rm -rf /tmp && mkdir /d\n");
+    let _ = stagewright.build(&project, &[]).success();
+    let folders = fs_err::read_dir(stagewright.store().join("tmp")).unwrap();
+    let left: Vec<_> = folders.map(|entry| entry.unwrap().path()).collect();
+    assert!(
+        left.is_empty(),
+        "folders of killed builds are left: {left:?}"
+    );
+    let mut verify = stagewright.command("cache");
+    let _ = output(verify.arg("verify").arg("--store").arg(stagewright.store())).success();
+}

@@ -12,6 +12,7 @@ mod commands;
 mod contexts;
 mod copying;
 mod errors;
+mod escape;
 mod interruption;
 mod lesson;
 mod outputs;

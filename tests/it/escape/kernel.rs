@@ -1,0 +1,142 @@
+//! What steps try on the kernel and on other processes.
+
+use stagewright_testkit::{Project, Stagewright};
+
+use super::{Outside, confined};
+
+/// Commands that must fail. What they would do to the host must be harmless should they succeed.
+const REFUSED: &[&str] = &[
+    // CVE-2016-9962, CVE-2019-5736: process 1 is of the host's executable.
+    "cat /proc/1/exe",
+    ": > /proc/1/exe",
+    "ls /proc/1/fd/",
+    "ls /proc/1/root/",
+    "ls /proc/1/cwd/",
+    "cat /proc/1/mem",
+    "cat /proc/1/environ",
+    // CVE-2025-31133, CVE-2025-52881: files of the kernel.
+    "f=/proc/sys/kernel/core_pattern; was=$(cat $f) && echo \"$was\" > $f",
+    "f=/proc/sys/vm/swappiness; was=$(cat $f) && echo $was > $f",
+    "echo h > /proc/sysrq-trigger",
+    "f=/sys/kernel/uevent_helper; was=$(cat $f) && echo $was > $f",
+    "touch /sys/kernel/made",
+    "umount /proc/sys",
+    "umount /proc/interrupts",
+    "mount -o remount,rw /proc/sys",
+    "mount -o remount,rw /sys",
+    "mount -o remount,dev /",
+    "mount -t proc proc /tmp",
+    // CVE-2022-0492: a release agent of a control group of one's own.
+    "mount -t cgroup none /tmp",
+    "mount -t cgroup2 none /tmp",
+    "unshare -r true",
+    "unshare -m true",
+    "unshare -n true",
+    // Mounts that would be seen outside.
+    "mount --make-rshared /",
+    "mount --bind / /tmp",
+    "mount -t tmpfs none /tmp",
+    "mount -t overlay none -o lowerdir=/bin:/etc /tmp",
+    // Namespaces of others.
+    "nsenter -t 1 -m true",
+    "nsenter -t 1 -n true",
+    "pivot_root / /tmp",
+    "hostname changed",
+    "date -s @$(date +%s)",
+    "chroot /proc/1/root true",
+    "dmesg",
+    // Nodes of devices may be made and not opened: memory, and the first disks.
+    "set -- $(sed -n 3p /proc/partitions); mknod /tmp/disk b $1 $2 && head -c 1 /tmp/disk",
+    "mknod /tmp/zero c 1 5 && head -c 1 /tmp/zero",
+    "mknod /dev/other c 1 5 && head -c 1 /dev/other",
+    "mknod /dev/shm/zero c 1 5 && head -c 1 /dev/shm/zero",
+    "mknod /tmp/mem c 1 1 && head -c 1 /tmp/mem",
+    "mknod /dev/kmsg c 1 11 && head -c 1 /dev/kmsg",
+    "ls -A /sys/firmware | grep .",
+    "grep . /proc/keys",
+    "grep . /proc/timer_list",
+];
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_kernel_and_other_processes_are_out_of_reach() {
+    let stagewright = Stagewright::with_busybox();
+    let tools = "cat grep mount umount unshare nsenter pivot_root hostname date chroot dmesg mknod sed head";
+    let mut script = format!(
+        "#!/bin/sh\nfor tool in {tools}; do command -v $tool > /dev/null || exit 9; done\n"
+    );
+    for (number, command) in REFUSED.iter().enumerate() {
+        script += &format!(
+            "rm -rf /tmp/*; if ( {command} ) > /dev/null 2>&1; then echo ESCAPE {number}; fi\n"
+        );
+    }
+    // That the shell and its applets work is seen by what comes last.
+    script += "head -c 1 /dev/zero > /dev/null && echo all were tried\n";
+    let dockerfile = "FROM busybox\nCOPY --chmod=755 try /try\nRUN mkdir -p /tmp && /try\n";
+    let project = Project::new()
+        .file("Dockerfile", dockerfile)
+        .file("try", script);
+    let outside = Outside::new();
+    let build = confined(&stagewright, &outside, &project, &["--progress=plain"]);
+    let said = build.success().output.to_string();
+    assert!(said.contains("all were tried"), "{said}");
+    for (number, command) in REFUSED.iter().enumerate() {
+        assert!(
+            !said.contains(&format!("ESCAPE {number}\n")),
+            "`{command}` worked: {said}"
+        );
+    }
+}
+
+/// CVE-2019-5736: a program that is `/proc/self/exe` is the runtime's own executable.
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_executable_cannot_be_overwritten() {
+    let stagewright = Stagewright::with_busybox();
+    let outside = Outside::new();
+    let script = "#!/proc/self/exe\n";
+    let again = "for pid in /proc/[0-9]*; do echo x 2>/dev/null > $pid/exe; done; true";
+    let dockerfile = format!(
+        "FROM busybox\nCOPY --chmod=755 run /run-me\nRUN (sleep 1; {again}) & {again}\n\
+         RUN [\"/proc/self/exe\"]\nRUN [\"/run-me\"]\n"
+    );
+    let project = Project::new()
+        .file("Dockerfile", dockerfile)
+        .file("run", script);
+    let _ = confined(&stagewright, &outside, &project, &[]);
+    // The executable still runs steps.
+    let project = Project::new().file("Dockerfile", "FROM busybox\nRUN echo fine\n");
+    let _ = confined(&stagewright, &outside, &project, &[]).success();
+}
+
+/// CVE-2024-21626: a working directory that is a descriptor of the runtime.
+#[test]
+#[ignore = "needs root"]
+fn privileged_working_directories_are_inside() {
+    let stagewright = Stagewright::with_busybox();
+    let outside = Outside::new();
+    let up = "../".repeat(12);
+    let path = outside.path();
+    for number in 0..12 {
+        for process in ["self", "1", "thread-self"] {
+            let dockerfile = format!(
+                "FROM busybox\nWORKDIR /proc/{process}/fd/{number}\nRUN cat {up}{path}/secret; rm -r {up}{path}; true\n"
+            );
+            let project = Project::new().file("Dockerfile", dockerfile);
+            let _ = confined(&stagewright, &outside, &project, &["--progress=plain"]);
+        }
+    }
+}
+
+/// A step sees its three descriptors and no other.
+#[test]
+#[ignore = "needs root"]
+fn privileged_no_descriptor_leaks() {
+    let stagewright = Stagewright::with_busybox();
+    let project = Project::new().file(
+        "Dockerfile",
+        "FROM busybox\nRUN set -- /proc/$$/fd/*; echo \"$@\" > /fds; test \"$(echo /proc/$$/fd/* | wc -w)\" -le 4 && ! ls -l /proc/$$/fd | grep -v 'pipe:\\|/dev/null\\|total'\n",
+    );
+    let outside = Outside::new();
+    let _ = confined(&stagewright, &outside, &project, &[]).success();
+}
