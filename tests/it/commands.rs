@@ -222,7 +222,10 @@ fn a_store_can_be_named_from_where_one_is() {
 #[ignore = "needs root"]
 fn privileged_an_image_reads_standard_input() {
     let stagewright = Stagewright::with_busybox();
-    let project = Project::new().file("Dockerfile", "FROM busybox\nCMD [\"cat\"]\n");
+    let project = Project::new().file(
+        "Dockerfile",
+        "FROM busybox\nRUN echo > /made\nCMD [\"cat\"]\n",
+    );
     let _ = stagewright.build(&project, &["-t", "app:1"]).success();
     let input = project.path().join("input");
     fs_err::write(&input, "typed\n").unwrap();
@@ -230,5 +233,10 @@ fn privileged_an_image_reads_standard_input() {
     command.arg("--store").arg(stagewright.store()).arg("app:1");
     let file = fs_err::File::open(&input).unwrap().into_parts().0;
     let told = command.stdin(file).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&told.stdout), "typed\n");
+    let failure = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(
+        String::from_utf8_lossy(&told.stdout),
+        "typed\n",
+        "{failure}"
+    );
 }
