@@ -219,6 +219,9 @@ fn a_store_can_be_named_from_where_one_is() {
     command.args(["--store", "here"]).current_dir(folder.path());
     let _ = output(&mut command).success();
     assert!(folder.path().join("here").is_dir());
+}
+
+#[test]
 #[ignore = "needs root"]
 fn privileged_an_image_reads_standard_input() {
     let stagewright = Stagewright::with_busybox();
