@@ -1,0 +1,4 @@
+FROM scratch
+ENV A=1
+ARG A=2
+ENV X=$A

@@ -1,0 +1,3 @@
+FROM scratch
+ARG A="a b"
+ENV X=$A

@@ -1,0 +1,5 @@
+FROM scratch
+ENV A=1 \
+# note
+  # note
+ B=2

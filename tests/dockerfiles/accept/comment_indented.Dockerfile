@@ -1,0 +1,3 @@
+FROM scratch
+   # note
+ENV A=1

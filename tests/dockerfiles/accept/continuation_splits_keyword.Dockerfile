@@ -1,0 +1,3 @@
+FROM scratch
+WORK\
+DIR /a

@@ -1,0 +1,3 @@
+FROM scratch
+ENV AB\
+C=1

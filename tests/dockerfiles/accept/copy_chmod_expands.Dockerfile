@@ -1,0 +1,3 @@
+FROM scratch
+ARG M=755
+COPY --chmod=$M a /b

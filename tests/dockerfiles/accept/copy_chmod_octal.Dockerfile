@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chmod=0644 a /b

@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chmod=u=rwX,go=rX a /b

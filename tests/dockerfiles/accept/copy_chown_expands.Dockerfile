@@ -1,0 +1,3 @@
+FROM scratch
+ARG U=3
+COPY --chown=$U a /b

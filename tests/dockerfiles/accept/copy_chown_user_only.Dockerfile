@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chown=5 a /b

@@ -1,0 +1,3 @@
+FROM scratch
+WORKDIR /w
+COPY a b .

@@ -1,0 +1,3 @@
+FROM scratch
+ENV D=/d/
+COPY a b $D

@@ -1,0 +1,5 @@
+FROM scratch
+ENV V=1
+COPY <<EOF /a
+$V
+EOF

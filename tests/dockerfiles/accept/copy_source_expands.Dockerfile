@@ -1,0 +1,3 @@
+FROM scratch
+ENV F=f
+COPY $F /b

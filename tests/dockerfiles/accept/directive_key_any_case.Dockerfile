@@ -1,0 +1,4 @@
+# ESCAPE = `
+FROM scratch
+ENV A=1 `
+ B=2

@@ -1,0 +1,4 @@
+FROM scratch
+# escape=`
+ENV A=1 \
+ B=2

@@ -1,0 +1,4 @@
+# syntax=x
+# escape=`
+# check=error=true
+FROM scratch

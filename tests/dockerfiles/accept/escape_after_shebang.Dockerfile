@@ -1,0 +1,5 @@
+#!/usr/bin/env x
+# escape=`
+FROM scratch
+ENV A=1 `
+ B=2

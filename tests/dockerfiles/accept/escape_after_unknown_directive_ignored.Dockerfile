@@ -1,0 +1,5 @@
+# unknown=x
+# escape=`
+FROM scratch
+ENV A=1 \
+ B=2

@@ -1,0 +1,5 @@
+# escape=`
+FROM scratch
+ENV A=1 `
+  B=2
+ENV P=C:\dir

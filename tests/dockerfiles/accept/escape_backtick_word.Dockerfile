@@ -1,0 +1,3 @@
+# escape=`
+FROM scratch
+ENV A=x` y B=`$A

@@ -1,0 +1,3 @@
+FROM scratch
+ENV A=
+ENV X=${A-d}

@@ -1,0 +1,3 @@
+FROM scratch
+ENV A=aXbX
+ENV X=${A//X/y}

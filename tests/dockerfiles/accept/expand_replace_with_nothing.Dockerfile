@@ -1,0 +1,3 @@
+FROM scratch
+ENV A=aXb
+ENV X=${A/X/}

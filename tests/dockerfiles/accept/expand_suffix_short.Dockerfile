@@ -1,0 +1,3 @@
+FROM scratch
+ENV A=a/b/c
+ENV X=${A%/*}

@@ -1,0 +1,3 @@
+FROM scratch
+ENV P=8080
+EXPOSE $P

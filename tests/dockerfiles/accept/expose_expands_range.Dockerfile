@@ -1,0 +1,3 @@
+FROM scratch
+ENV P=1-2
+EXPOSE $P/udp

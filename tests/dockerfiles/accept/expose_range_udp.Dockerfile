@@ -1,0 +1,2 @@
+FROM scratch
+EXPOSE 5-6/udp

@@ -1,0 +1,2 @@
+FROM scratch
+EXPOSE 9/sctp

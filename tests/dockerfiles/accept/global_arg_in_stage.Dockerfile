@@ -1,0 +1,4 @@
+ARG V=1
+FROM scratch
+ARG V
+ENV X=$V

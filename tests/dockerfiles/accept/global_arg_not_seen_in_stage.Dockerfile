@@ -1,0 +1,3 @@
+ARG V=1
+FROM scratch
+ENV X=a$V

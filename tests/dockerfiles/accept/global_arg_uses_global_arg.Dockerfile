@@ -1,0 +1,3 @@
+ARG A=scr
+ARG B=${A}atch
+FROM $B

@@ -1,0 +1,2 @@
+FROM scratch
+healthcheck cmd a

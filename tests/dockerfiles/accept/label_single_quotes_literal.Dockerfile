@@ -1,0 +1,3 @@
+FROM scratch
+ENV V=1
+LABEL a='$V'

@@ -1,0 +1,3 @@
+from scratch
+env A=1
+workdir /a

@@ -1,0 +1,2 @@
+FROM scratch
+MAINTAINER Some One <a@b.c>

@@ -1,0 +1,2 @@
+From scratch As base
+FrOm BASE

@@ -1,0 +1,2 @@
+FROM scratch
+onbuild run make

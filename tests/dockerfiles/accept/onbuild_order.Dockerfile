@@ -1,0 +1,3 @@
+FROM scratch
+ONBUILD ENV A=1
+ONBUILD ENV B=2

@@ -1,0 +1,3 @@
+FROM scratch
+SHELL ["/x", "-c"]
+RUN y

@@ -1,0 +1,4 @@
+FROM scratch
+RUN 3<<EOF cat
+a
+EOF

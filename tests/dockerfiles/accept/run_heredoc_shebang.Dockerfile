@@ -1,0 +1,5 @@
+FROM scratch
+RUN <<EOF
+#!/bin/x
+y
+EOF

@@ -1,0 +1,6 @@
+FROM scratch
+RUN cat <<A <<B
+1
+A
+2
+B

@@ -1,0 +1,3 @@
+FROM scratch
+ENV D=/d
+RUN --mount=type=tmpfs,target=$D a

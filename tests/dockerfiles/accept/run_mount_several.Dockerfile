@@ -1,0 +1,2 @@
+FROM scratch
+RUN --mount=target=/x --mount=type=tmpfs,target=/y a

@@ -1,0 +1,6 @@
+FROM scratch AS a
+ENV X=1
+WORKDIR /w
+USER 5
+FROM a
+ENV Y=$X

@@ -1,0 +1,4 @@
+FROM scratch AS a
+ARG V=1
+FROM a
+ENV Y=$V

@@ -1,0 +1,3 @@
+FROM scratch
+ENV S=SIGINT
+STOPSIGNAL $S

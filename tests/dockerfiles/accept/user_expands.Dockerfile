@@ -1,0 +1,3 @@
+FROM scratch
+ARG U=7
+USER $U

@@ -1,0 +1,3 @@
+FROM scratch
+ENV D=/d
+VOLUME $D

@@ -1,0 +1,3 @@
+FROM scratch
+ARG S=x
+COPY --from=$S a /b

@@ -1,0 +1,2 @@
+FROM scratch
+CPOY a b

@@ -1,0 +1,3 @@
+FROM scratch
+ARG B=scratch
+RUN --mount=from=$B,target=/x a
