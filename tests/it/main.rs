@@ -13,6 +13,7 @@ mod contexts;
 mod copying;
 mod errors;
 mod escape;
+mod explain;
 mod interruption;
 mod lesson;
 mod outputs;

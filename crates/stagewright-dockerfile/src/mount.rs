@@ -111,24 +111,7 @@ impl Mount {
     /// # Errors
     /// A message that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        Self::parse_expanding(text, |value| Ok(value.to_owned()))
-    }
-
-    /// Parses the options of a mount and expands each value but that of `from`. Quotes that hold a
-    /// field together are gone by then.
-    ///
-    /// # Errors
-    /// A message that says what is wrong.
-    pub fn parse_expanding(
-        text: &str,
-        expand: impl Fn(&str) -> Result<String, String>,
-    ) -> Result<Self, String> {
         let mut options = Options::parse(text)?;
-        for (key, value) in &mut options.0 {
-            if let Some(value) = value.as_mut().filter(|_| key != "from") {
-                *value = expand(value)?;
-            }
-        }
         let kind = options.take("type").unwrap_or_else(|| "bind".to_owned());
         let target = options
             .take_any(&["target", "dst", "destination"])

@@ -40,11 +40,13 @@
 
 use std::collections::BTreeMap;
 
+use stagewright_context::glob::has_wildcards;
 use stagewright_digest::LayerId;
 use stagewright_plan::{CopyOp, CopySource, ExecOp, FileOp, Op, Vertex};
 
 use crate::copy::{self, Selection};
 use crate::error::StepError;
+use crate::miss::FILE;
 use crate::parts::Parts;
 use crate::services::{Services, SolveOptions};
 use crate::vertex::{Snapshot, VertexResult};
@@ -114,7 +116,7 @@ pub(crate) fn prepare(
             if inputs.len() > 1 {
                 selection = file_step::select(services, op, inputs, event)?;
             }
-            parts.files("file", copy::selection_digests(op, &selection));
+            parts.files(FILE, copy::selection_digests(op, &selection));
         }
         Op::File(FileOp::Mkdir(op)) => {
             parts
@@ -130,6 +132,29 @@ pub(crate) fn prepare(
         }
     }
     Ok(Work { parts, selection })
+}
+
+/// Returns the folder that the files of a copy lie in, as the Dockerfile writes it, where they all lie in one: the key
+/// knows them only by where they are copied to. Empty for the context itself.
+pub(crate) fn source_folder(op: &Op, selection: &Selection) -> String {
+    let Op::File(FileOp::Copy(copy)) = op else {
+        return String::new();
+    };
+    let ([CopySource::Path(path)], [matched]) = (&copy.sources[..], &selection.matches[..]) else {
+        return String::new();
+    };
+    let path: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    if copy.parents || path.iter().any(|part| has_wildcards(part)) {
+        return String::new();
+    }
+    match (&matched.node.kind, path.split_last()) {
+        (copy::NodeKind::Directory, _) => path.join("/"),
+        (_, Some((_, above))) => above.join("/"),
+        (_, None) => String::new(),
+    }
 }
 
 /// Executes an action and returns the layer that it made, if it changed anything.

@@ -67,6 +67,25 @@ impl MissReason {
     }
 }
 
+/// The part that holds the files of a copy.
+pub(crate) const FILE: &str = "file";
+
+impl MissReason {
+    /// Names the files that changed by where they lie, not by where they are copied to.
+    pub(crate) fn below(mut self, folder: &str) -> Self {
+        if let Self::Changed(changes) = &mut self
+            && !folder.is_empty()
+        {
+            for change in changes.iter_mut().filter(|change| change.input == FILE) {
+                if let Some(name) = &mut change.name {
+                    *name = format!("{folder}/{name}");
+                }
+            }
+        }
+        self
+    }
+}
+
 fn compare(label: &str, before: Option<&Part>, after: Option<&Part>, changes: &mut Vec<Change>) {
     if before == after {
         return;

@@ -90,8 +90,13 @@ pub(crate) async fn run(
 }
 
 fn announce(plan: &Plan, services: &Services, first: u64) {
-    let vertices = plan
-        .vertices
+    let vertices = infos(plan, first);
+    services.reporter.send(EventKind::Planned { vertices });
+}
+
+/// Returns a plan's vertices as people see them; the first has the id `first`.
+pub(crate) fn infos(plan: &Plan, first: u64) -> Vec<VertexInfo> {
+    plan.vertices
         .iter()
         .enumerate()
         .map(|(index, vertex)| VertexInfo {
@@ -106,8 +111,7 @@ fn announce(plan: &Plan, services: &Services, first: u64) {
             line: vertex.span.as_ref().map(|span| span.start.line),
             step: vertex::is_step(&vertex.op),
         })
-        .collect();
-    services.reporter.send(EventKind::Planned { vertices });
+        .collect()
 }
 
 async fn solve_vertex(build: Arc<Build>, id: VertexId) -> Result<(), SolveError> {

@@ -59,7 +59,7 @@ impl Snapshot {
     }
 
     /// Adds the layer that an action made, if it made one.
-    fn with(&self, result: &ActionResult) -> Self {
+    pub(crate) fn with(&self, result: &ActionResult) -> Self {
         let created_unix_ms = Some(result.created_unix_ms);
         match result.layer {
             None => Self {
@@ -109,7 +109,7 @@ pub(crate) async fn solve(
 
 /// A source costs nothing by itself: images are downloaded when a step first reads them, contexts
 /// are read by the steps that copy from them. Only what is stored already counts as cached.
-fn solve_source(
+pub(crate) fn solve_source(
     services: &Services,
     source: &SourceOp,
 ) -> Result<(VertexResult, Outcome), StepError> {
@@ -192,7 +192,7 @@ async fn execute(
         note_place(services, vertex, &key, &work.parts, false)?;
         return Ok((result, Outcome::Shared));
     }
-    let miss = miss_reason(services, vertex, &key, &work.parts)?;
+    let miss = miss_reason(services, vertex, &key, &work)?;
     let parts = work.parts.clone();
     let began = Instant::now();
     let layer = blocking(build, id, inputs, move |services, vertex, inputs, event| {
@@ -245,7 +245,7 @@ async fn blocking<T: Send + 'static>(
     .map_err(|join| StepError::Internal(join.to_string()))?
 }
 
-fn look_up(
+pub(crate) fn look_up(
     services: &Services,
     vertex: &Vertex,
     key: Option<&ActionKey>,
@@ -268,11 +268,11 @@ fn remember_quick(
     Ok(())
 }
 
-fn miss_reason(
+pub(crate) fn miss_reason(
     services: &Services,
     vertex: &Vertex,
     key: &ActionKey,
-    parts: &Parts,
+    work: &Work,
 ) -> Result<MissReason, StepError> {
     if vertex.no_cache {
         return Ok(MissReason::NoCache);
@@ -283,12 +283,13 @@ fn miss_reason(
     if last.key == *key {
         return Ok(MissReason::Evicted);
     }
+    let folder = action::source_folder(&vertex.op, &work.selection);
     let before = services
         .store
         .parts(&last.parts)?
         .and_then(|bytes| Parts::decode(&bytes));
     Ok(before.map_or(MissReason::FirstRun, |before| {
-        MissReason::between(&before, parts)
+        MissReason::between(&before, &work.parts).below(&folder)
     }))
 }
 

@@ -110,6 +110,35 @@ impl Stagewright {
         }
     }
 
+    /// Asks what a build of a project would do, and returns what is said of its steps.
+    ///
+    /// # Panics
+    ///
+    /// When it can't be said.
+    #[must_use]
+    pub fn explain(&self, project: &Project, arguments: &[&str]) -> Vec<ExplainedStep> {
+        let mut command = self.command("explain");
+        command
+            .arg("--store")
+            .arg(self.store())
+            .args(&self.options)
+            .args(arguments)
+            .arg("--format=json")
+            .arg(project.path());
+        let text = output(&mut command).success().stdout;
+        let explained: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let field = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        explained
+            .iter()
+            .filter(|one| one["verdict"] != "source")
+            .map(|one| ExplainedStep {
+                instruction: instruction(&field(&one["name"])),
+                verdict: field(&one["verdict"]),
+                reason: field(&one["miss"]["text"]),
+            })
+            .collect()
+    }
+
     /// Builds a project and writes it as an OCI layout into a folder.
     pub fn build_into(&self, project: &Project, folder: &Path, arguments: &[&str]) -> Build {
         let destination = format!("type=oci,dest={}", folder.display());
@@ -117,6 +146,17 @@ impl Stagewright {
         all.extend(arguments);
         self.build(project, &all)
     }
+}
+
+/// What `stagewright explain` says of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExplainedStep {
+    /// The instruction: `RUN npm ci`.
+    pub instruction: String,
+    /// `hit`, `miss`, `depends_on` or `unknown`.
+    pub verdict: String,
+    /// Why it would run, as people read it; empty when it would not.
+    pub reason: String,
 }
 
 /// A build that ended.

@@ -46,7 +46,7 @@ mod web_server;
 
 pub use buildah::Buildah;
 pub use busybox::busybox;
-pub use command::{Build, Stagewright};
+pub use command::{Build, ExplainedStep, Stagewright};
 pub use compare::{config_differences, differences, rootfs_differences};
 pub use docker_registry::DockerRegistry;
 pub use git_server::GitServer;

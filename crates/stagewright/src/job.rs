@@ -9,8 +9,8 @@ use stagewright_fetch::git_commit_time;
 use stagewright_oci::Platform;
 use stagewright_plan::{KnownImages, LowerOptions, Lowered, NetworkMode, Plan, SourceOp, lower};
 use stagewright_solver::{
-    CancellationToken, ContextFiles, EventSink, Images, Limits, Remotes, Reporter, Secret,
-    Services, SolveOptions, StepError, TAG_KIND, TaggedImage, fetch_context, solve,
+    CancellationToken, ContextFiles, EventSink, Explained, Images, Limits, Remotes, Reporter,
+    Secret, Services, SolveOptions, StepError, TAG_KIND, TaggedImage, fetch_context, solve,
 };
 
 use crate::builder::Builder;
@@ -65,6 +65,32 @@ fn unix_ms_now() -> u64 {
         .map_or(0, |time| {
             u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
         })
+}
+
+/// Says what a build would do.
+pub(crate) async fn explain(
+    builder: Builder,
+    mut request: BuildRequest,
+) -> Result<Vec<Explained>, Error> {
+    request.source_date_epoch = epoch(&request).await;
+    let nobody: EventSink = Arc::new(|_| {});
+    let job = Job::new(
+        builder,
+        request,
+        Reporter::new(nobody),
+        CancellationToken::new(),
+    )?;
+    let prepared = job.prepare().await?;
+    stagewright_solver::explain(prepared.plan, prepared.services)
+        .await
+        .map_err(|error| failure::of_solve(error, &prepared.input.source))
+}
+
+/// All that is known before the first step.
+struct Prepared {
+    input: Input,
+    plan: Plan,
+    services: Arc<Services>,
 }
 
 struct Job {
@@ -126,8 +152,7 @@ impl Job {
         }
     }
 
-    async fn run_once(&self) -> Result<Image, Error> {
-        let tags = crate::image::parse_names(&self.request.tags)?;
+    async fn prepare(&self) -> Result<Prepared, Error> {
         let store = &self.builder.inner().store;
         let remotes = Arc::new(Remotes::new(
             self.builder.inner().registries.network.clone(),
@@ -144,6 +169,21 @@ impl Job {
         let plan = self.plan(&input, &images).await?;
         let services =
             Arc::new(self.services(input.contexts.clone(), &input.secrets, images, remotes)?);
+        Ok(Prepared {
+            input,
+            plan,
+            services,
+        })
+    }
+
+    async fn run_once(&self) -> Result<Image, Error> {
+        let tags = crate::image::parse_names(&self.request.tags)?;
+        let store = &self.builder.inner().store;
+        let Prepared {
+            input,
+            plan,
+            services,
+        } = self.prepare().await?;
         let stage_names: Vec<String> = plan
             .stages
             .iter()

@@ -26,6 +26,7 @@ mod cache;
 mod definition;
 mod environment;
 mod error;
+mod explain;
 mod export;
 mod failure;
 mod files;
@@ -66,7 +67,7 @@ pub use stagewright_fetch::{
 };
 pub use stagewright_oci::ImageConfig;
 pub use stagewright_solver::{
-    Change, Event, EventKind, LogStream, MissReason, Outcome, VertexInfo,
+    Change, Event, EventKind, Explained, LogStream, MissReason, Outcome, Verdict, VertexInfo,
 };
 pub use stored::NamedEntry;
 pub use write::{Exported, export_images, export_images_to};

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::build::BuildArguments;
 use super::cache::CacheVerb;
+use super::explain::ExplainArguments;
 use super::image::{
     ImagesArguments, InspectArguments, ParseArguments, PushArguments, RmiArguments, RunArguments,
     SizesArguments, TagArguments,
@@ -41,6 +42,8 @@ pub(crate) struct GlobalArguments {
 pub(crate) enum Verb {
     /// Build an image from a Dockerfile
     Build(Box<BuildArguments>),
+    /// Tell which steps of a build are cached, and why the others are not, without building
+    Explain(Box<ExplainArguments>),
     /// Print a Dockerfile's instructions as JSON, or what is wrong with it
     Parse(ParseArguments),
     /// Tell what is allowed in a Dockerfile and still better avoided

@@ -6,6 +6,7 @@ mod annotation;
 mod build;
 mod cache;
 mod command_line;
+mod explain;
 mod image;
 mod output;
 mod unsupported;
@@ -14,6 +15,7 @@ mod values;
 pub(crate) use build::{BuildArguments, NetworkArgument, ProgressMode};
 pub(crate) use cache::{CacheVerb, Format};
 pub(crate) use command_line::{Arguments, GlobalArguments, Verb};
+pub(crate) use explain::ExplainArguments;
 pub(crate) use image::{
     ImagesArguments, InspectArguments, ParseArguments, PushArguments, RmiArguments, RunArguments,
     SizesArguments, TagArguments,

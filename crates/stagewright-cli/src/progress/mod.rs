@@ -5,6 +5,7 @@
 //! times a second. All write to standard error, but for raw JSON.
 
 mod board;
+mod columns;
 mod log;
 mod plain;
 mod raw_json;
@@ -13,6 +14,7 @@ mod terminal;
 mod tty;
 mod update;
 
+pub(crate) use columns::{columns, cut};
 pub(crate) use plain::Plain;
 pub(crate) use raw_json::RawJson;
 pub(crate) use renderer::{Quiet, Renderer};

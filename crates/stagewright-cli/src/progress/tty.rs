@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::board::{Board, BoardVertex};
 use super::plain::amount;
-use super::{Ending, Renderer, Terminal, Update};
+use super::{Ending, Renderer, Terminal, Update, cut};
 
 /// As many lines of a running step's output as are shown.
 const LOG_LINES: usize = 6;
@@ -123,24 +123,6 @@ impl Line {
         text.push_str("\x1b[K\n");
         left.width() + padding + right
     }
-}
-
-/// Cuts a text to a number of columns.
-fn cut(text: &str, columns: usize) -> String {
-    if text.width() <= columns {
-        return text.to_owned();
-    }
-    let mut taken = String::new();
-    let mut width = 0;
-    for char in text.chars() {
-        width += char.width().unwrap_or(0);
-        if width >= columns {
-            break;
-        }
-        taken.push(char);
-    }
-    taken.push('…');
-    taken
 }
 
 /// Lays out a running build on so many rows.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use stagewright::Builder;
 
-use super::{build, cache, doctor, images, inspect, parse, push, run as run_image, sizes};
+use super::{build, cache, doctor, explain, images, inspect, parse, push, run as run_image, sizes};
 use crate::arguments::{Arguments, GlobalArguments, MirrorArgument, Verb};
 use crate::failure::Failure;
 use crate::settings;
@@ -19,6 +19,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Verb::Check(arguments) => return parse::check(arguments),
         Verb::Build(arguments) => open(global, &arguments.registry_mirror)?,
+        Verb::Explain(arguments) => open(global, &arguments.build.registry_mirror)?,
         _ => open(global, &[])?,
     };
     let code = run_with(&builder, &arguments);
@@ -31,6 +32,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 fn run_with(builder: &Builder, arguments: &Arguments) -> Result<ExitCode, Failure> {
     match &arguments.verb {
         Verb::Build(arguments) => build::run(builder, arguments)?,
+        Verb::Explain(arguments) => explain::run(builder, arguments)?,
         // They need no store.
         Verb::Parse(_) | Verb::Check(_) => {}
         Verb::Inspect(arguments) => inspect::run(builder, arguments)?,

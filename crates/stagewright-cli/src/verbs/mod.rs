@@ -4,6 +4,7 @@ mod build;
 mod cache;
 mod dispatch;
 mod doctor;
+mod explain;
 mod images;
 mod input;
 mod inspect;

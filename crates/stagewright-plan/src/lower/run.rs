@@ -114,9 +114,9 @@ fn lower_mount(
     sources: &mut Vec<VertexId>,
     span: Span,
 ) -> Result<PlanMount, LowerError> {
-    let expand = |value: &str| state.expand(value, span).map_err(|error| error.message);
+    let expanded = state.expand(text, span)?;
     let fail = |message: String| LowerError::at(span, format!("--mount={text}: {message}"));
-    let mut mount = Mount::parse_expanding(text, expand).map_err(fail)?;
+    let mut mount = Mount::parse(&expanded).map_err(fail)?;
     if !mount.target.is_empty() {
         mount.target = paths::absolute(state.workdir(), &mount.target);
     }

@@ -13,6 +13,7 @@ mod tests;
 
 pub use export::{parse_export, parse_push};
 pub use report::{
-    cache_usage, cache_verification, error, event, host_report, image, image_sizes, named_entries,
+    cache_usage, cache_verification, error, event, explanation, host_report, image, image_sizes,
+    named_entries,
 };
 pub use request::{parse_request, parse_stage};

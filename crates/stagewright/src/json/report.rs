@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stagewright_exec::HostReport;
-use stagewright_solver::{Event, EventKind, LogStream, MissReason, Outcome};
+use stagewright_solver::{Event, EventKind, Explained, LogStream, MissReason, Outcome, Verdict};
 
 use crate::cache::{CacheRoom, CacheUsage, CacheVerification};
 use crate::error::Error;
@@ -80,6 +80,34 @@ fn finished(vertex: u64, outcome: &Outcome) -> Value {
         "miss": miss.map(miss_reason),
         "message": message,
     })
+}
+
+/// Writes what a build would do: an object for each vertex.
+pub fn explanation(explained: &[Explained]) -> Value {
+    explained
+        .iter()
+        .map(|one| {
+            let (verdict, miss, depends_on, why) = match &one.verdict {
+                Verdict::Hit => ("hit", None, None, None),
+                Verdict::Miss(reason) => ("miss", Some(miss_reason(reason)), None, None),
+                Verdict::DependsOn(vertices) => ("depends_on", None, Some(vertices), None),
+                Verdict::Unknown(why) => ("unknown", None, None, Some(why)),
+                Verdict::Source => ("source", None, None, None),
+                _ => ("other", None, None, None),
+            };
+            json!({
+                "vertex": one.vertex.id,
+                "name": one.vertex.name,
+                "stage": one.vertex.stage,
+                "line": one.vertex.line,
+                "inputs": one.vertex.inputs,
+                "verdict": verdict,
+                "miss": miss,
+                "depends_on": depends_on,
+                "why": why,
+            })
+        })
+        .collect()
 }
 
 fn miss_reason(reason: &MissReason) -> Value {

@@ -1,0 +1,28 @@
+//! What a build would do, and why.
+
+use stagewright_solver::Explained;
+
+use crate::builder::Builder;
+use crate::error::{Error, ErrorKind};
+use crate::job;
+use crate::request::BuildRequest;
+
+impl Builder {
+    /// Says for every vertex of a build whether its result is in the cache, and why not. Runs nothing, and leaves the
+    /// cache as it is. Bases are resolved as a build resolves them, which may ask a registry for a tag's digest. Blocks.
+    ///
+    /// # Errors
+    /// What a build would fail with before it runs a step.
+    pub fn explain(&self, request: BuildRequest) -> Result<Vec<Explained>, Error> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let builder = self.clone();
+        self.runtime()?.spawn(async move {
+            // The receiver waits for as long as it takes.
+            let _ = sender.send(job::explain(builder, request).await);
+        });
+        receiver.recv().unwrap_or_else(|_| {
+            let message = "the explanation ended without a result";
+            Err(Error::new(ErrorKind::Internal, message))
+        })
+    }
+}

@@ -1,2 +1,0 @@
-FROM scratch
-RUN --mount="type=tmpfs,\"target=/a,b\"" a
