@@ -97,7 +97,7 @@ struct Inner {
     agent: Arc<dyn TreeAgent>,
     threads: NonZeroUsize,
     /// Guards the map only. An index is found under the file that it was read from.
-    indexes: Mutex<HashMap<LayerId, (FileVersion, Arc<LayerIndex>)>>,
+    indexes: Arc<Mutex<Indexes>>,
 }
 
 /// Names a layer that was made: by its content, and by the time that was given to its files, if one
@@ -110,6 +110,8 @@ pub(crate) fn name_of(index: &LayerIndex, latest: Option<i64>) -> LayerId {
     })
 }
 
+type Indexes = HashMap<LayerId, (FileVersion, Arc<LayerIndex>)>;
+
 /// A file's device and inode: publishing an index makes another file.
 type FileVersion = (u64, u64);
 
@@ -120,11 +122,25 @@ impl Snapshots {
             store,
             agent,
             threads,
-            indexes: Mutex::default(),
+            indexes: Arc::default(),
         });
         Self {
             inner,
             latest: None,
+        }
+    }
+
+    /// Works on a session of the store: what is used through it is not collected while it lives.
+    pub fn session(&self) -> Self {
+        let inner = Arc::new(Inner {
+            store: self.store().session(),
+            agent: Arc::clone(&self.inner.agent),
+            threads: self.inner.threads,
+            indexes: Arc::clone(&self.inner.indexes),
+        });
+        Self {
+            inner,
+            latest: self.latest,
         }
     }
 

@@ -9,13 +9,10 @@ use stagewright_context::{Context, Entry, EntryKind, Patterns, StatCache};
 use stagewright_digest::ContentDigest;
 use stagewright_layer::{EntryKind as LayerKind, EntryPath, Metadata, Mtime};
 use stagewright_snapshot::Content;
-use stagewright_store::Store;
+use stagewright_store::{CONTEXT_KIND, Store};
 
 use crate::copy::{Found, Node, NodeKind, SourceTree};
 use crate::error::StepError;
-
-/// The kind of the store's documents that hold stat caches.
-const DOCUMENT_KIND: &str = "stat-cache";
 
 /// A build context with what is known of its files' content.
 pub struct ContextFiles {
@@ -40,7 +37,7 @@ impl ContextFiles {
     pub fn open(context: Context, description: &str, store: &Store) -> Result<Self, StepError> {
         let document = ContentDigest::of(context.path().as_os_str().as_bytes()).to_hex();
         let cache = store
-            .document(DOCUMENT_KIND, &document)?
+            .document(CONTEXT_KIND, &document)?
             .and_then(|bytes| StatCache::decode(&bytes).ok())
             .unwrap_or_default();
         let description = description.to_owned();
@@ -93,7 +90,7 @@ impl ContextFiles {
         if let Some(document) = &self.document
             && cache.is_changed()
         {
-            store.put_document(DOCUMENT_KIND, document, &cache.encode())?;
+            store.put_document(CONTEXT_KIND, document, &cache.encode())?;
         }
         Ok(())
     }

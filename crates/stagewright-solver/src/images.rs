@@ -14,16 +14,12 @@ use stagewright_oci::{
 };
 use stagewright_plan::{ImageNeed, KnownImage};
 use stagewright_snapshot::{Forms, Snapshots};
-use stagewright_store::{CompressedBlob, Store};
+use stagewright_store::{CompressedBlob, RESOLUTION_KIND, Store, TAG_KIND};
 
 use crate::error::StepError;
 use crate::event::EventKind;
 use crate::reporter::Reporter;
 
-/// The kind of the store's documents that say what a reference was resolved to.
-const RESOLUTION_KIND: &str = "resolution";
-/// The kind of the store's documents that hold the images with local names.
-pub const TAG_KIND: &str = "tag";
 /// How the blob of a layer is called that came with its image.
 pub const PULLED_CODEC: &str = "pulled";
 

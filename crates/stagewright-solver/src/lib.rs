@@ -35,7 +35,7 @@ pub use error::{SolveError, StepError};
 pub use event::{Event, EventKind, LogStream, Outcome, VertexInfo};
 pub use explain::{Explained, Verdict, explain};
 pub use file_step::accounts_of;
-pub use images::{Images, NamedImage, PULLED_CODEC, TAG_KIND, TaggedImage};
+pub use images::{Images, NamedImage, PULLED_CODEC, TaggedImage};
 pub use miss::{Change, MissReason};
 pub use parts::{Part, Parts};
 pub use remote::{Remotes, fetch_context};

@@ -35,7 +35,8 @@ pub(crate) struct Prepared {
 /// Folders and locks that a step uses while it runs.
 #[derive(Default)]
 pub(crate) struct Leases {
-    _caches: Vec<CacheMountLease>,
+    /// By id: a directory that is mounted twice is one directory, and is taken once.
+    caches: BTreeMap<String, CacheMountLease>,
     _scratch: Vec<TempDir>,
 }
 
@@ -338,11 +339,14 @@ fn cache(
         CacheSharing::Private => Sharing::Private,
         CacheSharing::Locked => Sharing::Locked,
     };
-    let lease = services
-        .store
-        .cache_mount(id, sharing, &|| services.cancel.is_cancelled())?
-        .ok_or(StepError::Cancelled)?;
-    let path = lease.path().to_owned();
+    if !prepared.leases.caches.contains_key(id) {
+        let lease = services
+            .store
+            .cache_mount(id, sharing, &|| services.cancel.is_cancelled())?
+            .ok_or(StepError::Cancelled)?;
+        prepared.leases.caches.insert(id.to_owned(), lease);
+    }
+    let path = prepared.leases.caches[id].path().to_owned();
     let is_new = fs::read_dir(&path).map_err(StepError::Io)?.next().is_none();
     if is_new {
         if from.is_some() {
@@ -356,7 +360,6 @@ fn cache(
             .and_then(|()| std::os::unix::fs::chown(&path, Some(*uid), Some(*gid)))
             .map_err(StepError::Io)?;
     }
-    prepared.leases._caches.push(lease);
     prepared.mounts.push(ExecMount::Bind {
         source: path,
         target: PathBuf::from(target),

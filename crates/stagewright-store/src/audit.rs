@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use crate::document::CONTEXT_KIND;
 use crate::error::StoreError;
 use crate::store::Store;
 
@@ -19,6 +20,8 @@ pub struct Usage {
     pub layers: Room,
     /// The directories of `RUN --mount=type=cache`.
     pub cache_mounts: Room,
+    /// What is known of the files of build contexts.
+    pub contexts: Room,
     /// Records, locks and work in progress.
     pub records: Room,
 }
@@ -30,44 +33,60 @@ pub struct Room {
     pub count: u64,
     /// The bytes that they take on disk.
     pub bytes: u64,
+    /// Of these, what images with names need.
+    pub shared_bytes: u64,
+    /// Of these, what could be removed now.
+    pub reclaimable_bytes: u64,
 }
 
 impl Usage {
     /// Returns the bytes of everything.
     pub fn bytes(&self) -> u64 {
-        [self.blobs, self.layers, self.cache_mounts, self.records]
-            .iter()
-            .map(|room| room.bytes)
-            .sum()
+        self.rooms().iter().map(|room| room.bytes).sum()
+    }
+
+    /// Returns the bytes of what images with names need.
+    pub fn shared_bytes(&self) -> u64 {
+        self.rooms().iter().map(|room| room.shared_bytes).sum()
+    }
+
+    /// Returns the bytes of what could be removed now.
+    pub fn reclaimable_bytes(&self) -> u64 {
+        self.rooms().iter().map(|room| room.reclaimable_bytes).sum()
+    }
+
+    fn rooms(&self) -> [&Room; 5] {
+        [
+            &self.blobs,
+            &self.layers,
+            &self.cache_mounts,
+            &self.contexts,
+            &self.records,
+        ]
     }
 }
 
 impl Store {
-    /// Measures what the store takes on disk. Reads every directory and no file.
-    ///
-    /// # Errors
-    /// When a directory cannot be read.
-    pub fn usage(&self) -> Result<Usage, StoreError> {
-        let room = |folder: &str| room_of(&self.path().join(folder));
+    /// Measures records, locks and work in progress.
+    pub(crate) fn records_room(&self) -> Result<Room, StoreError> {
         let mut records = Room::default();
         for folder in [
             "actions",
             "parts",
             "documents",
+            "index",
             "locks",
             "tmp",
             "quarantine",
         ] {
-            let more = room(folder)?;
+            let more = room_of(&self.path().join(folder))?;
             records.count += more.count;
             records.bytes += more.bytes;
         }
-        Ok(Usage {
-            blobs: room("blobs/sha256")?,
-            layers: room("layers")?,
-            cache_mounts: room("mounts")?,
-            records,
-        })
+        // What is known of contexts is counted by itself.
+        let contexts = self.path().join("documents").join(CONTEXT_KIND);
+        records.bytes -= bytes_below(&contexts, &mut HashSet::new())?.min(records.bytes);
+        Ok(records)
     }
 }
 
@@ -103,7 +122,7 @@ fn room_of(folder: &Path) -> io::Result<Room> {
 
 /// Adds up the blocks of a file or tree; what goes while it is measured counts nothing, and a file
 /// with several names counts once.
-fn bytes_below(path: &Path, seen: &mut HashSet<(u64, u64)>) -> io::Result<u64> {
+pub(crate) fn bytes_below(path: &Path, seen: &mut HashSet<(u64, u64)>) -> io::Result<u64> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),

@@ -29,6 +29,7 @@ pub struct Blob {
 impl Store {
     /// Finds a blob. Its bytes are not read: see [`Store::read_blob`] for a checked read.
     pub fn blob(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
+        self.protect(&name_of(digest))?;
         let path = self.blob_path(digest);
         match fs::metadata(&path) {
             Ok(metadata) => Ok(Some(Blob {
@@ -42,6 +43,7 @@ impl Store {
 
     /// Reads a small blob and checks its bytes. A damaged one is set aside and reported as absent.
     pub fn read_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.protect(&name_of(digest))?;
         let path = self.blob_path(digest);
         let Some(bytes) = files::read(&path)? else {
             return Ok(None);
@@ -60,6 +62,7 @@ impl Store {
         // One that is there may be damaged: then it is set aside, and written anew.
         if self.read_blob(&digest)?.is_none() {
             self.publish(&self.blob_path(&digest), bytes)?;
+            self.note_growth(bytes.len() as u64);
         }
         Ok(digest)
     }
@@ -73,13 +76,18 @@ impl Store {
         })
     }
 
-    fn blob_directory(&self) -> PathBuf {
+    pub(crate) fn blob_directory(&self) -> PathBuf {
         self.path().join("blobs").join(Digest::ALGORITHM)
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.blob_directory().join(digest.to_hex())
     }
+}
+
+/// Returns how leases name a blob.
+pub(crate) fn name_of(digest: &Digest) -> String {
+    format!("blobs/{}/{}", Digest::ALGORITHM, digest.to_hex())
 }
 
 /// Writes a blob.
@@ -103,8 +111,10 @@ impl BlobWriter {
             });
         }
         let path = self.store.blob_path(&digest);
+        self.store.protect(&name_of(&digest))?;
         disk::sync_data(temp.as_file(), &path)?;
         disk::persist(temp, &path)?;
+        self.store.note_growth(bytes);
         Ok((digest, bytes))
     }
 }

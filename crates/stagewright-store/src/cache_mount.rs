@@ -1,18 +1,25 @@
 //! Directories of `RUN --mount=type=cache`.
 //!
 //! ```text
+//! mounts/<64 hex>/id          the id that its name is the hash of
 //! mounts/<64 hex>/<n>/        a directory; n > 0 for those that `private` made beside a busy one
-//! mounts/<64 hex>/<n>.lock    locked, shared or alone, by the steps that use it
+//! mounts/<64 hex>/<n>.lock    locked, shared or alone, by the steps that use it; its time is when
+//!                             one last did
 //! ```
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use fs_err as fs;
 use stagewright_digest::ContentDigest;
 
 use crate::disk;
 use crate::error::StoreError;
 use crate::lock::FileLock;
 use crate::store::Store;
+
+/// The file that says which id a folder is for.
+pub(crate) const ID: &str = "id";
 
 /// How steps share a cache directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,8 +36,9 @@ pub enum Sharing {
 /// The use of a cache directory by one step.
 #[derive(Debug)]
 pub struct CacheMountLease {
+    store: Store,
     path: PathBuf,
-    _lock: Option<FileLock>,
+    _lock: FileLock,
 }
 
 impl CacheMountLease {
@@ -40,9 +48,17 @@ impl CacheMountLease {
     }
 }
 
+impl Drop for CacheMountLease {
+    fn drop(&mut self) {
+        // Nobody counts what steps write to it.
+        self.store.note_mount(&self.path);
+    }
+}
+
 impl Store {
-    /// Gives a step the use of a cache directory, made if it is not there. Nothing when
-    /// `cancelled` says to give up waiting for a locked one. Blocks.
+    /// Gives a step the use of a cache directory, made if it is not there. It is not collected while
+    /// the lease lives. A step that wants it alone waits for those that share it, and they for it.
+    /// Nothing when `cancelled` says to give up waiting. Blocks.
     pub fn cache_mount(
         &self,
         id: &str,
@@ -53,26 +69,114 @@ impl Store {
             .path()
             .join("mounts")
             .join(ContentDigest::of(id.as_bytes()).to_hex());
-        disk::create_dir_all(&parent)?;
-        let lock_path = |n: u32| parent.join(format!("{n}.lock"));
-        let (n, lock) = match sharing {
-            Sharing::Shared => (0, None),
-            Sharing::Locked => match FileLock::wait_unless(&lock_path(0), cancelled)? {
-                Some(lock) => (0, Some(lock)),
-                None => return Ok(None),
-            },
-            Sharing::Private => {
-                let mut n = 0;
-                loop {
-                    if let Some(lock) = FileLock::try_take(&lock_path(n))? {
-                        break (n, Some(lock));
-                    }
-                    n += 1;
-                }
-            }
+        let Some((n, lock)) = lock_mount(&parent, sharing, cancelled)? else {
+            return Ok(None);
         };
+        // When it was last used is known by the time of its lock, which is no one's content.
+        disk::touch(lock.file())?;
+        let named = parent.join(ID);
+        if !named.exists() {
+            self.publish(&named, id.as_bytes())?;
+        }
         let path = parent.join(n.to_string());
         disk::create_dir_all(&path)?;
-        Ok(Some(CacheMountLease { path, _lock: lock }))
+        Ok(Some(CacheMountLease {
+            store: self.clone(),
+            path,
+            _lock: lock,
+        }))
+    }
+}
+
+/// Returns the number of the directory of which a lock was taken.
+fn lock_mount(
+    parent: &Path,
+    sharing: Sharing,
+    cancelled: &dyn Fn() -> bool,
+) -> io::Result<Option<(u32, FileLock)>> {
+    let take = |n: u32| in_folder(parent, || FileLock::try_take(&lock_path(parent, n)));
+    match sharing {
+        Sharing::Shared => {
+            let share = || in_folder(parent, || FileLock::try_share(&lock_path(parent, 0)));
+            Ok(FileLock::poll(cancelled, share)?.map(|lock| (0, lock)))
+        }
+        Sharing::Locked => Ok(FileLock::poll(cancelled, || take(0))?.map(|lock| (0, lock))),
+        Sharing::Private => {
+            let mut n = 0;
+            loop {
+                if let Some(lock) = take(n)? {
+                    return Ok(Some((n, lock)));
+                }
+                n += 1;
+            }
+        }
+    }
+}
+
+pub(crate) fn lock_path(parent: &Path, n: u32) -> PathBuf {
+    parent.join(format!("{n}.lock"))
+}
+
+/// Lists the directories of a cache mount, by the names of their locks.
+pub(crate) fn numbers(parent: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(parent)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        numbers.extend(
+            name.strip_suffix(".lock")
+                .and_then(|n| n.parse::<u32>().ok()),
+        );
+    }
+    Ok(numbers)
+}
+
+/// Does something in a folder, made if it is not there: who collects garbage removes empty ones.
+fn in_folder<T>(folder: &Path, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        disk::create_dir_all(folder)?;
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreOptions;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = Store::open(StoreOptions { path }).unwrap();
+        (folder, store)
+    }
+
+    /// Takes a directory if that needs no waiting.
+    fn take(store: &Store, sharing: Sharing) -> Option<CacheMountLease> {
+        store.cache_mount("id", sharing, &|| true).unwrap()
+    }
+
+    #[test]
+    fn one_that_is_locked_is_used_by_one_step_at_a_time() {
+        let (_folder, store) = store();
+        let first = take(&store, Sharing::Locked);
+        assert!(take(&store, Sharing::Locked).is_none());
+        assert!(take(&store, Sharing::Shared).is_none());
+        drop(first);
+        assert!(take(&store, Sharing::Locked).is_some());
+    }
+
+    #[test]
+    fn one_that_is_shared_is_used_by_all_who_share_it() {
+        let (_folder, store) = store();
+        let first = take(&store, Sharing::Shared).unwrap();
+        let second = take(&store, Sharing::Shared).unwrap();
+        assert_eq!(first.path(), second.path());
+        assert!(take(&store, Sharing::Locked).is_none());
+        let third = take(&store, Sharing::Private).unwrap();
+        assert_ne!(first.path(), third.path());
     }
 }

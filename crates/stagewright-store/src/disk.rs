@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use fs_err as fs;
+use rustix::fs::{Timespec, Timestamps};
 use tempfile::NamedTempFile;
 
 use crate::fault;
@@ -96,6 +97,19 @@ pub(crate) fn write_all(file: &mut impl Write, path: &Path, bytes: &[u8]) -> io:
 pub(crate) fn set_len(file: &fs::File, bytes: u64) -> io::Result<()> {
     fault::point("cut", file.path())?;
     file.set_len(bytes)
+}
+
+/// Sets the times of a file to now.
+pub(crate) fn touch(file: &fs::File) -> io::Result<()> {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    let times = Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    Ok(rustix::fs::futimens(file, &times)?)
 }
 
 /// Makes the bytes of a file durable.

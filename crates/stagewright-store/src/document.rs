@@ -14,8 +14,15 @@ use crate::disk;
 use crate::error::StoreError;
 use crate::store::Store;
 
+/// The kind of the documents that hold the images with local names. They have a `config`, the digest
+/// of a blob, and `layers`, whatever else they have: these are kept as long as the name is.
+pub const TAG_KIND: &str = "tag";
+/// The kind of the documents that say what a reference was resolved to. They have a `config`.
+pub const RESOLUTION_KIND: &str = "resolution";
+/// The kind of the documents that say what is known of the files of a build context.
+pub const CONTEXT_KIND: &str = "stat-cache";
 /// The kind of documents that say what a place in a Dockerfile last ran with.
-const PLACE_KIND: &str = "place";
+pub(crate) const PLACE_KIND: &str = "place";
 
 /// What a place in a Dockerfile last ran with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +38,13 @@ impl Store {
     pub fn put_parts(&self, bytes: &[u8]) -> Result<PartsDigest, StoreError> {
         let digest = PartsDigest::from_bytes(*ContentDigest::of(bytes).as_bytes());
         let path = self.parts_path(&digest);
+        self.protect(&parts_name(&digest))?;
         // One that is there may be damaged: then it is set aside, and written anew.
         if self.read_checked(&path)?.is_none() {
             self.publish_checked(&path, bytes)?;
+        } else if let Ok(file) = fs_err::File::open(&path) {
+            // A collection that began before leaves what is newer alone.
+            disk::touch(&file)?;
         }
         Ok(digest)
     }
@@ -96,7 +107,12 @@ impl Store {
     }
 
     fn parts_path(&self, digest: &PartsDigest) -> PathBuf {
-        let hex = digest.to_hex();
-        self.path().join("parts").join(&hex[..2]).join(hex)
+        self.path().join(parts_name(digest))
     }
+}
+
+/// Returns how leases name what a key was made of, and where it is in the store.
+pub(crate) fn parts_name(digest: &PartsDigest) -> String {
+    let hex = digest.to_hex();
+    format!("parts/{}/{hex}", &hex[..2])
 }

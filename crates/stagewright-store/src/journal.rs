@@ -12,7 +12,10 @@
 //! counts. What is no whole frame is skipped, so that a flipped bit costs one record and not all
 //! that follow it. A frame that a crash cut off at the end is cut away by the next writer.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -50,13 +53,7 @@ impl Store {
     /// Finds the result of an action. Nothing, too, when the layer that it made is not stored. What
     /// else it names and is not stored any more it does not name.
     pub fn action(&self, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
-        let Some(bytes) = files::read(&self.shard_path(key))? else {
-            return Ok(None);
-        };
-        let found = last_of_key(&bytes, key);
-        let Some(mut result) =
-            found.and_then(|json| serde_json::from_slice::<ActionResult>(json).ok())
-        else {
+        let Some(mut result) = self.recorded(key)? else {
             return Ok(None);
         };
         if let Some(layer) = &result.layer
@@ -73,6 +70,14 @@ impl Store {
         Ok(Some(result))
     }
 
+    /// Returns the last record of an action, whether or not its layer is stored.
+    pub(crate) fn recorded(&self, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
+        let Some(bytes) = files::read(&self.shard_path(key))? else {
+            return Ok(None);
+        };
+        Ok(last_of_key(&bytes, key).and_then(|json| serde_json::from_slice(json).ok()))
+    }
+
     /// Records the result of an action. What it names must be stored already.
     ///
     /// # Errors
@@ -85,6 +90,7 @@ impl Store {
         }
         let record = record(key, result)?;
         let path = self.shard_path(key);
+        self.protect(&name_of(key))?;
         let mut file = lock_shard(&path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
@@ -168,6 +174,11 @@ pub(crate) fn record(key: &ActionKey, result: &ActionResult) -> io::Result<Vec<u
     Ok(frame(&body))
 }
 
+/// Returns how leases name the result of an action.
+pub(crate) fn name_of(key: &ActionKey) -> String {
+    format!("actions/{}", key.to_hex())
+}
+
 fn frame(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
     let checksum = ContentDigest::of(body);
@@ -198,6 +209,31 @@ pub(crate) fn last_of_key<'a>(bytes: &'a [u8], key: &ActionKey) -> Option<&'a [u
         found = frames.filter(of_key).last();
     }
     found.map(|(start, end)| &bytes[start + KEY_BYTES..end])
+}
+
+/// Returns the last whole frame of each key of a shard, header and all, in their order.
+pub(crate) fn last_of_each(bytes: &[u8]) -> Vec<(ActionKey, Range<usize>)> {
+    let mut last: Vec<(ActionKey, Range<usize>)> = Vec::new();
+    let mut places = HashMap::new();
+    for (start, end) in Frames::new(bytes) {
+        let Ok(key) = <[u8; KEY_BYTES]>::try_from(&bytes[start..start + KEY_BYTES]) else {
+            continue;
+        };
+        let frame = (ActionKey::from_bytes(key), start - HEADER_BYTES..end);
+        match places.entry(key) {
+            Entry::Occupied(place) => last[*place.get()] = frame,
+            Entry::Vacant(place) => {
+                place.insert(last.len());
+                last.push(frame);
+            }
+        }
+    }
+    last
+}
+
+/// Returns the result in a whole frame.
+pub(crate) fn result_of(frame: &[u8]) -> Option<ActionResult> {
+    serde_json::from_slice(&frame[HEADER_BYTES + KEY_BYTES..]).ok()
 }
 
 /// The bodies of the whole frames of a shard, as ranges.

@@ -29,6 +29,8 @@ pub(crate) const RECORD: &str = "record";
 pub(crate) const INDEX: &str = "index";
 const PACKED: &str = "packed.tar";
 const UNPACKED: &str = "fs";
+/// About what a file or directory takes beside its bytes: half a block that is not full, and an inode.
+const ENTRY_BYTES: u64 = 2_560;
 
 /// What is recorded of a layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +102,7 @@ impl Layer {
 impl Store {
     /// Finds a layer.
     pub fn layer(&self, id: &LayerId) -> Result<Option<Layer>, StoreError> {
+        self.protect(&name_of(id))?;
         let directory = self.layer_directory(id);
         let record = self
             .read_checked(&directory.join(RECORD))?
@@ -141,6 +144,7 @@ impl Store {
     /// # Errors
     /// When the lock cannot be made.
     pub fn lock_making(&self, id: &LayerId) -> Result<FileLock, StoreError> {
+        self.protect(&name_of(id))?;
         let directory = self.layer_directory(id);
         disk::create_dir_all(&directory)?;
         Ok(FileLock::wait(&directory.join("making"))?)
@@ -148,6 +152,7 @@ impl Store {
 
     /// Waits until this process is alone with a layer, for a moment: to change its record.
     pub fn lock_layer(&self, id: &LayerId) -> Result<FileLock, StoreError> {
+        self.protect(&name_of(id))?;
         let directory = self.layer_directory(id);
         disk::create_dir_all(&directory)?;
         Ok(FileLock::wait(&directory.join("lock"))?)
@@ -215,7 +220,7 @@ impl LayerDraft {
         let directory = self.store.layer_directory(id);
         let existing = self.store.layer(id)?;
         self.make_durable()?;
-        let mut packs = false;
+        let (mut packs, mut added) = (false, 0);
         for name in [PACKED, UNPACKED, INDEX] {
             let (from, to) = (self.dir().join(name), directory.join(name));
             // What a broken attempt left behind has no record: it is replaced.
@@ -227,6 +232,10 @@ impl LayerDraft {
             if from.symlink_metadata().is_ok() && replaces {
                 disk::rename(&from, &to)?;
                 packs |= name == PACKED;
+                added += match name {
+                    UNPACKED => record.content_bytes + record.entries * ENTRY_BYTES,
+                    _ => to.metadata()?.len(),
+                };
             }
         }
         disk::sync_directory(&directory)?;
@@ -235,6 +244,7 @@ impl LayerDraft {
             Some(layer) => merged(layer.record, record),
         };
         self.store.write_record(id, &record)?;
+        self.store.note_growth(added);
         // Whoever made the folder may have died before its name was durable.
         disk::sync_directory(&self.store.path().join("layers"))?;
         Ok(Layer {
@@ -256,6 +266,11 @@ impl LayerDraft {
         }
         Ok(())
     }
+}
+
+/// Returns how leases name a layer.
+pub(crate) fn name_of(id: &LayerId) -> String {
+    format!("layers/{}", id.file_name())
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -11,9 +11,11 @@
 //! | `actions/` | `journal` | results by action key |
 //! | `parts/`, `documents/` | `document` | small files by name |
 //! | `locks/` | `lock` | one file an action that is running |
+//! | `leases/` | `lease` | what running builds use |
 //! | `mounts/` | `cache_mount` | directories of `RUN --mount=type=cache` |
 //! | `tmp/` | `temp` | work in progress, a folder a process |
 //! | `quarantine/` | `quarantine` | what was damaged |
+//! | `gc/` | `gc` | how large the store is, and what was collected |
 //! | `index/` | `index` | what is used when and how large it is: sled, rebuilt when lost |
 
 mod audit;
@@ -24,9 +26,11 @@ mod document;
 mod error;
 pub mod fault;
 mod files;
+mod gc;
 mod index;
 mod journal;
 mod layer;
+mod lease;
 mod lock;
 mod quarantine;
 mod store;
@@ -38,8 +42,9 @@ mod verify;
 pub use audit::{Room, Usage};
 pub use blob::{Blob, BlobWriter};
 pub use cache_mount::{CacheMountLease, Sharing};
-pub use document::PlaceRecord;
+pub use document::{CONTEXT_KIND, PlaceRecord, RESOLUTION_KIND, TAG_KIND};
 pub use error::StoreError;
+pub use gc::{Item, ItemKind, PruneOptions, Pruned};
 pub use index::LayerUse;
 pub use journal::ActionResult;
 pub use layer::{CompressedBlob, Layer, LayerDraft, LayerRecord};

@@ -24,14 +24,29 @@ const POLL_INTERVAL: Duration = Duration::from_millis(15);
 /// An exclusive lock on a file, given back when it is dropped. It also keeps apart holders in the
 /// same process: each opens the file anew.
 #[derive(Debug)]
-pub struct FileLock(#[expect(dead_code, reason = "it is held, not read")] fs::File);
+pub struct FileLock(fs::File);
 
 impl FileLock {
     /// Waits for the lock.
     pub(crate) fn wait(path: &Path) -> io::Result<Self> {
-        let file = disk::open_or_create(path)?;
-        wait_for(&file)?;
-        Ok(Self(file))
+        loop {
+            let file = disk::open_or_create(path)?;
+            wait_for(&file)?;
+            if is_named(&file)? {
+                return Ok(Self(file));
+            }
+        }
+    }
+
+    /// Waits until nobody has the lock alone, and shares it.
+    pub(crate) fn shared(path: &Path) -> io::Result<Self> {
+        loop {
+            let file = disk::open_or_create(path)?;
+            retry(|| flock(&file, FlockOperation::LockShared))?;
+            if is_named(&file)? {
+                return Ok(Self(file));
+            }
+        }
     }
 
     /// Holds a lock that was taken.
@@ -41,12 +56,29 @@ impl FileLock {
 
     /// Takes the lock if nobody has it.
     pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
-        let file = disk::open_or_create(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self(file))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(errno.into()),
+        Self::attempt(path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Shares the lock if nobody has it alone.
+    pub(crate) fn try_share(path: &Path) -> io::Result<Option<Self>> {
+        Self::attempt(path, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn attempt(path: &Path, operation: FlockOperation) -> io::Result<Option<Self>> {
+        loop {
+            let file = disk::open_or_create(path)?;
+            match flock(&file, operation) {
+                Ok(()) if is_named(&file)? => return Ok(Some(Self(file))),
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            }
         }
+    }
+
+    /// Returns the file.
+    pub(crate) fn file(&self) -> &fs::File {
+        &self.0
     }
 
     /// Waits for the lock until `cancelled` says to give up.
@@ -54,8 +86,16 @@ impl FileLock {
         path: &Path,
         cancelled: &dyn Fn() -> bool,
     ) -> io::Result<Option<Self>> {
+        Self::poll(cancelled, || Self::try_take(path))
+    }
+
+    /// Waits until `attempt` gives the lock, or `cancelled` says to give up.
+    pub(crate) fn poll(
+        cancelled: &dyn Fn() -> bool,
+        attempt: impl Fn() -> io::Result<Option<Self>>,
+    ) -> io::Result<Option<Self>> {
         loop {
-            if let Some(lock) = Self::try_take(path)? {
+            if let Some(lock) = attempt()? {
                 return Ok(Some(lock));
             }
             if cancelled() {
@@ -69,12 +109,22 @@ impl FileLock {
 /// Waits for the lock of an open file. A signal, which the program that this runs in may handle,
 /// does not end the wait.
 pub(crate) fn wait_for(file: impl AsFd) -> io::Result<()> {
+    retry(|| flock(&file, FlockOperation::LockExclusive))
+}
+
+fn retry(take: impl Fn() -> rustix::io::Result<()>) -> io::Result<()> {
     loop {
-        match flock(&file, FlockOperation::LockExclusive) {
+        match take() {
             Err(rustix::io::Errno::INTR) => {}
             result => return result.map_err(io::Error::from),
         }
     }
+}
+
+/// Says whether a locked file still has a name. Whoever collects garbage removes the files of locks
+/// that nobody holds; a lock on one that is removed keeps nobody out.
+fn is_named(file: &fs::File) -> io::Result<bool> {
+    Ok(file.metadata()?.nlink() > 0)
 }
 
 /// Takes the lock of a file that was just made. Says no if whoever cleans up after dead processes

@@ -13,6 +13,7 @@ use fs_err as fs;
 use crate::disk;
 use crate::error::StoreError;
 use crate::files;
+use crate::lease::Lease;
 use crate::lock::FileLock;
 use crate::quarantine::FoundDamage;
 
@@ -21,13 +22,15 @@ use crate::quarantine::FoundDamage;
 const VERSION: u32 = 2;
 /// The oldest version whose files can be used. What is older is removed: it can be built again.
 const OLDEST_VERSION: u32 = 1;
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 12] = [
     "blobs/sha256",
     "layers",
     "actions",
     "parts",
     "documents",
+    "gc",
     "index",
+    "leases",
     "locks",
     "mounts",
     "quarantine",
@@ -41,9 +44,12 @@ pub struct StoreOptions {
     pub path: PathBuf,
 }
 
-/// A content store. Clones share it.
+/// A content store. Clones share it, and the lease on what they use if they are of a session.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store {
+    inner: Arc<Inner>,
+    lease: Option<Arc<Lease>>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -60,10 +66,13 @@ impl Store {
     pub fn open(options: StoreOptions) -> Result<Self, StoreError> {
         let path = options.path;
         disk::create_dir_all(&path)?;
-        let store = Self(Arc::new(Inner {
-            path,
-            found: FoundDamage::default(),
-        }));
+        let store = Self {
+            inner: Arc::new(Inner {
+                path,
+                found: FoundDamage::default(),
+            }),
+            lease: None,
+        };
         match files::read(&store.version_path())? {
             Some(bytes) => store.check_version(&bytes)?,
             None => store.create()?,
@@ -74,11 +83,22 @@ impl Store {
 
     /// Returns the folder.
     pub fn path(&self) -> &Path {
-        &self.0.path
+        &self.inner.path
+    }
+
+    pub(crate) fn with_lease(&self, lease: Lease) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            lease: Some(Arc::new(lease)),
+        }
+    }
+
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        self.lease.as_deref()
     }
 
     pub(crate) fn found_damage(&self) -> &FoundDamage {
-        &self.0.found
+        &self.inner.found
     }
 
     fn version_path(&self) -> PathBuf {

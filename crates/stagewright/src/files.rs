@@ -20,16 +20,14 @@ impl Image {
         for layer in self.layer_ids() {
             self.ensure_layer(layer)?;
         }
-        self.builder()
-            .inner()
-            .snapshots
+        self.snapshots()
             .tree(self.layer_ids())
             .map_err(|error| Error::new(ErrorKind::Store, failure::chain(&error)))
     }
 
     /// Downloads a layer of a base image that no step needed.
     pub(crate) fn ensure_layer(&self, layer: &LayerId) -> Result<(), Error> {
-        if self.builder().inner().store.layer(layer)?.is_some() {
+        if self.store().layer(layer)?.is_some() {
             return Ok(());
         }
         let Some(services) = self.services() else {

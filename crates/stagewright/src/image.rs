@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{Digest, LayerId};
 use stagewright_oci::{ImageConfig, Reference, RootFs};
-use stagewright_solver::{Services, TAG_KIND, TaggedImage};
+use stagewright_snapshot::Snapshots;
+use stagewright_solver::{Services, TaggedImage};
+use stagewright_store::{Store, TAG_KIND};
 
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind};
@@ -16,6 +18,8 @@ use crate::failure;
 #[derive(Clone)]
 pub struct Image {
     builder: Builder,
+    /// Keeps what the image needs from being collected.
+    session: Snapshots,
     id: Digest,
     config: ImageConfig,
     layers: Vec<LayerId>,
@@ -81,7 +85,8 @@ impl Image {
         services: Arc<Services>,
     ) -> Result<Self, Error> {
         let layers = made.layers.clone();
-        let snapshots = builder.inner().snapshots.clone();
+        let session = services.snapshots.clone();
+        let snapshots = session.clone();
         let diff_ids = tokio::task::spawn_blocking(move || snapshots.diff_ids(&layers))
             .await
             .map_err(|join| Error::new(ErrorKind::Internal, join.to_string()))?
@@ -91,9 +96,10 @@ impl Image {
             kind: "layers".to_owned(),
             diff_ids,
         };
-        let id = builder.inner().store.put_blob(&config.encode())?;
+        let id = session.store().put_blob(&config.encode())?;
         Ok(Self {
             builder: builder.clone(),
+            session,
             id,
             config,
             layers: made.layers,
@@ -106,7 +112,8 @@ impl Image {
     /// Finds an image by its name in the store.
     pub(crate) fn find(builder: &Builder, name: &str) -> Result<Option<Self>, Error> {
         let reference = parse_name(name)?;
-        let store = &builder.inner().store;
+        let session = builder.inner().snapshots.session();
+        let store = session.store();
         let Some(bytes) = store.document(TAG_KIND, &reference.to_string())? else {
             return Ok(None);
         };
@@ -121,6 +128,7 @@ impl Image {
         let stages = serde_json::from_value(tagged.details).unwrap_or_default();
         Ok(Some(Self {
             builder: builder.clone(),
+            session,
             id: tagged.config,
             config,
             layers: tagged.layers,
@@ -147,6 +155,14 @@ impl Image {
 
     pub(crate) fn builder(&self) -> &Builder {
         &self.builder
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.session.store()
+    }
+
+    pub(crate) fn snapshots(&self) -> &Snapshots {
+        &self.session
     }
 
     pub(crate) fn services(&self) -> Option<&Arc<Services>> {
@@ -181,7 +197,7 @@ impl Image {
     /// # Errors
     /// [`ErrorKind::Store`] when the store cannot be read.
     pub fn sizes(&self) -> Result<ImageSizes, Error> {
-        let store = &self.builder.inner().store;
+        let store = self.store();
         let bytes_of = |layer: &LayerId| -> Result<u64, Error> {
             Ok(store
                 .layer(layer)?

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use stagewright_digest::LayerId;
 use stagewright_fetch::git_commit_time;
 use stagewright_oci::Platform;
 use stagewright_plan::{KnownImages, LowerOptions, Lowered, NetworkMode, Plan, SourceOp, lower};
+use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
     CancellationToken, ContextFiles, EventSink, Explained, Images, Limits, Remotes, Reporter,
-    Secret, Services, SolveOptions, StepError, TAG_KIND, TaggedImage, fetch_context, solve,
+    Secret, Services, SolveOptions, StepError, TaggedImage, fetch_context, solve,
 };
+use stagewright_store::TAG_KIND;
 
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind};
@@ -19,6 +20,7 @@ use crate::failure;
 use crate::image::{Image, Made, StageSize};
 use crate::input::{Input, RemoteContext};
 use crate::request::{self, BuildRequest, ContextSource, Network, SecretValue};
+use crate::tagging::unix_ms_now;
 
 /// The build argument that gives everything its time.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -95,6 +97,8 @@ struct Prepared {
 
 struct Job {
     builder: Builder,
+    /// What the build uses is not collected while it runs.
+    session: Snapshots,
     request: BuildRequest,
     reporter: Reporter,
     cancel: CancellationToken,
@@ -124,6 +128,7 @@ impl Job {
             None => unix_ms_now(),
         };
         Ok(Self {
+            session: builder.inner().snapshots.session(),
             builder,
             request,
             reporter,
@@ -153,7 +158,7 @@ impl Job {
     }
 
     async fn prepare(&self) -> Result<Prepared, Error> {
-        let store = &self.builder.inner().store;
+        let store = self.session.store();
         let remotes = Arc::new(Remotes::new(
             self.builder.inner().registries.network.clone(),
         ));
@@ -161,7 +166,7 @@ impl Job {
         let input = Input::open(&self.request, store, &self.reporter, remote)?;
         let images = Images::new(
             store.clone(),
-            self.builder.inner().snapshots.clone(),
+            self.session.clone(),
             self.builder.inner().registries.clone(),
             input.named_images.clone(),
             self.request.pull,
@@ -210,6 +215,7 @@ impl Job {
             .iter()
             .flat_map(|stage| stage.layers.iter().copied())
             .collect();
+        // Not the build's time: that may be one that all builds share.
         store.note_use(&used.into_iter().collect::<Vec<_>>(), unix_ms_now())?;
         let stages = stage_names
             .into_iter()
@@ -244,9 +250,8 @@ impl Job {
         let bytes = serde_json::to_vec(&tagged)
             .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
         Ok(self
-            .builder
-            .inner()
-            .store
+            .session
+            .store()
             .put_document(TAG_KIND, &tagged.name, &bytes)?)
     }
 
@@ -337,8 +342,8 @@ impl Job {
         })?;
         let inner = self.builder.inner();
         let images = Images::new(
-            inner.store.clone(),
-            inner.snapshots.clone(),
+            self.session.store().clone(),
+            self.session.clone(),
             inner.registries.clone(),
             BTreeMap::new(),
             false,
@@ -389,8 +394,8 @@ impl Job {
             ulimits: failure::ulimits(&request.ulimits)?,
         };
         Ok(Services {
-            store: inner.store.clone(),
-            snapshots: inner.snapshots.with_latest_time(self.file_time()),
+            store: self.session.store().clone(),
+            snapshots: self.session.with_latest_time(self.file_time()),
             sandbox: Arc::clone(&inner.sandbox),
             images,
             remotes,

@@ -171,9 +171,8 @@ impl Image {
         docker: bool,
     ) -> Result<(OutgoingBlob, Option<DiffId>), Error> {
         self.ensure_layer(layer)?;
-        let inner = self.builder().inner();
-        let record = inner
-            .store
+        let (store, snapshots) = (self.store(), self.snapshots());
+        let record = store
             .layer(layer)?
             .map(|layer| layer.record)
             .unwrap_or_default();
@@ -187,19 +186,15 @@ impl Image {
         let blob = match (pulled, export.latest_file_time) {
             // A layer of a base image stays as it came.
             (Some(blob), _) if !export.force_compression || is_of(&blob, codec) => blob,
-            (Some(blob), _) => inner
-                .snapshots
-                .recompressed(layer, &blob, codec)
-                .map_err(fail)?,
+            (Some(blob), _) => snapshots.recompressed(layer, &blob, codec).map_err(fail)?,
             (None, Some(latest)) => {
-                let clamped = inner
-                    .snapshots
+                let clamped = snapshots
                     .compressed_until(layer, codec, latest)
                     .map_err(fail)?;
                 diff_id = Some(clamped.diff_id);
                 clamped.blob
             }
-            (None, None) => inner.snapshots.compressed(layer, codec).map_err(fail)?,
+            (None, None) => snapshots.compressed(layer, codec).map_err(fail)?,
         };
         let encoding = LayerEncoding::of_media_type(&blob.media_type).ok_or_else(|| {
             let message = format!("a layer of type {} cannot be exported", blob.media_type);
@@ -211,7 +206,7 @@ impl Image {
             encoding.oci_media_type()
         };
         let descriptor = Descriptor::new(media_type, blob.digest, blob.bytes);
-        let stored = inner.store.blob(&blob.digest)?.ok_or_else(|| {
+        let stored = store.blob(&blob.digest)?.ok_or_else(|| {
             let message = format!("blob {} is gone from the store: build again", blob.digest);
             Error::new(ErrorKind::Store, message)
         })?;

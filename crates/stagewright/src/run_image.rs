@@ -65,8 +65,8 @@ impl Image {
         let account = accounts_of(&tree, user).map_err(failure::of_step)?;
         let inner = self.builder().inner();
         let snapshot = |error| failure::of_step(stagewright_solver::StepError::Snapshot(error));
-        let prepared = inner
-            .snapshots
+        let prepared = self
+            .snapshots()
             .prepare(self.layer_ids())
             .map_err(snapshot)?;
         let mut env: Vec<(String, String)> = config

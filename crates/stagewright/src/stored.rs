@@ -1,7 +1,8 @@
 //! Images with names in the store.
 
 use stagewright_oci::Reference;
-use stagewright_solver::{TAG_KIND, TaggedImage};
+use stagewright_solver::TaggedImage;
+use stagewright_store::TAG_KIND;
 
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind};

@@ -1,6 +1,7 @@
 //! Giving a stored image another name.
 
-use stagewright_solver::{TAG_KIND, TaggedImage};
+use stagewright_solver::TaggedImage;
+use stagewright_store::TAG_KIND;
 
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind};
@@ -24,14 +25,11 @@ impl Builder {
         };
         let bytes = serde_json::to_vec(&tagged)
             .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-        Ok(self
-            .inner()
-            .store
-            .put_document(TAG_KIND, &new_name, &bytes)?)
+        Ok(image.store().put_document(TAG_KIND, &new_name, &bytes)?)
     }
 }
 
-fn unix_ms_now() -> u64 {
+pub(crate) fn unix_ms_now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |time| {

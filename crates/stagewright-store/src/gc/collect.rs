@@ -1,0 +1,285 @@
+//! Removing things.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+
+use fs_err as fs;
+
+use super::contents::{Found, Place, list, name, unix_ms};
+use super::options::{PruneOptions, Pruned};
+use crate::blob;
+use crate::cache_mount;
+use crate::disk;
+use crate::document::RESOLUTION_KIND;
+use crate::error::StoreError;
+use crate::layer;
+use crate::lease::Gate;
+use crate::lock::{self, FileLock};
+use crate::store::Store;
+use crate::temp::TempDir;
+
+/// How many things are moved away while the gate is closed: renames, some milliseconds together.
+const BATCH: usize = 32;
+
+impl Store {
+    /// Removes what nobody needs, the least recently used first, and what dead processes left.
+    ///
+    /// Builds may go on meanwhile: what they use stays.
+    ///
+    /// # Errors
+    /// When something cannot be read or removed. What was removed before that stays removed.
+    pub fn prune(&self, options: &PruneOptions) -> Result<Pruned, StoreError> {
+        let folder = self.path().join("gc");
+        disk::create_dir_all(&folder)?;
+        let _lock = match FileLock::try_take(&folder.join("lock"))? {
+            Some(lock) => lock,
+            None if options.unless_running => {
+                return Ok(Pruned {
+                    was_running: true,
+                    ..Pruned::default()
+                });
+            }
+            None => FileLock::wait(&folder.join("lock"))?,
+        };
+        let began_unix_ms = unix_ms(std::time::SystemTime::now());
+        self.clean_temp()?;
+        let growth = self.begin_measure()?;
+        let found = self.find_all()?;
+        let records = self.records_room()?.bytes;
+        let mut pruned = Pruned {
+            left_bytes: records + found.iter().map(|found| found.item.bytes).sum::<u64>(),
+            ..Pruned::default()
+        };
+        self.remove_found(found, options, &mut pruned)?;
+        if !options.is_narrow() {
+            if options.all && options.keep_bytes.is_none() && options.used_before_unix_ms.is_none()
+            {
+                self.remove_resolutions()?;
+            }
+            self.remove_dead_locks()?;
+            self.remove_unfinished_layers()?;
+            self.compact_actions(options, began_unix_ms)?;
+        }
+        self.end_measure(growth, pruned.left_bytes)?;
+        Ok(pruned)
+    }
+
+    fn remove_found(
+        &self,
+        found: Vec<Found>,
+        options: &PruneOptions,
+        pruned: &mut Pruned,
+    ) -> Result<(), StoreError> {
+        // To reach a size anything goes; asked for outright, base images stay unless they are named.
+        let bases = options.all || options.keep_bytes.is_some() || options.is_narrow();
+        let wanted: Vec<Found> = found
+            .into_iter()
+            .filter(|found| options.names(&found.item) && found.item.is_reclaimable())
+            .filter(|found| bases || !found.base)
+            // The config of a base image is worth little room, and a question to its registry.
+            .filter(|found| options.all || !found.base || !matches!(found.place, Place::Blob(_)))
+            .collect();
+        let enough = |pruned: &Pruned| {
+            options
+                .keep_bytes
+                .is_some_and(|keep| pruned.left_bytes <= keep)
+        };
+        for batch in wanted.chunks(BATCH) {
+            if enough(pruned) {
+                break;
+            }
+            // On a disk that is full there may be no room for a folder: then things go where they are.
+            let trash = self.temp_dir().ok();
+            let gate = self.close_gate()?;
+            // After the leases: a build names its image before it gives up its lease.
+            let tagged = self.roots()?.tagged;
+            let mut bin = Bin::new(self, trash.as_ref());
+            for found in batch {
+                if !enough(pruned) && self.remove(found, &gate, &tagged, &mut bin)? {
+                    pruned.bytes += found.item.bytes;
+                    pruned.left_bytes = pruned.left_bytes.saturating_sub(found.item.bytes);
+                    pruned.items.push(found.item.clone());
+                }
+            }
+            drop(gate);
+            bin.empty()?;
+        }
+        Ok(())
+    }
+
+    /// Moves one thing away unless it is needed by now. Says whether it did.
+    fn remove(
+        &self,
+        found: &Found,
+        gate: &Gate,
+        tagged: &HashSet<String>,
+        bin: &mut Bin,
+    ) -> Result<bool, StoreError> {
+        let needed = |name: &String| gate.leased(name) || tagged.contains(name);
+        match &found.place {
+            Place::Layer(id, _, blobs) => {
+                let name = layer::name_of(id);
+                if needed(&name) {
+                    return Ok(false);
+                }
+                self.note_evicted(id)?;
+                bin.take(&self.path().join(name))?;
+                for (digest, _) in blobs {
+                    let name = blob::name_of(digest);
+                    if !needed(&name) {
+                        bin.take(&self.path().join(name))?;
+                    }
+                }
+                Ok(true)
+            }
+            Place::Blob(digest) => {
+                let name = blob::name_of(digest);
+                if needed(&name) {
+                    return Ok(false);
+                }
+                bin.take(&self.path().join(name))?;
+                Ok(true)
+            }
+            Place::Mount(folder) => Ok(remove_mount(folder, bin)?),
+            Place::Document(path) => Ok(disk::remove_file(path)?),
+        }
+    }
+
+    fn remove_resolutions(&self) -> Result<(), StoreError> {
+        for path in list(&self.path().join("documents").join(RESOLUTION_KIND))? {
+            disk::remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files of locks that nobody holds: one is left by each action that ever ran.
+    fn remove_dead_locks(&self) -> Result<(), StoreError> {
+        for path in list(&self.path().join("locks"))? {
+            if name(&path).len() == ACTION_NAME_LENGTH
+                && let Some(_held) = lock::try_take_existing(&path)?
+            {
+                disk::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folders of layers that nobody finished.
+    fn remove_unfinished_layers(&self) -> Result<(), StoreError> {
+        let unfinished: Vec<_> = list(&self.path().join("layers"))?
+            .into_iter()
+            .filter(|path| !path.join("record").exists())
+            .collect();
+        for batch in unfinished.chunks(BATCH) {
+            let trash = self.temp_dir().ok();
+            let gate = self.close_gate()?;
+            let mut bin = Bin::new(self, trash.as_ref());
+            for path in batch {
+                let leased = gate.leased(&format!("layers/{}", name(path)));
+                let held = ["lock", "making"].iter().any(|lock| {
+                    let lock = path.join(lock);
+                    lock.exists() && !matches!(lock::try_take_existing(&lock), Ok(Some(_)))
+                });
+                if !leased && !held && !path.join("record").exists() {
+                    bin.take(path)?;
+                }
+            }
+            drop(gate);
+            bin.empty()?;
+        }
+        Ok(())
+    }
+}
+
+/// The length of the name of an action's lock.
+const ACTION_NAME_LENGTH: usize = 64;
+
+/// Removes the directories of a cache mount that no step uses. Says whether all went.
+fn remove_mount(folder: &Path, bin: &mut Bin) -> io::Result<bool> {
+    for n in cache_mount::numbers(folder)? {
+        let path = cache_mount::lock_path(folder, n);
+        // Whoever waits for the lock finds that its file is gone, and makes another.
+        let Some(_held) = lock::try_take_existing(&path)? else {
+            if path.exists() {
+                return Ok(false);
+            }
+            continue;
+        };
+        bin.take(&folder.join(n.to_string()))?;
+        disk::remove_file(&path)?;
+    }
+    disk::remove_file(&folder.join(cache_mount::ID))?;
+    // A step may have come just now: then the folder is not empty, and its id is written again.
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        result => result.map(|()| true),
+    }
+}
+
+/// Takes what is removed: a temporary folder, so that what a killed process leaves is removed by the
+/// next.
+struct Bin<'a> {
+    folder: Option<&'a TempDir>,
+    count: u32,
+    store: &'a Store,
+    changed: HashSet<std::path::PathBuf>,
+}
+
+impl<'a> Bin<'a> {
+    fn new(store: &'a Store, folder: Option<&'a TempDir>) -> Self {
+        Self {
+            folder,
+            count: 0,
+            store,
+            changed: HashSet::new(),
+        }
+    }
+
+    /// Moves a file or folder away, if it is there.
+    fn take(&mut self, path: &Path) -> io::Result<()> {
+        if path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        self.changed.extend(path.parent().map(Path::to_owned));
+        if let Some(folder) = self.folder {
+            self.count += 1;
+            let to = folder.path().join(self.count.to_string());
+            match disk::rename(path, &to) {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+                result => return result,
+            }
+        }
+        // A layer without its record is none.
+        disk::remove_file(&path.join("record")).or_else(|error| match error.kind() {
+            io::ErrorKind::NotADirectory => Ok(false),
+            _ => Err(error),
+        })?;
+        if path.is_dir() {
+            disk::remove_tree(path)
+        } else {
+            disk::remove_file(path).map(drop)
+        }
+    }
+
+    /// Removes what was taken. That it is gone is durable first: a name that came back after a crash
+    /// would be one of files that may not have.
+    fn empty(self) -> Result<(), StoreError> {
+        for folder in &self.changed {
+            if folder.starts_with(self.store.path()) && folder.exists() {
+                disk::sync_directory(folder)?;
+            }
+        }
+        if let Some(folder) = self.folder {
+            for path in list(folder.path())? {
+                if path.is_dir() {
+                    disk::remove_tree(&path)?;
+                } else {
+                    disk::remove_file(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
