@@ -10,11 +10,13 @@ use crate::failure::Failure;
 /// Returns the options of the builder: the store's folder and the registries' settings.
 pub(crate) fn builder_options(
     store: Option<&Path>,
+    store_limit: Option<u64>,
     mirrors: &[MirrorArgument],
 ) -> Result<BuilderOptions, Failure> {
     // Mounts are made in another working directory than this one.
     let store = store.map(std::path::absolute).transpose()?;
     let mut options = BuilderOptions::of_user(store, &variable)?;
+    options.store_limit = store_limit;
     for mirror in mirrors {
         let place = Mirror {
             location: mirror.location.clone(),

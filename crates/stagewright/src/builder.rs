@@ -23,6 +23,9 @@ use crate::request::BuildRequest;
 pub struct BuilderOptions {
     /// The folder of the store.
     pub store: PathBuf,
+    /// How many bytes the store may take: what is above goes after a build, the least recently used
+    /// first. Nothing is a tenth of the disk, at most 20 GiB; 0 is no limit.
+    pub store_limit: Option<u64>,
     /// How registries are reached.
     pub registries: RegistryOptions,
 }
@@ -32,6 +35,7 @@ impl BuilderOptions {
     pub fn at(store: impl Into<PathBuf>) -> Self {
         Self {
             store: store.into(),
+            store_limit: None,
             registries: RegistryOptions::default(),
         }
     }
@@ -43,6 +47,8 @@ pub struct Builder(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) store: Store,
+    /// How many bytes it may take; 0 is no limit.
+    pub(crate) store_limit: u64,
     pub(crate) snapshots: Snapshots,
     pub(crate) sandbox: Arc<LazySandbox>,
     pub(crate) registries: RegistryOptions,
@@ -67,11 +73,16 @@ impl Builder {
         let store = Store::open(StoreOptions {
             path: options.store,
         })?;
+        let store_limit = match options.store_limit {
+            Some(bytes) => bytes,
+            None => usual_limit(store.path()),
+        };
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let agent = Arc::new(DirectAgent::of_this_user(threads.get()));
         Ok(Self(Arc::new(Inner {
             snapshots: Snapshots::new(store.clone(), agent, threads),
             store,
+            store_limit,
             sandbox: Arc::new(LazySandbox::default()),
             registries: options.registries,
             runtime: OnceLock::new(),
@@ -143,6 +154,15 @@ impl Builder {
                 )
             })?;
         Ok(self.0.runtime.get_or_init(|| runtime))
+    }
+}
+
+/// Returns a tenth of the disk that a store lies on, and 20 GiB at most.
+fn usual_limit(store: &std::path::Path) -> u64 {
+    const MOST: u64 = 20 << 30;
+    match rustix::fs::statvfs(store) {
+        Ok(disk) => MOST.min(disk.f_blocks.saturating_mul(disk.f_frsize) / 10),
+        Err(_) => MOST,
     }
 }
 

@@ -4,8 +4,8 @@ use crate::builder::Builder;
 use crate::error::Error;
 
 pub use stagewright_store::{
-    Damage as CacheDamage, LayerUse, Room as CacheRoom, Usage as CacheUsage,
-    Verification as CacheVerification,
+    Damage as CacheDamage, Item as CacheItem, ItemKind as CacheItemKind, LayerUse, PruneOptions,
+    Pruned, Room as CacheRoom, Usage as CacheUsage, Verification as CacheVerification,
 };
 
 impl Builder {
@@ -23,6 +23,27 @@ impl Builder {
     /// [`crate::ErrorKind::Store`] when they cannot be listed.
     pub fn layer_uses(&self) -> Result<Vec<LayerUse>, Error> {
         Ok(self.inner().store.layer_uses()?)
+    }
+
+    /// Removes from the store what nobody needs, the least recently used first, and what processes
+    /// left that died. Other builds may go on meanwhile: what they use stays, and what images with
+    /// names need.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Store`] when something cannot be read or removed; what was removed before
+    /// stays removed.
+    pub fn prune_cache(&self, options: &PruneOptions) -> Result<Pruned, Error> {
+        Ok(self.inner().store.prune(options)?)
+    }
+
+    /// Removes the least recently used if the store takes more than it may, down to nine tenths of
+    /// that. Each build ends with it.
+    pub(crate) fn keep_limit(&self) -> Result<(), Error> {
+        let inner = self.inner();
+        if inner.store_limit > 0 {
+            inner.store.prune_above(inner.store_limit)?;
+        }
+        Ok(())
     }
 
     /// Returns how often this builder found something in its store damaged, and set it aside. When

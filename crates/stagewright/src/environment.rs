@@ -42,7 +42,11 @@ impl BuilderOptions {
                 );
                 Error::new(ErrorKind::Request, message)
             })?;
-        Ok(Self { store, registries })
+        Ok(Self {
+            store,
+            store_limit: None,
+            registries,
+        })
     }
 }
 

@@ -61,14 +61,6 @@ async fn epoch(request: &BuildRequest) -> Option<u64> {
     }
 }
 
-fn unix_ms_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| {
-            u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-        })
-}
-
 /// Says what a build would do.
 pub(crate) async fn explain(
     builder: Builder,
@@ -151,9 +143,20 @@ impl Job {
             }
             if result.is_ok() || !damaged || restarts == RESTARTS_MAX || self.cancel.is_cancelled()
             {
+                self.keep_limit().await;
                 return result;
             }
             restarts += 1;
+        }
+    }
+
+    /// Makes room in the store if it takes too much. The build is done: a failure is only told.
+    async fn keep_limit(&self) {
+        let builder = self.builder.clone();
+        let kept = tokio::task::spawn_blocking(move || builder.keep_limit()).await;
+        if let Ok(Err(error)) = kept {
+            self.reporter
+                .warn(format!("making room in the store failed: {error}"));
         }
     }
 
@@ -183,7 +186,7 @@ impl Job {
 
     async fn run_once(&self) -> Result<Image, Error> {
         let tags = crate::image::parse_names(&self.request.tags)?;
-        let store = &self.builder.inner().store;
+        let store = self.session.store();
         let Prepared {
             input,
             plan,

@@ -47,7 +47,10 @@ mod write;
 
 pub use build::{Build, Canceller, Events};
 pub use builder::{Builder, BuilderOptions};
-pub use cache::{CacheDamage, CacheRoom, CacheUsage, CacheVerification, LayerUse};
+pub use cache::{
+    CacheDamage, CacheItem, CacheItemKind, CacheRoom, CacheUsage, CacheVerification, LayerUse,
+    PruneOptions, Pruned,
+};
 pub use error::{Error, ErrorKind};
 pub use export::{Annotation, AnnotationLevel, Compression, Export, ExportKind, Push};
 pub use image::{Image, ImageSizes, LayerSize};

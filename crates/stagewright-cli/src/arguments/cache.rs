@@ -1,12 +1,20 @@
 //! `stagewright cache`.
 
+use std::str::FromStr;
+use std::time::Duration;
+
 use clap::{Args, Subcommand, ValueEnum};
+use stagewright::CacheItemKind;
+
+use super::values::parse_bytes;
 
 /// What to do with the cache.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum CacheVerb {
     /// Show what takes the store's room
     Du(DuArguments),
+    /// Remove what nobody needs from the store, the least recently used first
+    Prune(PruneArguments),
     /// Check everything in the store against its digests
     Verify(VerifyArguments),
 }
@@ -30,6 +38,88 @@ pub(crate) struct VerifyArguments {
     pub(crate) repair: bool,
 }
 
+/// Flags of `stagewright cache prune`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PruneArguments {
+    /// Also base images, and results of steps that made no files
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Stop when the store takes no more than this, such as 5g
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, alias = "max-used-space")]
+    pub(crate) keep_storage: Option<u64>,
+    /// Only what no build has used for so long, such as 36h or 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) max_age: Option<Duration>,
+    /// Only some things: `type=regular|exec.cachemount|source.local`, `id=NAME`, `until=TIME`,
+    /// `unused-for=TIME`; may be repeated
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Vec<PruneFilter>,
+    /// How to print what was removed
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+}
+
+/// A filter of `stagewright cache prune`, as `docker builder prune` has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PruneFilter {
+    Type(Vec<CacheItemKind>),
+    Id(String),
+    UnusedFor(Duration),
+}
+
+impl FromStr for PruneFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some(("type", name)) => {
+                let kinds: Vec<CacheItemKind> = CacheItemKind::ALL
+                    .into_iter()
+                    .filter(|kind| kind.type_name() == name)
+                    .collect();
+                if kinds.is_empty() {
+                    return Err(format!(
+                        "there is no type {name:?}; there are regular, exec.cachemount and source.local"
+                    ));
+                }
+                Ok(Self::Type(kinds))
+            }
+            Some(("id", id)) if !id.is_empty() => Ok(Self::Id(id.to_owned())),
+            Some(("until" | "unused-for", time)) => parse_duration(time).map(Self::UnusedFor),
+            _ => Err(format!(
+                "{text:?} is none of type=, id=, until=, unused-for="
+            )),
+        }
+    }
+}
+
+/// Reads a length of time: numbers with the units d, h, m and s, as in `1d12h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no length of time, such as 36h or 7d");
+    let mut seconds = 0_u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        let unit = match rest[digits..].chars().next() {
+            Some('d') => 86_400,
+            Some('h') => 3_600,
+            Some('m') => 60,
+            Some('s') => 1,
+            _ => return Err(wrong()),
+        };
+        seconds = number
+            .checked_mul(unit)
+            .and_then(|more| seconds.checked_add(more))
+            .ok_or_else(wrong)?;
+        rest = &rest[digits + 1..];
+    }
+    if text.is_empty() {
+        return Err(wrong());
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
 /// How a table is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -37,4 +127,42 @@ pub(crate) enum Format {
     Table,
     /// For programs
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_have_units() {
+        for (text, expected) in [
+            ("90s", Some(90)),
+            ("1d12h", Some(129_600)),
+            ("5m", Some(300)),
+            ("", None),
+            ("5", None),
+            ("h", None),
+            ("-1h", None),
+            ("99999999999999999999d", None),
+            ("9999999999999999999d", None),
+        ] {
+            let found = parse_duration(text).ok().map(|time| time.as_secs());
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn filters_are_dockers() {
+        let read = |text: &str| text.parse::<PruneFilter>();
+        assert_eq!(
+            read("type=exec.cachemount"),
+            Ok(PruneFilter::Type(vec![CacheItemKind::CacheMount]))
+        );
+        assert_eq!(read("id=abc"), Ok(PruneFilter::Id("abc".to_owned())));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(read("until=1h"), Ok(PruneFilter::UnusedFor(hour)));
+        for wrong in ["type=x", "id=", "colour=blue", "until"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use super::image::{
     ImagesArguments, InspectArguments, ParseArguments, PushArguments, RmiArguments, RunArguments,
     SizesArguments, TagArguments,
 };
+use super::values::parse_bytes;
 
 /// Container images built from Dockerfiles, with no daemon.
 #[derive(Debug, Parser)]
@@ -35,6 +36,11 @@ pub(crate) struct GlobalArguments {
     /// Folder that holds images and the cache [default: $XDG_CACHE_HOME/stagewright]
     #[arg(long, global = true, value_name = "DIR", env = "STAGEWRIGHT_STORE")]
     pub(crate) store: Option<PathBuf>,
+    /// Most bytes that the store may take after a build, such as 10g; 0 is no limit [default: a
+    /// tenth of the disk, at most 20g]
+    #[arg(long, global = true, value_name = "BYTES", env = "STAGEWRIGHT_STORE_LIMIT",
+          value_parser = parse_bytes, hide_short_help = true)]
+    pub(crate) store_limit: Option<u64>,
 }
 
 /// What to do.

@@ -13,7 +13,7 @@ mod unsupported;
 mod values;
 
 pub(crate) use build::{BuildArguments, NetworkArgument, ProgressMode};
-pub(crate) use cache::{CacheVerb, Format};
+pub(crate) use cache::{CacheVerb, Format, PruneArguments, PruneFilter};
 pub(crate) use command_line::{Arguments, GlobalArguments, Verb};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use image::{

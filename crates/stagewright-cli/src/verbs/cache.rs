@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use stagewright::{Builder, CacheUsage, LayerUse};
+use stagewright::{Builder, CacheUsage, LayerUse, PruneOptions};
 
 use super::table::{bytes, table};
-use crate::arguments::{CacheVerb, Format};
+use crate::arguments::{CacheVerb, Format, PruneArguments, PruneFilter};
 use crate::failure::Failure;
 
 /// Measures or checks the store.
@@ -30,6 +30,10 @@ pub(crate) fn run(builder: &Builder, verb: &CacheVerb) -> Result<ExitCode, Failu
                     println!("{document:#}");
                 }
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        CacheVerb::Prune(arguments) => {
+            prune(builder, arguments)?;
             Ok(ExitCode::SUCCESS)
         }
         CacheVerb::Verify(arguments) => verify(builder, arguments.repair),
@@ -102,6 +106,66 @@ fn usage_document(usage: &CacheUsage) -> serde_json::Value {
         document[name.replace(' ', "_")] = json!({ "count": count, "bytes": size });
     }
     document
+}
+
+/// Removes what was asked for, and prints what went.
+fn prune(builder: &Builder, arguments: &PruneArguments) -> Result<(), Failure> {
+    let mut options = PruneOptions {
+        all: arguments.all,
+        keep_bytes: arguments.keep_storage,
+        ..PruneOptions::default()
+    };
+    let mut unused_for = arguments.max_age;
+    for filter in &arguments.filter {
+        match filter {
+            PruneFilter::Type(kinds) => options.kinds.extend(kinds),
+            PruneFilter::Id(id) => options.ids.push(id.clone()),
+            PruneFilter::UnusedFor(time) => unused_for = unused_for.max(Some(*time)),
+        }
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    options.used_before_unix_ms = unused_for
+        .map(|time| u64::try_from(now.saturating_sub(time).as_millis()).unwrap_or(u64::MAX));
+    let pruned = builder.prune_cache(&options)?;
+    match arguments.format {
+        Format::Json => {
+            let items: Vec<_> = pruned
+                .items
+                .iter()
+                .map(|item| json!({ "id": item.id, "type": item.kind.type_name(), "bytes": item.bytes }))
+                .collect();
+            let document = json!({
+                "items": items,
+                "bytes": pruned.bytes,
+                "left_bytes": pruned.left_bytes,
+            });
+            println!("{document:#}");
+        }
+        Format::Table => {
+            if !pruned.items.is_empty() {
+                let rows: Vec<Vec<String>> = pruned
+                    .items
+                    .iter()
+                    .map(|item| {
+                        let id: String = item.id.chars().take(19).collect();
+                        vec![id, item.kind.type_name().to_owned(), bytes(item.bytes)]
+                    })
+                    .collect();
+                print!(
+                    "{}\n",
+                    table(&["REMOVED", "TYPE", "BYTES"], &[false, false, true], &rows)
+                );
+            }
+            println!(
+                "{} removed, {} left",
+                bytes(pruned.bytes),
+                bytes(pruned.left_bytes)
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Prints what is damaged; that something is, and was not repaired, is the exit code.
