@@ -74,7 +74,6 @@ impl Store {
             "actions",
             "parts",
             "documents",
-            "index",
             "locks",
             "tmp",
             "quarantine",

@@ -29,8 +29,13 @@ pub struct Blob {
 impl Store {
     /// Finds a blob. Its bytes are not read: see [`Store::read_blob`] for a checked read.
     pub fn blob(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
-        self.protect(&name_of(digest))?;
+        let first = self.protect(&name_of(digest))?;
         let path = self.blob_path(digest);
+        if first && let Ok(file) = fs::File::open(&path) {
+            // A blob that no layer named may be named by one soon: a collection that began before
+            // leaves what was used since alone.
+            disk::touch(&file)?;
+        }
         match fs::metadata(&path) {
             Ok(metadata) => Ok(Some(Blob {
                 path,

@@ -51,11 +51,12 @@ impl Lease {
         }
     }
 
-    /// Protects a thing from here on. It may have been removed before: look for it afterwards.
-    fn add(&self, name: &str) -> io::Result<()> {
+    /// Protects a thing from here on; says whether it was not yet. It may have been removed before: look
+    /// for it afterwards.
+    fn add(&self, name: &str) -> io::Result<bool> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.names.contains(name) {
-            return Ok(());
+            return Ok(false);
         }
         let _gate = shared_gate(&self.folder)?;
         let file = match &mut state.file {
@@ -65,7 +66,7 @@ impl Lease {
         fault::point("write", file.path())?;
         file.write_all(format!("{name}\n").as_bytes())?;
         state.names.insert(name.to_owned());
-        Ok(())
+        Ok(true)
     }
 
     /// The gate is held: nobody removes the file before it is locked.
@@ -127,9 +128,10 @@ impl Store {
         self.with_lease(Lease::new(self.path()))
     }
 
-    /// Protects a thing, named by its path in the store, if this is a session.
-    pub(crate) fn protect(&self, name: &str) -> io::Result<()> {
-        self.lease().map_or(Ok(()), |lease| lease.add(name))
+    /// Protects a thing, named by its path in the store, if this is a session. Says whether this was
+    /// the first time.
+    pub(crate) fn protect(&self, name: &str) -> io::Result<bool> {
+        self.lease().map_or(Ok(false), |lease| lease.add(name))
     }
 
     /// Closes the gate and reads all leases. Removes those of the dead.

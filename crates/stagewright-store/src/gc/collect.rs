@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use super::contents::{Found, Place, list, name, unix_ms};
+use super::contents::{Found, Place, list, modified, name, unix_ms};
 use super::options::{PruneOptions, Pruned};
 use crate::blob;
 use crate::cache_mount;
@@ -51,7 +51,7 @@ impl Store {
             left_bytes: records + found.iter().map(|found| found.item.bytes).sum::<u64>(),
             ..Pruned::default()
         };
-        self.remove_found(found, options, &mut pruned)?;
+        self.remove_found(found, options, began_unix_ms, &mut pruned)?;
         if !options.is_narrow() {
             if options.all && options.keep_bytes.is_none() && options.used_before_unix_ms.is_none()
             {
@@ -69,6 +69,7 @@ impl Store {
         &self,
         found: Vec<Found>,
         options: &PruneOptions,
+        began_unix_ms: u64,
         pruned: &mut Pruned,
     ) -> Result<(), StoreError> {
         // To reach a size anything goes; asked for outright, base images stay unless they are named.
@@ -96,7 +97,10 @@ impl Store {
             let tagged = self.roots()?.tagged;
             let mut bin = Bin::new(self, trash.as_ref());
             for found in batch {
-                if !enough(pruned) && self.remove(found, &gate, &tagged, &mut bin)? {
+                // A layer that was made meanwhile may name a blob that none named before.
+                let newer = matches!(&found.place, Place::Blob(digest) if
+                    modified(&self.path().join(blob::name_of(digest))) >= began_unix_ms);
+                if !newer && !enough(pruned) && self.remove(found, &gate, &tagged, &mut bin)? {
                     pruned.bytes += found.item.bytes;
                     pruned.left_bytes = pruned.left_bytes.saturating_sub(found.item.bytes);
                     pruned.items.push(found.item.clone());

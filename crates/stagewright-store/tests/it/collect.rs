@@ -1,0 +1,332 @@
+//! Garbage collection: what goes, what stays, and that nobody notices.
+
+use fs_err as fs;
+use stagewright_digest::{ActionKey, ContentDigest, Digest, LayerId};
+use stagewright_store::{
+    ActionResult, CompressedBlob, Item, ItemKind, LayerRecord, PlaceRecord, PruneOptions, Sharing,
+    Store, TAG_KIND,
+};
+
+use crate::step::{key, open};
+
+const ALL: PruneOptions = PruneOptions {
+    all: true,
+    keep_bytes: None,
+    used_before_unix_ms: None,
+    kinds: Vec::new(),
+    ids: Vec::new(),
+    unless_running: false,
+};
+
+fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store"));
+    (folder, store)
+}
+
+fn id(n: u64) -> LayerId {
+    LayerId::Made(ContentDigest::of(format!("layer {n}").as_bytes()))
+}
+
+/// A step with a layer in both forms and a compressed one.
+fn step(store: &Store, n: u64) {
+    let draft = store.layer_draft().unwrap();
+    fs::create_dir(draft.fs()).unwrap();
+    fs::write(draft.fs().join("file"), vec![b'x'; 50_000]).unwrap();
+    fs::write(draft.packed(), vec![b'x'; 50_000]).unwrap();
+    fs::write(draft.index(), "index").unwrap();
+    let bytes = format!("compressed {n}");
+    let digest = store.put_blob(bytes.as_bytes()).unwrap();
+    let record = LayerRecord {
+        content_bytes: 50_000,
+        entries: 2,
+        compressed: vec![CompressedBlob {
+            codec: "gzip-6".to_owned(),
+            digest,
+            bytes: bytes.len() as u64,
+            media_type: String::new(),
+        }],
+        ..LayerRecord::default()
+    };
+    draft.publish(&id(n), record).unwrap();
+    let parts = store.put_parts(format!("parts {n}").as_bytes()).unwrap();
+    let result = ActionResult {
+        layer: Some(id(n)),
+        parts: Some(parts),
+        duration_ms: n,
+        ..ActionResult::default()
+    };
+    store.record_action(&key(n), &result).unwrap();
+}
+
+fn has(store: &Store, n: u64) -> bool {
+    let compressed = Digest::of(format!("compressed {n}").as_bytes());
+    let found = store.action(&key(n)).unwrap().is_some();
+    assert_eq!(store.layer(&id(n)).unwrap().is_some(), found);
+    assert_eq!(store.blob(&compressed).unwrap().is_some(), found);
+    found
+}
+
+fn tag(store: &Store, name: &str, layers: &[LayerId], config: Digest) {
+    let layers: Vec<String> = layers.iter().map(ToString::to_string).collect();
+    let document = serde_json::json!({ "config": config, "layers": layers, "name": name });
+    store
+        .put_document(TAG_KIND, name, document.to_string().as_bytes())
+        .unwrap();
+}
+
+fn bytes_of(items: &[Item]) -> u64 {
+    items.iter().map(|item| item.bytes).sum()
+}
+
+#[test]
+fn the_least_recently_used_go_until_the_rest_fits() {
+    let (_folder, store) = store();
+    for n in 0..4 {
+        step(&store, n);
+    }
+    let now = 1 << 45;
+    for (age, n) in [1, 3, 0, 2].into_iter().enumerate() {
+        store.note_use(&[id(n)], now + age as u64).unwrap();
+    }
+    let usage = store.usage().unwrap();
+    assert_eq!((usage.layers.count, usage.blobs.count), (4, 4));
+    let before = usage.bytes();
+    let options = PruneOptions {
+        keep_bytes: Some(before - 150_000),
+        ..PruneOptions::default()
+    };
+    let pruned = store.prune(&options).unwrap();
+    let went: Vec<String> = pruned.items.iter().map(|item| item.id.clone()).collect();
+    assert_eq!(went, [id(1).to_string(), id(3).to_string()]);
+    assert_eq!(
+        [0, 1, 2, 3].map(|n| has(&store, n)),
+        [true, false, true, false]
+    );
+    assert_eq!(pruned.bytes, bytes_of(&pruned.items));
+    assert!(store.usage().unwrap().bytes() <= before - 150_000);
+    // There is nothing more to do.
+    assert_eq!(store.prune(&options).unwrap().items, []);
+}
+
+#[test]
+fn what_an_image_with_a_name_needs_stays() {
+    let (_folder, store) = store();
+    (0..3).for_each(|n| step(&store, n));
+    let config = store.put_blob(b"config").unwrap();
+    let other = store.put_blob(b"another config").unwrap();
+    tag(&store, "app", &[id(0), id(2)], config);
+    let usage = store.usage().unwrap();
+    assert!(usage.shared_bytes() > usage.reclaimable_bytes());
+    store.prune(&ALL).unwrap();
+    assert_eq!([0, 1, 2].map(|n| has(&store, n)), [true, false, true]);
+    assert!(store.blob(&config).unwrap().is_some());
+    assert!(store.blob(&other).unwrap().is_none());
+    store.remove_document(TAG_KIND, "app").unwrap();
+    store.prune(&ALL).unwrap();
+    assert_eq!(store.items().unwrap(), []);
+}
+
+#[test]
+fn what_a_session_found_or_made_stays_while_it_lives() {
+    let (_folder, store) = store();
+    (0..3).for_each(|n| step(&store, n));
+    let session = store.session();
+    assert!(session.action(&key(1)).unwrap().is_some());
+    step(&session, 7);
+    // Asked for before it is made.
+    assert!(session.layer(&id(8)).unwrap().is_none());
+    step(&store, 8);
+    store.prune(&ALL).unwrap();
+    assert_eq!(
+        [0, 1, 2, 7, 8].map(|n| store.layer(&id(n)).unwrap().is_some()),
+        [false, true, false, true, true]
+    );
+    drop(session);
+    store.prune(&ALL).unwrap();
+    assert_eq!(store.items().unwrap(), []);
+}
+
+#[test]
+fn filters_name_kinds_ids_and_times() {
+    let (_folder, store) = store();
+    (0..3).for_each(|n| step(&store, n));
+    let now = 1 << 45;
+    store.note_use(&[id(0), id(1), id(2)], now).unwrap();
+    store.note_use(&[id(2)], now + 10).unwrap();
+    drop(
+        store
+            .cache_mount("npm", Sharing::Shared, &|| false)
+            .unwrap(),
+    );
+    let went = |options: PruneOptions| -> Vec<String> {
+        let pruned = store.prune(&options).unwrap();
+        pruned.items.into_iter().map(|item| item.id).collect()
+    };
+    let none: [String; 0] = [];
+    let of_kind = |kinds: &[ItemKind]| PruneOptions {
+        kinds: kinds.to_vec(),
+        ..PruneOptions::default()
+    };
+    assert_eq!(went(of_kind(&[ItemKind::BaseLayer])), none);
+    assert_eq!(went(of_kind(&[ItemKind::CacheMount])), ["npm"]);
+    let hex = id(0).to_string().trim_start_matches("blake3:").to_owned();
+    let by_id = PruneOptions {
+        ids: vec![hex[..12].to_owned()],
+        ..PruneOptions::default()
+    };
+    assert_eq!(went(by_id), [id(0).to_string()]);
+    let before = PruneOptions {
+        used_before_unix_ms: Some(now + 5),
+        ..PruneOptions::default()
+    };
+    assert_eq!(went(before), [id(1).to_string()]);
+    assert_eq!([0, 1, 2].map(|n| has(&store, n)), [false, false, true]);
+}
+
+#[test]
+fn what_was_collected_is_remembered_and_what_is_unknown_is_not() {
+    let (_folder, store) = store();
+    step(&store, 0);
+    assert!(!store.was_evicted(&key(0)).unwrap());
+    let place = PlaceRecord {
+        key: key(0),
+        parts: store.action(&key(0)).unwrap().unwrap().parts.unwrap(),
+    };
+    store.record_place("place", &place).unwrap();
+    store.prune(&ALL).unwrap();
+    assert!(store.was_evicted(&key(0)).unwrap());
+    assert!(!store.was_evicted(&key(1)).unwrap());
+    assert_eq!(
+        store.parts(&place.parts).unwrap(),
+        Some(b"parts 0".to_vec())
+    );
+    // What is made again is not evicted any more.
+    step(&store, 0);
+    assert!(!store.was_evicted(&key(0)).unwrap() && has(&store, 0));
+}
+
+#[test]
+fn a_cache_mount_that_a_step_uses_stays() {
+    let (_folder, store) = store();
+    let take = |id, sharing| store.cache_mount(id, sharing, &|| true).unwrap();
+    let used = take("used", Sharing::Shared).unwrap();
+    fs::write(used.path().join("file"), "kept").unwrap();
+    let unused = take("unused", Sharing::Locked).unwrap().path().to_owned();
+    store.prune(&ALL).unwrap();
+    assert!(used.path().join("file").exists() && !unused.exists());
+    drop(used);
+    store.prune(&ALL).unwrap();
+    assert_eq!(store.usage().unwrap().cache_mounts.count, 0);
+    assert!(take("used", Sharing::Locked).is_some());
+}
+
+#[test]
+fn what_dead_processes_left_goes() {
+    let (_folder, store) = store();
+    let path = store.path().to_owned();
+    drop(store.try_lock_action(&key(0)).unwrap());
+    let running = store.try_lock_action(&key(1)).unwrap().unwrap();
+    drop(store.lock_making(&id(0)).unwrap());
+    let making = store.lock_making(&id(1)).unwrap();
+    fs::create_dir(path.join("tmp/dead")).unwrap();
+    fs::write(path.join("tmp/dead.owner"), "").unwrap();
+    store.prune(&PruneOptions::default()).unwrap();
+    let count = |folder: &str| fs::read_dir(path.join(folder)).unwrap().count();
+    assert_eq!((count("tmp"), count("locks"), count("layers")), (0, 1, 1));
+    assert!(store.try_lock_action(&key(1)).unwrap().is_none());
+    drop((running, making));
+    assert!(store.try_lock_action(&key(1)).unwrap().is_some());
+}
+
+#[test]
+fn the_limit_is_kept_and_is_not_looked_at_in_vain() {
+    let (_folder, store) = store();
+    step(&store, 0);
+    let limit = store.usage().unwrap().bytes() + 250_000;
+    assert_eq!(store.prune_above(limit).unwrap(), None);
+    (1..4).for_each(|n| step(&store, n));
+    let pruned = store.prune_above(limit).unwrap().expect("it is more");
+    assert!(!pruned.items.is_empty());
+    assert!(store.usage().unwrap().bytes() <= limit);
+    // All is needed now: there is nothing to gain until more comes.
+    let session = store.session();
+    for item in store.items().unwrap() {
+        session.layer(&item.id.parse().unwrap()).unwrap();
+    }
+    assert!(store.prune_above(1).unwrap().is_some());
+    assert_eq!(store.prune_above(1).unwrap(), None);
+}
+
+#[test]
+fn a_cache_mount_that_grew_counts() {
+    let (_folder, store) = store();
+    assert_eq!(store.prune_above(1_000_000).unwrap(), None);
+    let mount = store.cache_mount("id", Sharing::Shared, &|| true).unwrap();
+    let mount = mount.unwrap();
+    fs::write(mount.path().join("large"), vec![1; 2_000_000]).unwrap();
+    assert_eq!(store.prune_above(1_000_000).unwrap(), None, "it is in use");
+    drop(mount);
+    let pruned = store.prune_above(1_000_000).unwrap().expect("it is more");
+    assert_eq!(pruned.items[0].kind, ItemKind::CacheMount);
+}
+
+/// Counts a builder as ended, also when it panics.
+struct Ending<'a>(&'a std::sync::atomic::AtomicU64);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// Sessions build and read the same steps while everything that nobody uses is removed all the while.
+#[test]
+fn nothing_vanishes_under_its_users() {
+    const BUILDERS: u64 = 6;
+    const STEPS: u64 = 12;
+    let (_folder, store) = store();
+    let path = store.path().to_owned();
+    let building = std::sync::atomic::AtomicU64::new(BUILDERS);
+    let running = || building.load(std::sync::atomic::Ordering::SeqCst) > 0;
+    let build = |store: &Store, n: u64| {
+        let _lock = store.lock_action(&key(n), &|| false).unwrap();
+        if store.action(&key(n)).unwrap().is_none() {
+            step(store, n);
+        }
+    };
+    let mut removed = 0;
+    std::thread::scope(|scope| {
+        for builder in 0..BUILDERS {
+            let (path, building) = (&path, &building);
+            scope.spawn(move || {
+                let _ending = Ending(building);
+                for round in 0..STEPS {
+                    let session = open(path).session();
+                    let steps = [0, 1, 2].map(|n| (builder + round + n) % STEPS);
+                    for n in steps {
+                        build(&session, n);
+                    }
+                    for n in steps {
+                        let layer = session.layer(&id(n)).unwrap().unwrap();
+                        let file = layer.unpacked_path().unwrap().join("file");
+                        assert_eq!(fs::read(file).unwrap().len(), 50_000);
+                        assert!(has(&session, n));
+                    }
+                }
+            });
+        }
+        while running() {
+            removed += store.prune(&ALL).unwrap().items.len();
+        }
+    });
+    assert!(removed > 0, "nothing was removed while they built");
+    store.prune(&ALL).unwrap();
+    assert_eq!(store.items().unwrap(), []);
+    let left: Vec<ActionKey> = (0..STEPS)
+        .map(key)
+        .filter(|key| store.action(key).unwrap().is_some())
+        .collect();
+    assert_eq!(left, []);
+    assert_eq!(store.verify(false).unwrap().damaged, vec![]);
+}
