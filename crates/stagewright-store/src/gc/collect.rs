@@ -61,7 +61,11 @@ impl Store {
             self.remove_unfinished_layers()?;
             self.compact_actions(options, began_unix_ms)?;
         }
-        self.end_measure(growth, pruned.left_bytes)?;
+        let missed = options
+            .keep_bytes
+            .is_some_and(|keep| pruned.left_bytes > keep);
+        let floor = if missed { pruned.left_bytes } else { 0 };
+        self.end_measure(growth, pruned.left_bytes, floor)?;
         Ok(pruned)
     }
 

@@ -87,11 +87,7 @@ impl Store {
     fn measure(&self) -> Result<u64, StoreError> {
         let growth = self.begin_measure()?;
         let bytes = self.usage()?.bytes();
-        self.end_measure(growth, bytes)?;
-        if let Some(mut measured) = self.measured()? {
-            measured.floor = 0;
-            self.write_measured(&measured)?;
-        }
+        self.end_measure(growth, bytes, 0)?;
         Ok(bytes)
     }
 
@@ -117,8 +113,13 @@ impl Store {
         Ok(Growth(()))
     }
 
-    /// Writes down what was measured.
-    pub(super) fn end_measure(&self, _begun: Growth, bytes: u64) -> Result<(), StoreError> {
+    /// Writes down what was measured, and what the store could not be made smaller than.
+    pub(super) fn end_measure(
+        &self,
+        _begun: Growth,
+        bytes: u64,
+        floor: u64,
+    ) -> Result<(), StoreError> {
         let mut mounts = BTreeMap::new();
         for folder in super::contents::list(&self.path().join("mounts"))? {
             for path in super::contents::list(&folder)? {
@@ -133,7 +134,7 @@ impl Store {
         let measured = Measured {
             bytes,
             mounts,
-            floor: bytes,
+            floor,
         };
         match self.write_measured(&measured) {
             // Room was made as far as it goes; the next build measures.
