@@ -297,3 +297,18 @@ fn privileged_a_changed_bound_file_is_named() {
         "{explained:?}"
     );
 }
+
+#[test]
+fn what_was_collected_is_told() {
+    let stagewright = Stagewright::new();
+    let project = copies();
+    let prune = || {
+        let mut command = stagewright.command("cache");
+        command
+            .args(["prune", "--all", "--store"])
+            .arg(stagewright.store());
+        let _ = stagewright_testkit::output(&mut command).success();
+    };
+    let expected = ("COPY one /one", "its result is no longer stored");
+    explained_after(&stagewright, &project, prune, &[], expected);
+}

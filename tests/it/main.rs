@@ -18,6 +18,7 @@ mod interruption;
 mod lesson;
 mod outputs;
 mod peers;
+mod pruning;
 mod pushing;
 mod reproducible;
 mod rootless;

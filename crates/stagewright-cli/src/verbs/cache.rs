@@ -153,8 +153,8 @@ fn prune(builder: &Builder, arguments: &PruneArguments) -> Result<(), Failure> {
                         vec![id, item.kind.type_name().to_owned(), bytes(item.bytes)]
                     })
                     .collect();
-                print!(
-                    "{}\n",
+                println!(
+                    "{}",
                     table(&["REMOVED", "TYPE", "BYTES"], &[false, false, true], &rows)
                 );
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use stagewright::Builder;
+use stagewright::{Builder, PruneOptions};
 use stagewright_store::fault::{self, Fault};
 
 use crate::damage::{files, flip};
@@ -27,6 +27,8 @@ enum Act {
     Verify,
     /// Asks for the index.
     ListUses,
+    /// Removes all that no name needs.
+    Prune,
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -37,6 +39,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => any::<u64>().prop_map(Act::Damage),
         2 => Just(Act::Verify),
         1 => Just(Act::ListUses),
+        2 => Just(Act::Prune),
     ];
     proptest::collection::vec(act, 1..16)
 }
@@ -96,8 +99,13 @@ impl Model {
 
     /// Everything may be lost.
     fn doubt(&mut self) {
-        self.unsure.append(&mut self.stored);
+        self.forget_results();
         self.named.clear();
+    }
+
+    /// Every result may be lost, and no name.
+    fn forget_results(&mut self) {
+        self.unsure.append(&mut self.stored);
     }
 }
 
@@ -140,6 +148,15 @@ impl World {
                 self.builder.verify_cache(true).unwrap();
                 self.lab.check_store(&self.builder);
                 self.model.damaged = false;
+            }
+            Act::Prune => {
+                let options = PruneOptions {
+                    all: true,
+                    ..PruneOptions::default()
+                };
+                self.builder.prune_cache(&options).unwrap();
+                // What an image with a name needs is there still; the rest is gone.
+                self.model.forget_results();
             }
             Act::ListUses => drop(self.builder.layer_uses().unwrap()),
         }
