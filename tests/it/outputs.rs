@@ -373,3 +373,31 @@ fn several_platforms_are_one_index() {
         );
     }
 }
+
+#[test]
+fn an_image_of_the_store_is_saved_into_a_file_or_a_stream() {
+    let stagewright = Stagewright::new();
+    let project = Project::new().file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    let _ = stagewright.build(&project, &["-t", "saved:1"]).success();
+    let folder = tempfile::tempdir().unwrap();
+    let save = |arguments: &[&str]| {
+        let mut command = stagewright.command("save");
+        command
+            .args(arguments)
+            .arg("saved:1")
+            .arg("--store")
+            .arg(stagewright.store());
+        command
+    };
+    for format in ["docker-archive", "oci-archive"] {
+        let file = folder.path().join(format);
+        let name = file.display().to_string();
+        let _ =
+            stagewright_testkit::output(&mut save(&["--format", format, "-o", &name])).success();
+        let streamed = save(&["--format", format]).output().unwrap();
+        assert!(streamed.status.success());
+        assert_eq!(streamed.stdout, fs_err::read(&file).unwrap(), "{format}");
+        let image = Image::read(&file);
+        assert!(image.rootfs.get("/Dockerfile").is_some(), "{format}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use serde_json::Value;
+use stagewright::{BuildRequest, Builder, BuilderOptions, NamedContext};
 use stagewright_testkit::{Output, Project, Stagewright, output};
 
 fn cache(stagewright: &Stagewright, arguments: &[&str]) -> Output {
@@ -111,6 +112,91 @@ fn a_store_is_kept_below_its_limit_by_the_builds_themselves() {
     assert_eq!(last.len(), 0, "what was used last is gone");
 }
 
+/// Of twenty builds at once there are five kinds, whose first two steps are the same. Each step notes that it ran in a cache
+/// mount, which all builds share.
+fn overlapping(number: usize) -> Project {
+    let kind = number % 5;
+    Project::new()
+        .file(
+            "Dockerfile",
+            format!(
+                "FROM busybox\nCOPY seed /seed\n\
+                 RUN --mount=type=cache,target=/ran echo shared >> /ran/steps; cat /seed > /out\n\
+                 RUN --mount=type=cache,target=/ran echo {kind} >> /ran/steps; echo {kind} >> /out\n"
+            ),
+        )
+        .file("seed", "seed")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_twenty_builds_at_once_run_each_step_once_while_garbage_is_collected() {
+    let stagewright = Stagewright::with_busybox();
+    let library = Builder::open(BuilderOptions::at(stagewright.store())).unwrap();
+    let busybox: NamedContext = format!("oci-layout://{}", stagewright.busybox_layout().display())
+        .parse()
+        .unwrap();
+    let projects: Vec<Project> = (0..20).map(overlapping).collect();
+    let images: Vec<String> = std::thread::scope(|scope| {
+        let builds: Vec<_> = projects
+            .iter()
+            .enumerate()
+            .map(|(number, project)| {
+                let (stagewright, library, busybox) = (&stagewright, &library, &busybox);
+                scope.spawn(move || {
+                    if number < 2 {
+                        // Twice in this process.
+                        let mut request = BuildRequest::directory(project.path());
+                        request.named_contexts = vec![("busybox".to_owned(), busybox.clone())];
+                        return library.build(request).wait().unwrap().id().to_string();
+                    }
+                    let mut quiet = stagewright.build_command(project, &["--quiet"]);
+                    output(&mut quiet).success().stdout.trim().to_owned()
+                })
+            })
+            .collect();
+        while builds.iter().any(|build| !build.is_finished()) {
+            let _ = pruned(&stagewright, &["--max-age=1h"]);
+        }
+        builds
+            .into_iter()
+            .map(|build| build.join().unwrap())
+            .collect()
+    });
+    for (number, image) in images.iter().enumerate() {
+        assert_eq!(
+            *image,
+            images[number % 5],
+            "build {number} made another image than its like"
+        );
+    }
+    let tell = Project::new().file(
+        "Dockerfile",
+        "FROM busybox AS tell\nRUN --mount=type=cache,target=/ran sort /ran/steps > /told\nFROM scratch\nCOPY --from=tell /told /\n",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let dest = format!("--output=type=local,dest={}", folder.path().display());
+    let _ = stagewright.build(&tell, &[&dest]).success();
+    let told = fs_err::read_to_string(folder.path().join("told")).unwrap();
+    assert_eq!(
+        told, "0\n1\n2\n3\n4\nshared\n",
+        "what ran, a line each time"
+    );
+    assert!(
+        cache(&stagewright, &["verify"])
+            .stdout
+            .contains("all whole")
+    );
+    // A build alone, in a store of its own, makes the same.
+    let alone = Stagewright::with_busybox();
+    for project in &projects[..5] {
+        let mut quiet = alone.build_command(project, &["--quiet", "--reproducible"]);
+        let lone = output(&mut quiet).success().stdout;
+        let mut again = stagewright.build_command(project, &["--quiet", "--reproducible"]);
+        assert_eq!(output(&mut again).success().stdout, lone);
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn privileged_twenty_builds_at_once_succeed_while_everything_unused_is_collected() {
@@ -141,5 +227,47 @@ fn privileged_twenty_builds_at_once_succeed_while_everything_unused_is_collected
         cache(&stagewright, &["verify"])
             .stdout
             .contains("all whole")
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_store_that_may_not_be_written_is_told() {
+    let user = std::env::var("STAGEWRIGHT_TEST_USER").unwrap();
+    let stagewright = Stagewright::new();
+    let project = project(1);
+    let _ = stagewright.build(&project, &[]).success();
+    let folder = tempfile::tempdir().unwrap();
+    let everybody = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    let program = folder.path().join("stagewright");
+    fs_err::copy(stagewright.command("build").get_program(), &program).unwrap();
+    for path in [
+        folder.path(),
+        project.path(),
+        stagewright.store().parent().unwrap(),
+    ] {
+        fs_err::set_permissions(path, everybody.clone()).unwrap();
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args([
+            "--reuid",
+            &user,
+            "--regid",
+            &user,
+            "--init-groups",
+            "--reset-env",
+        ])
+        .arg(&program)
+        .args(["build", "--quiet", "--store"])
+        .arg(stagewright.store())
+        .arg(project.path());
+    let said = output(&mut command);
+    assert_eq!(said.code(), Some(1), "{}", said.stderr);
+    let store = stagewright.store().display().to_string();
+    assert!(
+        said.stderr.contains(&store) && said.stderr.contains("ermission denied"),
+        "{}",
+        said.stderr
     );
 }

@@ -46,7 +46,7 @@ use stagewright_plan::{CopyOp, CopySource, ExecOp, FileOp, Op, Vertex};
 
 use crate::copy::{self, Selection};
 use crate::error::StepError;
-use crate::miss::FILE;
+use crate::miss::{BELOW, FILE};
 use crate::parts::Parts;
 use crate::services::{Services, SolveOptions};
 use crate::vertex::{Snapshot, VertexResult};
@@ -187,7 +187,7 @@ pub(crate) fn parent(inputs: &[VertexResult]) -> Result<&Snapshot, StepError> {
 
 fn base_part(inputs: &[VertexResult], parts: &mut Parts) {
     if let Some(VertexResult::Snapshot(parent)) = inputs.first() {
-        parts.text("files below", parent.id.to_string());
+        parts.text(BELOW, parent.id.to_string());
     }
 }
 
@@ -415,6 +415,13 @@ mod tests {
     fn the_key_of_a_run_is_pinned() {
         assert_eq!(exec_key(&|_, _, _| {}).to_hex(), PINNED_RUN);
     }
+
+    #[test]
+    fn the_key_of_a_copy_is_pinned() {
+        assert_eq!(copy_key(&|_, _| {}).to_hex(), PINNED_COPY);
+    }
+
+    const PINNED_COPY: &str = "b4daa7776130fb3dbaf5efc0ad4457dd787e672af8741a8c2276e655ea1b8dc5";
 
     const PINNED_RUN: &str = "24c028cbcd2a469acc9fa60ce6472c36a66b7326cbe44c942e743cf4b9afeffc";
 

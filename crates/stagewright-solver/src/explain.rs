@@ -132,7 +132,7 @@ impl<'a> Explainer<'a> {
         if let Some(result) = hit(&key)? {
             return Ok((Verdict::Hit, Some(result)));
         }
-        let reason = vertex::miss_reason(services, vertex, &key, &work)?;
+        let reason = vertex::miss_reason(services, self.plan, vertex, &key, &work)?;
         Ok((Verdict::Miss(reason), None))
     }
 

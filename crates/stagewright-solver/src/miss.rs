@@ -70,7 +70,25 @@ impl MissReason {
 /// The part that holds the files of a copy.
 pub(crate) const FILE: &str = "file";
 
+/// The part that holds the name of the root file system that a step changes.
+pub(crate) const BELOW: &str = "files below";
+
 impl MissReason {
+    /// Says what the step lies on instead of that file system's name, which says nothing to a person: the image `base`, or
+    /// what the steps before it made.
+    pub(crate) fn based_on(mut self, base: Option<&str>) -> Self {
+        if let Self::Changed(changes) = &mut self {
+            for change in changes.iter_mut().filter(|change| change.input == BELOW) {
+                (change.before, change.after) = (Some(String::new()), Some(String::new()));
+                if let Some(base) = base {
+                    "base image".clone_into(&mut change.input);
+                    change.name = Some(base.to_owned());
+                }
+            }
+        }
+        self
+    }
+
     /// Names the files that changed by where they lie, not by where they are copied to.
     pub(crate) fn below(mut self, folder: &str) -> Self {
         if let Self::Changed(changes) = &mut self

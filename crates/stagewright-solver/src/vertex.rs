@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use stagewright_digest::{ActionKey, LayerId, SnapshotId};
-use stagewright_plan::{Op, SourceOp, Vertex, VertexId};
+use stagewright_plan::{Op, Plan, SourceOp, Vertex, VertexId};
 use stagewright_store::{ActionResult, PlaceRecord};
 
 use crate::action::{self, Work};
@@ -192,7 +192,7 @@ async fn execute(
         note_place(services, vertex, &key, &work.parts, false)?;
         return Ok((result, Outcome::Shared));
     }
-    let miss = miss_reason(services, vertex, &key, &work)?;
+    let miss = miss_reason(services, &build.plan, vertex, &key, &work)?;
     let parts = work.parts.clone();
     let began = Instant::now();
     let layer = blocking(build, id, inputs, move |services, vertex, inputs, event| {
@@ -270,6 +270,7 @@ fn remember_quick(
 
 pub(crate) fn miss_reason(
     services: &Services,
+    plan: &Plan,
     vertex: &Vertex,
     key: &ActionKey,
     work: &Work,
@@ -289,8 +290,18 @@ pub(crate) fn miss_reason(
         .parts(&last.parts)?
         .and_then(|bytes| Parts::decode(&bytes));
     Ok(before.map_or(MissReason::FirstRun, |before| {
-        MissReason::between(&before, &work.parts).below(&folder)
+        MissReason::between(&before, &work.parts)
+            .below(&folder)
+            .based_on(base_of(plan, vertex))
     }))
+}
+
+/// Returns the image that a step lies on directly, as it was asked for.
+fn base_of<'a>(plan: &'a Plan, vertex: &Vertex) -> Option<&'a str> {
+    match &plan.vertex(vertex.inputs.first()?.vertex).op {
+        Op::Source(SourceOp::Image { reference, .. }) => Some(reference),
+        _ => None,
+    }
 }
 
 /// Remembers what this place in the Dockerfile ran with, for the explanation of its next miss.

@@ -9,7 +9,7 @@ use super::cache::CacheVerb;
 use super::explain::ExplainArguments;
 use super::image::{
     ImagesArguments, InspectArguments, ParseArguments, PushArguments, RmiArguments, RunArguments,
-    SizesArguments, TagArguments,
+    SaveArguments, SizesArguments, TagArguments,
 };
 use super::values::parse_bytes;
 
@@ -69,6 +69,8 @@ pub(crate) enum Verb {
     Rmi(RmiArguments),
     /// Push images to the registries of their names
     Push(PushArguments),
+    /// Write an image into an archive
+    Save(SaveArguments),
     /// Give an image another name
     Tag(TagArguments),
     /// Tell what this machine can do, and what would make it do more

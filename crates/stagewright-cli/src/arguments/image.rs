@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::build::ProgressMode;
 use super::cache::Format;
@@ -63,6 +63,29 @@ pub(crate) struct RmiArguments {
     /// Images by their names
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
+}
+
+/// Flags of `stagewright save`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SaveArguments {
+    /// The image's name
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Where to; standard output if it is no terminal
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// What kind of archive
+    #[arg(long, value_enum, default_value = "docker-archive")]
+    pub(crate) format: SaveFormat,
+}
+
+/// Archives of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SaveFormat {
+    /// For `docker load` and `podman load`
+    DockerArchive,
+    /// An OCI image layout in a tar
+    OciArchive,
 }
 
 /// Flags of `stagewright push`.

@@ -18,7 +18,7 @@ pub(crate) use command_line::{Arguments, GlobalArguments, Verb};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use image::{
     ImagesArguments, InspectArguments, ParseArguments, PushArguments, RmiArguments, RunArguments,
-    SizesArguments, TagArguments,
+    SaveArguments, SaveFormat, SizesArguments, TagArguments,
 };
 pub(crate) use output::{ArchiveForm, Compression, OutputArgument, OutputKind};
 pub(crate) use values::{KeyValue, MirrorArgument, SecretArgument, SecretOrigin};

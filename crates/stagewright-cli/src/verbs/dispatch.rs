@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use stagewright::Builder;
 
-use super::{build, cache, doctor, explain, images, inspect, parse, push, run as run_image, sizes};
+use super::{
+    build, cache, doctor, explain, images, inspect, parse, push, run as run_image, save, sizes,
+};
 use crate::arguments::{Arguments, GlobalArguments, MirrorArgument, Verb};
 use crate::failure::Failure;
 use crate::settings;
@@ -42,6 +44,7 @@ fn run_with(builder: &Builder, arguments: &Arguments) -> Result<ExitCode, Failur
         Verb::Images(arguments) => images::list(builder, arguments)?,
         Verb::Rmi(arguments) => images::remove(builder, arguments)?,
         Verb::Push(arguments) => push::run(builder, arguments)?,
+        Verb::Save(arguments) => save::run(builder, arguments)?,
         Verb::Tag(arguments) => images::tag(builder, arguments)?,
         Verb::Doctor => return doctor::run(builder),
     }

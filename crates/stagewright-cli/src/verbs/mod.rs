@@ -14,6 +14,7 @@ mod outputs;
 mod parse;
 mod push;
 mod run;
+mod save;
 mod sizes;
 mod table;
 mod watch;
