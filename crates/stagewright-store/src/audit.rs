@@ -9,6 +9,7 @@ use fs_err as fs;
 
 use crate::document::CONTEXT_KIND;
 use crate::error::StoreError;
+use crate::files::{file_name, list};
 use crate::store::Store;
 
 /// What takes the store's room.
@@ -89,24 +90,13 @@ impl Store {
     }
 }
 
-/// Lists what is finished in a folder: what is still being written begins with a point.
+/// Lists what is finished in a folder that must be there: what version 1 was still writing begins
+/// with a point.
 pub(crate) fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if !file_name(&path).starts_with('.') {
-            paths.push(path);
-        }
-    }
-    paths.sort();
+    fs::metadata(folder)?;
+    let mut paths = list(folder)?;
+    paths.retain(|path| !file_name(path).starts_with('.'));
     Ok(paths)
-}
-
-pub(crate) fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
 }
 
 fn room_of(folder: &Path) -> io::Result<Room> {

@@ -61,11 +61,16 @@ pub(crate) fn append(path: &Path) -> io::Result<fs::File> {
 
 /// Makes a file of no name that matters, locked for as long as it is open.
 pub(crate) fn temp_file(folder: &Path) -> io::Result<NamedTempFile> {
+    locked_file(folder, TEMP_SUFFIX)
+}
+
+/// Makes a file whose name ends in `suffix`, locked for as long as it is open.
+pub(crate) fn locked_file(folder: &Path, suffix: &str) -> io::Result<NamedTempFile> {
     loop {
         fault::point("create", folder)?;
         let temp = tempfile::Builder::new()
             .prefix("")
-            .suffix(TEMP_SUFFIX)
+            .suffix(suffix)
             .tempfile_in(folder)?;
         // A cleaner may have come between: then the file has no name any more.
         if lock::take_new(temp.as_file())? {
@@ -151,6 +156,16 @@ pub(crate) fn remove_file(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file, or a directory and all in it; what is not there is what is wanted.
+pub(crate) fn remove_any(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => remove_tree(path),
+        Ok(_) => remove_file(path).map(drop),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
 }

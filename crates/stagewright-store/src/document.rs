@@ -12,6 +12,7 @@ use stagewright_digest::{ActionKey, ContentDigest, PartsDigest};
 
 use crate::disk;
 use crate::error::StoreError;
+use crate::files::list;
 use crate::store::Store;
 
 /// The kind of the documents that hold the images with local names. They have a `config`, the digest
@@ -84,14 +85,9 @@ impl Store {
     /// Returns all documents of a kind that are whole, in no order.
     pub fn documents(&self, kind: &str) -> Result<Vec<Vec<u8>>, StoreError> {
         let directory = self.path().join("documents").join(kind);
-        let entries = match fs_err::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
         let mut documents = Vec::new();
-        for entry in entries {
-            documents.extend(self.read_checked(&entry?.path())?);
+        for path in list(&directory)? {
+            documents.extend(self.read_checked(&path)?);
         }
         Ok(documents)
     }

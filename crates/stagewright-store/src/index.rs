@@ -222,7 +222,7 @@ fn without_index(stored: &BTreeMap<LayerId, LayerUse>, reason: &str) -> Vec<Laye
     stored.values().cloned().collect()
 }
 
-fn unix_ms(time: SystemTime) -> u64 {
+pub(crate) fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,7 +16,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +24,7 @@ use stagewright_digest::{ActionKey, ContentDigest, Digest, LayerId, PartsDigest}
 use crate::disk;
 use crate::error::StoreError;
 use crate::files;
-use crate::lock;
+use crate::lock::FileLock;
 use crate::store::Store;
 
 const CHECKSUM_BYTES: usize = 8;
@@ -91,12 +90,13 @@ impl Store {
         let record = record(key, result)?;
         let path = self.shard_path(key);
         self.protect(&name_of(key))?;
-        let mut file = lock_shard(&path)?;
+        let lock = FileLock::wait(&path)?;
+        let mut file = lock.file();
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let end = Frames::new(&bytes).map(|(_, end)| end).last().unwrap_or(0);
         if end < bytes.len() {
-            disk::set_len(&file, end as u64)?;
+            disk::set_len(file, end as u64)?;
         }
         file.seek(SeekFrom::Start(end as u64))?;
         disk::write_all(&mut file, &path, &record)?;
@@ -111,7 +111,8 @@ impl Store {
     /// Rewrites a shard without what is damaged, and without the results whose layers are gone.
     /// Nothing happens to one that has no such records.
     pub(crate) fn forget_broken(&self, path: &Path) -> Result<(), StoreError> {
-        let mut file = lock_shard(path)?;
+        let lock = FileLock::wait(path)?;
+        let mut file = lock.file();
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let mut kept = Vec::new();
@@ -140,17 +141,6 @@ impl Store {
 
     fn shard_path(&self, key: &ActionKey) -> PathBuf {
         self.path().join("actions").join(&key.to_hex()[..3])
-    }
-}
-
-/// Opens a shard, alone. Whoever rewrites a shard puts a new file in its place.
-fn lock_shard(path: &Path) -> io::Result<fs_err::File> {
-    loop {
-        let file = disk::open_or_create(path)?;
-        lock::wait_for(&file)?;
-        if file.metadata()?.nlink() > 0 {
-            return Ok(file);
-        }
     }
 }
 

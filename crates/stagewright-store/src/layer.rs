@@ -225,7 +225,7 @@ impl LayerDraft {
             let (from, to) = (self.dir().join(name), directory.join(name));
             // What a broken attempt left behind has no record: it is replaced.
             if existing.is_none() {
-                remove(&to)?;
+                disk::remove_any(&to)?;
             }
             // The index of a packed form says where in it the files are: it comes with it.
             let replaces = to.symlink_metadata().is_err() || name == INDEX && packs;
@@ -271,15 +271,6 @@ impl LayerDraft {
 /// Returns how leases name a layer.
 pub(crate) fn name_of(id: &LayerId) -> String {
     format!("layers/{}", id.file_name())
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => disk::remove_tree(path),
-        Ok(_) => disk::remove_file(path).map(drop),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Adds what a new record knows to an old one.

@@ -71,14 +71,9 @@ impl Lease {
 
     /// The gate is held: nobody removes the file before it is locked.
     fn create(&self) -> io::Result<fs::File> {
-        fault::point("create", &self.folder)?;
-        let (file, path) = tempfile::Builder::new()
-            .prefix("")
-            .suffix(SUFFIX)
-            .tempfile_in(&self.folder)?
+        let (file, path) = disk::locked_file(&self.folder, SUFFIX)?
             .keep()
             .map_err(|error| error.error)?;
-        lock::wait_for(&file)?;
         Ok(fs::File::from_parts(file, path))
     }
 }

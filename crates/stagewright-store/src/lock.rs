@@ -32,7 +32,7 @@ impl FileLock {
         loop {
             let file = disk::open_or_create(path)?;
             wait_for(&file)?;
-            if is_named(&file)? {
+            if is_named(file.file())? {
                 return Ok(Self(file));
             }
         }
@@ -43,7 +43,7 @@ impl FileLock {
         loop {
             let file = disk::open_or_create(path)?;
             retry(|| flock(&file, FlockOperation::LockShared))?;
-            if is_named(&file)? {
+            if is_named(file.file())? {
                 return Ok(Self(file));
             }
         }
@@ -68,7 +68,7 @@ impl FileLock {
         loop {
             let file = disk::open_or_create(path)?;
             match flock(&file, operation) {
-                Ok(()) if is_named(&file)? => return Ok(Some(Self(file))),
+                Ok(()) if is_named(file.file())? => return Ok(Some(Self(file))),
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
                 Err(errno) => return Err(errno.into()),
@@ -121,17 +121,18 @@ fn retry(take: impl Fn() -> rustix::io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Says whether a locked file still has a name. Whoever collects garbage removes the files of locks
-/// that nobody holds; a lock on one that is removed keeps nobody out.
-fn is_named(file: &fs::File) -> io::Result<bool> {
+/// Says whether a locked file still has a name. Whoever collects garbage, rewrites a shard or cleans
+/// up after dead processes removes files whose lock nobody holds; a lock on one that is removed
+/// keeps nobody out.
+fn is_named(file: &std::fs::File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() > 0)
 }
 
-/// Takes the lock of a file that was just made. Says no if whoever cleans up after dead processes
-/// was faster, and removed the file before its lock was taken: it is to be made again.
+/// Takes the lock of a file that was just made. Says no if the file was removed before its lock was
+/// taken: it is to be made again.
 pub(crate) fn take_new(file: &std::fs::File) -> io::Result<bool> {
     wait_for(file)?;
-    Ok(file.metadata()?.nlink() > 0)
+    is_named(file)
 }
 
 /// Takes the lock of a file that may not be there, if nobody has it.

@@ -12,10 +12,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use fs_err as fs;
 use stagewright_digest::{Digest, DigestWriter, LayerId};
 
-use crate::audit::file_name;
 use crate::disk;
 use crate::error::StoreError;
-use crate::files::{self, Checked};
+use crate::files::{self, Checked, file_name, list};
 use crate::store::Store;
 
 const FOLDER: &str = "quarantine";
@@ -185,16 +184,7 @@ impl Store {
     /// # Errors
     /// When it cannot be listed.
     pub fn quarantined(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let entries = match fs::read_dir(self.path().join(FOLDER)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut paths = Vec::new();
-        for entry in entries {
-            paths.push(entry?.path());
-        }
-        paths.sort();
-        Ok(paths)
+        Ok(list(&self.path().join(FOLDER))?)
     }
 }
 

@@ -159,7 +159,7 @@ impl Store {
                     .is_some_and(|part| part.as_os_str() == name)
             });
             let name = name.to_string_lossy();
-            if !ours && name != "version" && !name.starts_with(".new-") {
+            if !ours && name != "version" && !name.starts_with(STRAY_PREFIX) {
                 return Err(StoreError::NotAStore {
                     path: self.path().to_owned(),
                 });

@@ -12,7 +12,7 @@ use fs_err as fs;
 
 use crate::disk;
 use crate::error::StoreError;
-use crate::fault;
+use crate::files::file_name;
 use crate::lock::{self, FileLock};
 use crate::store::Store;
 
@@ -49,25 +49,11 @@ impl Store {
     /// Makes a folder for work in progress.
     pub fn temp_dir(&self) -> Result<TempDir, StoreError> {
         let parent = self.temp_directory();
-        let (owner, lock) = loop {
-            fault::point("create", &parent)?;
-            let (file, owner) = tempfile::Builder::new()
-                .prefix("")
-                .suffix(OWNER_SUFFIX)
-                .tempfile_in(&parent)?
-                .keep()
-                .map_err(|error| error.error)?;
-            if lock::take_new(&file)? {
-                let lock = FileLock::held(fs::File::from_parts(file, &owner));
-                break (owner, lock);
-            }
-        };
-        let name = owner
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let path = parent.join(name.trim_end_matches(OWNER_SUFFIX));
+        let (file, owner) = disk::locked_file(&parent, OWNER_SUFFIX)?
+            .keep()
+            .map_err(|error| error.error)?;
+        let lock = FileLock::held(fs::File::from_parts(file, &owner));
+        let path = parent.join(file_name(&owner).trim_end_matches(OWNER_SUFFIX));
         disk::create_dir(&path)?;
         Ok(TempDir {
             path,

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use stagewright_digest::LayerId;
 
-use crate::audit::{entries, file_name};
+use crate::audit::entries;
 use crate::error::StoreError;
-use crate::files::{self, Checked};
+use crate::files::{self, Checked, file_name};
 use crate::layer::{INDEX, LayerRecord, RECORD};
 use crate::quarantine::{LayerPart, digest_of};
 use crate::store::Store;

@@ -6,13 +6,15 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use super::contents::{Found, Place, list, modified, name, unix_ms};
+use super::contents::{Found, Place, modified};
 use super::options::{PruneOptions, Pruned};
 use crate::blob;
 use crate::cache_mount;
 use crate::disk;
 use crate::document::RESOLUTION_KIND;
 use crate::error::StoreError;
+use crate::files::{file_name, list};
+use crate::index::unix_ms;
 use crate::layer;
 use crate::lease::Gate;
 use crate::lock::{self, FileLock};
@@ -164,7 +166,7 @@ impl Store {
     /// Removes the files of locks that nobody holds: one is left by each action that ever ran.
     fn remove_dead_locks(&self) -> Result<(), StoreError> {
         for path in list(&self.path().join("locks"))? {
-            if name(&path).len() == ACTION_NAME_LENGTH
+            if file_name(&path).len() == ACTION_NAME_LENGTH
                 && let Some(_held) = lock::try_take_existing(&path)?
             {
                 disk::remove_file(&path)?;
@@ -184,7 +186,7 @@ impl Store {
             let gate = self.close_gate()?;
             let mut bin = Bin::new(self, trash.as_ref());
             for path in batch {
-                let leased = gate.leased(&format!("layers/{}", name(path)));
+                let leased = gate.leased(&format!("layers/{}", file_name(path)));
                 let held = ["lock", "making"].iter().any(|lock| {
                     let lock = path.join(lock);
                     lock.exists() && !matches!(lock::try_take_existing(&lock), Ok(Some(_)))
@@ -264,11 +266,7 @@ impl<'a> Bin<'a> {
             io::ErrorKind::NotADirectory => Ok(false),
             _ => Err(error),
         })?;
-        if path.is_dir() {
-            disk::remove_tree(path)
-        } else {
-            disk::remove_file(path).map(drop)
-        }
+        disk::remove_any(path)
     }
 
     /// Removes what was taken. That it is gone is durable first: a name that came back after a crash
@@ -281,11 +279,7 @@ impl<'a> Bin<'a> {
         }
         if let Some(folder) = self.folder {
             for path in list(folder.path())? {
-                if path.is_dir() {
-                    disk::remove_tree(&path)?;
-                } else {
-                    disk::remove_file(&path)?;
-                }
+                disk::remove_any(&path)?;
             }
         }
         Ok(())

@@ -1,16 +1,16 @@
 //! Removing the records of what is gone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 use stagewright_digest::{ActionKey, LayerId, PartsDigest};
 
-use super::contents::{list, modified, name};
+use super::contents::modified;
 use super::options::PruneOptions;
 use crate::disk;
 use crate::document::{PLACE_KIND, PlaceRecord, parts_name};
 use crate::error::StoreError;
-use crate::files;
+use crate::files::{self, file_name, list};
 use crate::journal::{self, ActionResult};
 use crate::lock::FileLock;
 use crate::store::Store;
@@ -27,7 +27,8 @@ struct Kept<'a> {
     leased: HashSet<String>,
     /// Results without files go as well, those before this time.
     layerless_before: Option<u64>,
-    known: HashMap<LayerId, bool>,
+    /// Layers that were found.
+    stored: HashSet<LayerId>,
     parts: HashSet<PartsDigest>,
 }
 
@@ -49,11 +50,10 @@ impl Kept<'_> {
 
     /// What is not there may be there the next time: a build that just made it records it next.
     fn is_stored(&mut self, layer: &LayerId) -> Result<bool, StoreError> {
-        if self.known.get(layer) == Some(&true) {
-            return Ok(true);
+        let stored = self.stored.contains(layer) || self.store.layer(layer)?.is_some();
+        if stored {
+            self.stored.insert(*layer);
         }
-        let stored = self.store.layer(layer)?.is_some();
-        self.known.insert(*layer, stored);
         Ok(stored)
     }
 }
@@ -73,7 +73,7 @@ impl Store {
             leased: self.leased_names(false)?,
             layerless_before: outright
                 .then(|| options.used_before_unix_ms.unwrap_or(began_unix_ms)),
-            known: HashMap::new(),
+            stored: HashSet::new(),
             parts: HashSet::new(),
         };
         for path in list(&self.path().join("actions"))? {
@@ -123,7 +123,7 @@ impl Store {
         let mut garbage = Vec::new();
         for folder in list(&self.path().join("parts"))? {
             for path in list(&folder)? {
-                let digest = format!("blake3:{}", name(&path)).parse::<PartsDigest>();
+                let digest = format!("blake3:{}", file_name(&path)).parse::<PartsDigest>();
                 if let Ok(digest) = digest
                     && !needed.contains(&digest)
                 {

@@ -1,9 +1,8 @@
 //! What the store holds, thing by thing.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use fs_err as fs;
 use stagewright_digest::{Digest, LayerId};
@@ -13,6 +12,8 @@ use crate::blob;
 use crate::cache_mount;
 use crate::document::CONTEXT_KIND;
 use crate::error::StoreError;
+use crate::files::{file_name, list};
+use crate::index::unix_ms;
 use crate::layer;
 use crate::store::Store;
 
@@ -214,7 +215,7 @@ impl Finder<'_> {
 
     fn blobs(&mut self, owned: &HashSet<Digest>) -> Result<(), StoreError> {
         for path in list(&self.store.blob_directory())? {
-            let digest = format!("{}:{}", Digest::ALGORITHM, name(&path));
+            let digest = format!("{}:{}", Digest::ALGORITHM, file_name(&path));
             let Ok(digest) = digest.parse::<Digest>() else {
                 continue;
             };
@@ -236,8 +237,8 @@ impl Finder<'_> {
     fn mounts(&mut self) -> Result<(), StoreError> {
         for path in list(&self.store.path().join("mounts"))? {
             let id = fs::read_to_string(path.join(cache_mount::ID));
-            let id = id.unwrap_or_else(|_| name(&path));
-            let name = format!("mounts/{}", name(&path));
+            let id = id.unwrap_or_else(|_| file_name(&path));
+            let name = format!("mounts/{}", file_name(&path));
             self.add(
                 ItemKind::CacheMount,
                 id,
@@ -262,7 +263,7 @@ impl Finder<'_> {
     fn contexts(&mut self) -> Result<(), StoreError> {
         let folder = self.store.path().join("documents").join(CONTEXT_KIND);
         for path in list(&folder)? {
-            let name = name(&path);
+            let name = file_name(&path);
             let place = Place::Document(path.clone());
             self.add(ItemKind::Context, name, &path, place, "")?;
         }
@@ -294,28 +295,7 @@ impl Finder<'_> {
     }
 }
 
-pub(super) fn name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
-}
-
-/// Lists a folder that may not be there.
-pub(super) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    entries.map(|entry| Ok(entry?.path())).collect()
-}
-
 pub(super) fn modified(path: &Path) -> u64 {
     let time = path.metadata().and_then(|metadata| metadata.modified());
     unix_ms(time.unwrap_or(UNIX_EPOCH))
-}
-
-pub(super) fn unix_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

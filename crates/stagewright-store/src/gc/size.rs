@@ -10,7 +10,7 @@ use super::options::{PruneOptions, Pruned};
 use crate::audit::bytes_below;
 use crate::disk;
 use crate::error::StoreError;
-use crate::files;
+use crate::files::{self, list};
 use crate::lock::FileLock;
 use crate::store::Store;
 
@@ -121,8 +121,8 @@ impl Store {
         floor: u64,
     ) -> Result<(), StoreError> {
         let mut mounts = BTreeMap::new();
-        for folder in super::contents::list(&self.path().join("mounts"))? {
-            for path in super::contents::list(&folder)? {
+        for folder in list(&self.path().join("mounts"))? {
+            for path in list(&folder)? {
                 if path.is_dir()
                     && let Ok(name) = path.strip_prefix(self.path())
                 {
