@@ -5,11 +5,11 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use stagewright_layer::{EntryKind, EntryPath, LayerIndex, Mtime, WrittenLayer};
 
 use crate::content::{Content, NewEntry};
-use crate::create::{CreateOptions, create};
+use crate::create::{CreateOptions, create, times};
 use crate::error::SnapshotError;
 use crate::file::LayerFiles;
 use crate::pack::pack_entries;
@@ -159,14 +159,7 @@ impl TreeAgent for DirectAgent {
         time: Mtime,
     ) -> Result<(), SnapshotError> {
         let top = sys::open_directory(root).map_err(SnapshotError::Draft)?;
-        let time = Timespec {
-            tv_sec: time.seconds,
-            tv_nsec: time.nanos.into(),
-        };
-        let times = Timestamps {
-            last_access: time,
-            last_modification: time,
-        };
+        let times = times(time);
         for path in paths {
             let name = if path.is_root() {
                 Path::new(".")

@@ -15,6 +15,9 @@ use crate::error::SnapshotError;
 use crate::snapshots::Snapshots;
 use crate::tree::TreeLayer;
 
+/// What is said of a tar that has another digest than it had.
+const WRONG_TAR: &str = "its tar is not the one that was recorded";
+
 /// A compressed form of a layer whose times were changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClampedBlob {
@@ -31,31 +34,17 @@ impl Snapshots {
     /// # Errors
     /// When the layer is not in the store, or can't be compressed.
     pub fn compressed(&self, id: &LayerId, codec: Codec) -> Result<CompressedBlob, SnapshotError> {
-        if let Some(blob) = self.compressed_of(id, codec)? {
-            return Ok(blob);
-        }
-        if let LayerId::Pulled(_) = id {
+        if matches!(id, LayerId::Pulled(_)) && self.compressed_of(id, codec)?.is_none() {
             // Only the original bytes have the name that the image gives them.
             self.packed(id)?;
         }
-        let _making = self.store().lock_making(id)?;
-        if let Some(blob) = self.compressed_of(id, codec)? {
-            return Ok(blob);
-        }
-        let layer = self.layer(id)?;
-        let (digest, bytes) = match layer.packed_path() {
-            Some(tar) => self.compress(&tar, codec, layer.record.diff_id.as_ref(), id)?,
-            None => self.pack_compressed(id, codec)?,
-        };
-        let blob = CompressedBlob {
-            codec: codec_name(codec),
-            digest,
-            bytes,
-            media_type: media_type(codec).to_owned(),
-        };
-        self.store()
-            .update_record(id, |record| record.compressed.push(blob.clone()))?;
-        Ok(blob)
+        self.once(id, codec, || {
+            let layer = self.layer(id)?;
+            match layer.packed_path() {
+                Some(tar) => self.compress(&tar, codec, layer.record.diff_id.as_ref(), id),
+                None => self.pack_compressed(id, codec),
+            }
+        })
     }
 
     /// Returns a compressed form of a layer in which nothing is later than `latest`, in seconds since
@@ -94,14 +83,8 @@ impl Snapshots {
         }
         let layer = clamped(&self.tree_layer(id)?, latest)?;
         let (written, digest, bytes) = self.compress_layer(&layer, codec)?;
-        let blob = CompressedBlob {
-            codec: format!("{prefix}{}", written.diff_id),
-            digest,
-            bytes,
-            media_type: media_type(codec).to_owned(),
-        };
-        self.store()
-            .update_record(id, |record| record.compressed.push(blob.clone()))?;
+        let name = format!("{prefix}{}", written.diff_id);
+        let blob = self.keep_compressed(id, name, codec, (digest, bytes))?;
         Ok(ClampedBlob {
             diff_id: written.diff_id,
             blob,
@@ -119,6 +102,25 @@ impl Snapshots {
         from: &CompressedBlob,
         codec: Codec,
     ) -> Result<CompressedBlob, SnapshotError> {
+        self.once(id, codec, || {
+            // What comes out of a damaged one would be another layer.
+            self.store().check_blob(&from.digest)?;
+            let missing = || io::Error::other(format!("blob {} is gone", from.digest));
+            let stored = self.store().blob(&from.digest)?;
+            let path = stored.ok_or_else(|| SnapshotError::Draft(missing()))?.path;
+            let file = fs::File::open(path).map_err(SnapshotError::Draft)?;
+            let mut plain = decompress(BufReader::with_capacity(1 << 17, file))?;
+            self.compress_from(&mut plain, codec, None)
+        })
+    }
+
+    /// Returns a layer as a codec compresses it, and has `make` write the blob if it is missing.
+    fn once(
+        &self,
+        id: &LayerId,
+        codec: Codec,
+        make: impl FnOnce() -> Result<(Digest, u64), SnapshotError>,
+    ) -> Result<CompressedBlob, SnapshotError> {
         if let Some(blob) = self.compressed_of(id, codec)? {
             return Ok(blob);
         }
@@ -126,16 +128,19 @@ impl Snapshots {
         if let Some(blob) = self.compressed_of(id, codec)? {
             return Ok(blob);
         }
-        // What comes out of a damaged one would be another layer.
-        self.store().check_blob(&from.digest)?;
-        let missing = || io::Error::other(format!("blob {} is gone", from.digest));
-        let stored = self.store().blob(&from.digest)?;
-        let path = stored.ok_or_else(|| SnapshotError::Draft(missing()))?.path;
-        let file = fs::File::open(path).map_err(SnapshotError::Draft)?;
-        let mut plain = decompress(BufReader::with_capacity(1 << 17, file))?;
-        let (digest, bytes) = self.compress_from(&mut plain, codec, None)?;
+        self.keep_compressed(id, codec_name(codec), codec, make()?)
+    }
+
+    /// Records a compressed form of a layer under a name.
+    fn keep_compressed(
+        &self,
+        id: &LayerId,
+        name: String,
+        codec: Codec,
+        (digest, bytes): (Digest, u64),
+    ) -> Result<CompressedBlob, SnapshotError> {
         let blob = CompressedBlob {
-            codec: codec_name(codec),
+            codec: name,
             digest,
             bytes,
             media_type: media_type(codec).to_owned(),
@@ -151,12 +156,10 @@ impl Snapshots {
         let (written, digest, bytes) = self.compress_layer(&layer, codec)?;
         let known = self.layer(id)?.record.diff_id;
         if known.is_some_and(|known| known != written.diff_id) {
+            self.keeper(id).set_aside(LayerPart::Whole, WRONG_TAR);
             return Err(SnapshotError::DamagedTar);
         }
-        self.store().update_record(id, |record| {
-            record.diff_id = Some(written.diff_id);
-            record.packed_bytes = Some(written.bytes);
-        })?;
+        self.note_tar(id, &written)?;
         Ok((digest, bytes))
     }
 
@@ -181,11 +184,10 @@ impl Snapshots {
         id: &LayerId,
     ) -> Result<(Digest, u64), SnapshotError> {
         let mut tar = fs::File::open(tar).map_err(SnapshotError::Draft)?;
-        let damaged = "its tar is not the one that was recorded";
         self.compress_from(&mut tar, codec, expected)
             .inspect_err(|error| {
                 if matches!(error, SnapshotError::DamagedTar) {
-                    self.keeper(id).set_aside(LayerPart::Packed, damaged);
+                    self.keeper(id).set_aside(LayerPart::Packed, WRONG_TAR);
                 }
             })
     }

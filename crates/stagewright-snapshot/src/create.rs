@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use stagewright_digest::{ContentDigest, ContentHasher};
-use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex, Metadata, Record, xattr_belongs};
+use stagewright_layer::{
+    Entry, EntryKind, EntryPath, LayerIndex, Metadata, Mtime, Record, xattr_belongs,
+};
 
 use crate::agent::{OverlayXattrs, Owners};
 use crate::content::{Content, NewEntry};
 use crate::error::SnapshotError;
+use crate::parallel::on_threads;
 use crate::sys;
 
 /// Files are written in pieces of this size.
@@ -195,23 +198,7 @@ impl NewTree<'_> {
             .threads
             .min(entries.len().div_ceil(ENTRIES_AT_ONCE))
             .max(1);
-        let parts: Vec<Result<Vec<_>, SnapshotError>> = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let own = work();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            std::iter::once(own)
-                .chain(others.into_iter().map(join))
-                .collect()
-        });
-        let mut all = Vec::with_capacity(entries.len());
-        for part in parts {
-            all.extend(part?);
-        }
-        Ok(all)
+        on_threads(threads, work)
     }
 
     fn make(&self, entry: &NewEntry, piece: &mut [u8]) -> Result<Entry, SnapshotError> {
@@ -325,7 +312,7 @@ impl NewTree<'_> {
         Ok(rustix::fs::utimensat(
             self.top,
             at,
-            &times(metadata),
+            &times(metadata.mtime),
             no_follow,
         )?)
     }
@@ -357,7 +344,7 @@ impl NewTree<'_> {
             let set = rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty());
             self.tolerate(name, set)?;
         }
-        Ok(rustix::fs::futimens(file, &times(metadata))?)
+        Ok(rustix::fs::futimens(file, &times(metadata.mtime))?)
     }
 
     /// Returns whether what only root may do is left out.
@@ -400,10 +387,10 @@ fn ids(metadata: &Metadata) -> (Option<Uid>, Option<Gid>) {
     )
 }
 
-fn times(metadata: &Metadata) -> Timestamps {
+pub(crate) fn times(mtime: Mtime) -> Timestamps {
     let time = Timespec {
-        tv_sec: metadata.mtime.seconds,
-        tv_nsec: metadata.mtime.nanos.into(),
+        tv_sec: mtime.seconds,
+        tv_nsec: mtime.nanos.into(),
     };
     Timestamps {
         last_access: time,

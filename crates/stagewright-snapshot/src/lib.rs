@@ -21,6 +21,7 @@ mod damage;
 mod error;
 mod file;
 mod pack;
+mod parallel;
 mod prepared;
 mod prune;
 mod scan;

@@ -14,6 +14,7 @@ use stagewright_layer::{
 
 use crate::agent::Owners;
 use crate::error::SnapshotError;
+use crate::parallel::on_threads;
 use crate::sys;
 
 /// Files are read in pieces of this size.
@@ -244,22 +245,7 @@ fn read_all(
         }
     };
     let threads = threads.min(paths.len().div_ceil(FILES_AT_ONCE)).max(1);
-    let parts: Vec<_> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let own = work();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        std::iter::once(own)
-            .chain(others.into_iter().map(join))
-            .collect()
-    });
-    let mut all = Vec::with_capacity(paths.len());
-    for part in parts {
-        all.extend(part?);
-    }
+    let mut all = on_threads(threads, work)?;
     all.sort_unstable_by_key(|(at, _)| *at);
     Ok(all.into_iter().map(|(_, read)| read).collect())
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 use stagewright_digest::{ContentDigest, DiffId, LayerId};
-use stagewright_layer::{EntryPath, LayerIndex, Mtime, decompress, read_index};
+use stagewright_layer::{EntryPath, LayerIndex, Mtime, WrittenLayer, decompress, read_index};
 use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
 use crate::agent::TreeAgent;
@@ -20,6 +20,7 @@ use crate::content::NewEntry;
 use crate::damage::Keeper;
 use crate::error::SnapshotError;
 use crate::pack::pack_entries;
+use crate::parallel::on_threads;
 use crate::prepared::Prepared;
 use crate::prune::{prune_step, restore_owners};
 use crate::tree::{MergedTree, TreeLayer};
@@ -380,11 +381,7 @@ impl Snapshots {
         let mut tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
         let written = self.agent().pack(&self.tree_layer(id)?, &mut tar)?;
         drop(tar);
-        let record = LayerRecord {
-            diff_id: Some(written.diff_id),
-            packed_bytes: Some(written.bytes),
-            ..LayerRecord::default()
-        };
+        let record = tar_record(&written);
         let layer = self.publish(draft, id, &written.index, record)?;
         packed_of(&layer).ok_or(SnapshotError::NoForm(*id))
     }
@@ -406,11 +403,21 @@ impl Snapshots {
             return Ok(diff_id);
         }
         let written = self.agent().pack(&self.tree_layer(id)?, &mut io::sink())?;
+        self.note_tar(id, &written)?;
+        Ok(written.diff_id)
+    }
+
+    /// Records what is known of a layer's tar, which is not kept.
+    pub(crate) fn note_tar(
+        &self,
+        id: &LayerId,
+        written: &WrittenLayer<()>,
+    ) -> Result<(), SnapshotError> {
         self.store().update_record(id, |record| {
             record.diff_id = Some(written.diff_id);
             record.packed_bytes = Some(written.bytes);
         })?;
-        Ok(written.diff_id)
+        Ok(())
     }
 
     /// Returns the digests of layers' tars, in their order. Several are made at once.
@@ -424,7 +431,7 @@ impl Snapshots {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(id) = layers.get(at) else {
-                    return Ok(found);
+                    return Ok::<_, SnapshotError>(found);
                 };
                 found.push((at, self.diff_id(id)?));
             }
@@ -434,22 +441,7 @@ impl Snapshots {
             .filter(|id| matches!(id, LayerId::Made(_)))
             .count();
         let threads = self.threads().get().min(unknown).max(1);
-        let parts: Vec<Result<Vec<_>, SnapshotError>> = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let own = work();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            std::iter::once(own)
-                .chain(others.into_iter().map(join))
-                .collect()
-        });
-        let mut found = Vec::with_capacity(layers.len());
-        for part in parts {
-            found.extend(part?);
-        }
+        let mut found = on_threads(threads, work)?;
         found.sort_unstable_by_key(|(at, _)| *at);
         Ok(found.into_iter().map(|(_, diff_id)| diff_id).collect())
     }
@@ -507,11 +499,7 @@ impl Snapshots {
         });
         synced?;
         let written = written?;
-        let record = LayerRecord {
-            diff_id: Some(written.diff_id),
-            packed_bytes: Some(written.bytes),
-            ..LayerRecord::default()
-        };
+        let record = tar_record(&written);
         self.publish(draft, id, &layer.index, record)
     }
 
@@ -531,11 +519,7 @@ impl Snapshots {
         let mut tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
         let written = pack_entries(entries, &mut tar)?;
         drop(tar);
-        let record = LayerRecord {
-            diff_id: Some(written.diff_id),
-            packed_bytes: Some(written.bytes),
-            ..LayerRecord::default()
-        };
+        let record = tar_record(&written);
         if forms.unpacked {
             let index = Arc::new(written.index.clone());
             let packed = Some(draft.packed());
@@ -646,6 +630,15 @@ fn topmost(layers: &[LayerId]) -> Vec<LayerId> {
         .collect();
     kept.reverse();
     kept
+}
+
+/// Returns the record of a layer whose tar was written.
+fn tar_record(written: &WrittenLayer<()>) -> LayerRecord {
+    LayerRecord {
+        diff_id: Some(written.diff_id),
+        packed_bytes: Some(written.bytes),
+        ..LayerRecord::default()
+    }
 }
 
 fn packed_of(layer: &Layer) -> Option<PackedLayer> {
