@@ -133,8 +133,6 @@ async fn solve_uncancelled(
     event: u64,
 ) -> Result<(Snapshot, Outcome), StepError> {
     let resolved = resolve(services, source, event, true).await?;
-    let mut resolved = resolved;
-    action::time_part(&services.options, &mut resolved.parts);
     let key = resolved.parts.key();
     if let Some(result) = services.store.action(&key)? {
         return Ok((snapshot(&result), Outcome::Hit));
@@ -149,8 +147,7 @@ async fn solve_uncancelled(
         Fetched::File(file) => store_file(services, source, *file)?,
         Fetched::Unasked => {
             // What is known of the file is not worth much without it.
-            let mut asked = resolve(services, source, event, false).await?;
-            action::time_part(&services.options, &mut asked.parts);
+            let asked = resolve(services, source, event, false).await?;
             match asked.content {
                 Fetched::File(file) if asked.parts.key() == key => {
                     store_file(services, source, *file)?
@@ -186,7 +183,7 @@ async fn resolve(
     event: u64,
     stored: bool,
 ) -> Result<Resolved, StepError> {
-    match source {
+    let mut resolved = match source {
         SourceOp::Http {
             url,
             name,
@@ -199,17 +196,20 @@ async fn resolve(
                 unpack: *unpack,
                 checksum: *checksum,
             };
-            file.resolve(services, event, stored).await
+            file.resolve(services, event, stored).await?
         }
         SourceOp::Git {
             url,
             checksum,
             keep_git_dir,
-        } => resolve_repository(services, url, checksum.as_deref(), *keep_git_dir).await,
-        _ => Err(StepError::Internal(
-            "a source that is not on the network".to_owned(),
-        )),
-    }
+        } => resolve_repository(services, url, checksum.as_deref(), *keep_git_dir).await?,
+        _ => {
+            let message = "a source that is not on the network";
+            return Err(StepError::Internal(message.to_owned()));
+        }
+    };
+    action::time_part(&services.options, &mut resolved.parts);
+    Ok(resolved)
 }
 
 struct WebFile<'a> {

@@ -82,9 +82,7 @@ impl Input {
             dockerfile,
             composed,
         } = read?;
-        let time = request
-            .source_date_epoch
-            .map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
+        let time = request.file_time();
         let mut contexts = BTreeMap::new();
         let open = |path: &Path, ignore: Patterns, description: &str| {
             let context = Context::open(path, ignore)

@@ -10,9 +10,8 @@ use stagewright_plan::{KnownImages, LowerOptions, Lowered, NetworkMode, Plan, So
 use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
     CancellationToken, ContextFiles, EventSink, Explained, Images, Limits, Remotes, Reporter,
-    Secret, Services, SolveOptions, StepError, TaggedImage, fetch_context, solve,
+    Secret, Services, SolveOptions, StepError, fetch_context, solve,
 };
-use stagewright_store::TAG_KIND;
 
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind};
@@ -34,9 +33,7 @@ pub(crate) async fn run(
     sink: EventSink,
     cancel: CancellationToken,
 ) -> Result<Image, Error> {
-    let mut request = request;
-    request.source_date_epoch = epoch(&request).await;
-    let job = Job::new(builder, request, Reporter::new(sink), cancel)?;
+    let job = Job::new(builder, request, Reporter::new(sink), cancel).await?;
     job.run().await
 }
 
@@ -64,16 +61,10 @@ async fn epoch(request: &BuildRequest) -> Option<u64> {
 /// Says what a build would do.
 pub(crate) async fn explain(
     builder: Builder,
-    mut request: BuildRequest,
+    request: BuildRequest,
 ) -> Result<Vec<Explained>, Error> {
-    request.source_date_epoch = epoch(&request).await;
-    let nobody: EventSink = Arc::new(|_| {});
-    let job = Job::new(
-        builder,
-        request,
-        Reporter::new(nobody),
-        CancellationToken::new(),
-    )?;
+    let nobody = Reporter::new(Arc::new(|_| {}));
+    let job = Job::new(builder, request, nobody, CancellationToken::new()).await?;
     let prepared = job.prepare().await?;
     stagewright_solver::explain(prepared.plan, prepared.services)
         .await
@@ -99,12 +90,13 @@ struct Job {
 }
 
 impl Job {
-    fn new(
+    async fn new(
         builder: Builder,
-        request: BuildRequest,
+        mut request: BuildRequest,
         reporter: Reporter,
         cancel: CancellationToken,
     ) -> Result<Self, Error> {
+        request.source_date_epoch = epoch(&request).await;
         let platform = match &request.platform {
             None => Platform::host(),
             Some(text) => text
@@ -236,26 +228,10 @@ impl Job {
         let services = without_input(services);
         let mut image = Image::assemble(&self.builder, made, services).await?;
         for tag in &tags {
-            self.tag(&image, tag)?;
+            image.put_name(tag)?;
             image.add_name(tag.to_string());
         }
         Ok(image)
-    }
-
-    fn tag(&self, image: &Image, name: &stagewright_oci::Reference) -> Result<(), Error> {
-        let tagged = TaggedImage {
-            name: name.to_string(),
-            config: *image.id(),
-            layers: image.layer_ids().to_vec(),
-            tagged_unix_ms: unix_ms_now(),
-            details: image.details(),
-        };
-        let bytes = serde_json::to_vec(&tagged)
-            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-        Ok(self
-            .session
-            .store()
-            .put_document(TAG_KIND, &tagged.name, &bytes)?)
     }
 
     /// Lowers the Dockerfile, finding out about the images that it turns out to need.
@@ -319,13 +295,6 @@ impl Job {
             source_date_epoch: request.source_date_epoch,
             project: input.project.clone(),
         }
-    }
-
-    /// Returns the time that files carry in place of their own.
-    fn file_time(&self) -> Option<i64> {
-        self.request
-            .source_date_epoch
-            .map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX))
     }
 
     /// Fetches the build context if it lies on the network.
@@ -398,7 +367,7 @@ impl Job {
         };
         Ok(Services {
             store: self.session.store().clone(),
-            snapshots: self.session.with_latest_time(self.file_time()),
+            snapshots: self.session.with_latest_time(self.request.file_time()),
             sandbox: Arc::clone(&inner.sandbox),
             images,
             remotes,
@@ -409,7 +378,7 @@ impl Job {
             runtime: self.builder.runtime()?.handle().clone(),
             options: SolveOptions {
                 now_unix_ms: self.now_unix_ms,
-                file_time: self.file_time(),
+                file_time: self.request.file_time(),
                 limits,
                 secrets,
                 allow,

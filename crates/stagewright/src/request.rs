@@ -86,6 +86,12 @@ impl BuildRequest {
         }
     }
 
+    /// Returns the time that files carry in place of their own, in seconds since 1970.
+    pub(crate) fn file_time(&self) -> Option<i64> {
+        self.source_date_epoch
+            .map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX))
+    }
+
     /// Asks for a build of a stage that is written in code, with a directory as the context.
     pub fn stage(stage: Stage, context: impl Into<PathBuf>) -> Self {
         Self {
