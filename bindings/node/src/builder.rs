@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
-use stagewright::{Builder, BuilderOptions, Error, ErrorKind, MirrorArgument, json};
+use stagewright::{Builder, BuilderOptions, Error, json};
 
 use crate::build::NativeBuild;
 use crate::errors::thrown;
@@ -23,13 +23,7 @@ fn open(
         environment.get(name).cloned()
     })?;
     for mirror in mirrors {
-        let argument: MirrorArgument = mirror
-            .parse()
-            .map_err(|error| Error::new(ErrorKind::Request, format!("{error}")))?;
-        options
-            .registries
-            .registries
-            .add_mirror(&argument.registry, argument.mirror);
+        options.add_mirror(mirror)?;
     }
     Builder::open(options)
 }

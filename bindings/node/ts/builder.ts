@@ -1,6 +1,7 @@
 import { Build } from './build';
 import { awaiting, calling } from './errors';
 import { Image } from './image';
+import { camelled, snake } from './names';
 import { native, type NativeBuilder } from './native';
 import { type SecretValue, secretJson, Stage, Table } from './stage';
 
@@ -57,9 +58,14 @@ export interface NamedEntry {
   bytes: number;
 }
 
+/** How many things of a kind the store holds, and what they take. */
 export interface Room {
   count: number;
   bytes: number;
+  /** Of these, what images with names need. */
+  sharedBytes: number;
+  /** Of these, what could be removed now. */
+  reclaimableBytes: number;
 }
 
 /** What the store takes on disk. */
@@ -67,6 +73,7 @@ export interface CacheUsage {
   layers: Room;
   blobs: Room;
   cacheMounts: Room;
+  contexts: Room;
   records: Room;
   totalBytes: number;
 }
@@ -81,8 +88,6 @@ export interface HostReport {
   reason: string;
   findings: { name: string; works: boolean }[];
 }
-
-const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 function request(options: BuildOptions): string {
   const { signal, stage, buildContexts = {}, secrets = {}, ...rest } = options;
@@ -134,8 +139,7 @@ export class Builder {
 
   /** Lists the names in the store. */
   async images(): Promise<NamedEntry[]> {
-    const entries = JSON.parse(await awaiting(this.#native.images())) as any[];
-    return entries.map(({ tagged_unix_ms, ...rest }) => ({ ...rest, taggedUnixMs: tagged_unix_ms }));
+    return camelled(JSON.parse(await awaiting(this.#native.images())));
   }
 
   /** Gives an image another name. */
@@ -150,9 +154,7 @@ export class Builder {
 
   /** Measures what the store takes on disk. */
   async cacheUsage(): Promise<CacheUsage> {
-    const usage = JSON.parse(await awaiting(this.#native.cacheUsage()));
-    const { cache_mounts, total_bytes, ...rest } = usage;
-    return { ...rest, cacheMounts: cache_mounts, totalBytes: total_bytes };
+    return camelled(JSON.parse(await awaiting(this.#native.cacheUsage())));
   }
 
   /** Checks what the store holds against its digests. */

@@ -1,4 +1,5 @@
 import { awaiting } from './errors';
+import { camelled } from './names';
 import type { NativeImage } from './native';
 
 export type Compression = 'gzip' | 'zstd' | 'uncompressed';
@@ -47,17 +48,7 @@ export class Image {
 
   /** Says how large the image is, by layer and by stage. */
   async sizes(): Promise<Sizes> {
-    const sizes = JSON.parse(await awaiting(this.#native.sizes()));
-    return {
-      layers: sizes.layers.map((layer: any) => ({
-        createdBy: layer.created_by,
-        diffId: layer.diff_id,
-        bytes: layer.bytes,
-      })),
-      totalBytes: sizes.total_bytes,
-      stages: sizes.stages,
-      savedBytes: sizes.saved_bytes,
-    };
+    return camelled(JSON.parse(await awaiting(this.#native.sizes())));
   }
 
   /** Writes the image out and returns the digest of its manifest, if it has one. */

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use stagewright::{Builder, BuilderOptions, Error, ErrorKind, MirrorArgument, json};
+use stagewright::{Builder, BuilderOptions, json};
 
 use crate::build::NativeBuild;
 use crate::errors::{detached, raised};
@@ -28,13 +28,7 @@ impl NativeBuilder {
             let mut options =
                 BuilderOptions::of_user(store, &|name| environment.get(name).cloned())?;
             for mirror in mirrors {
-                let argument: MirrorArgument = mirror
-                    .parse()
-                    .map_err(|error| Error::new(ErrorKind::Request, format!("{error}")))?;
-                options
-                    .registries
-                    .registries
-                    .add_mirror(&argument.registry, argument.mirror);
+                options.add_mirror(&mirror)?;
             }
             Builder::open(options)
         })?;

@@ -28,7 +28,9 @@ def test_a_dockerfile_becomes_an_image_that_is_exported(
     assert image.export(tmp_path / "files", kind="directory") is None
     assert (tmp_path / "files/app/src/index.js").read_text() == "one"
     assert image.sizes()["total_bytes"] == 5
-    assert builder.cache_usage()["layers"]["count"] > 0
+    layers = builder.cache_usage()["layers"]
+    assert layers["count"] > 0
+    assert layers["shared_bytes"] > 0
     assert builder.verify_cache()["damaged"] == []
 
 

@@ -35,3 +35,8 @@ pub(crate) fn builder_options(
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
+
+/// Says whether colours are wanted on a terminal (no-color.org).
+pub(crate) fn wants_colour() -> bool {
+    variable("NO_COLOR").is_none()
+}

@@ -278,12 +278,13 @@ pub(crate) fn miss_reason(
     if vertex.no_cache {
         return Ok(MissReason::NoCache);
     }
-    let Some(last) = services.store.place(&vertex.place)? else {
-        return Ok(MissReason::FirstRun);
-    };
-    if last.key == *key {
+    let last = services.store.place(&vertex.place)?;
+    if last.as_ref().is_some_and(|last| last.key == *key) || services.store.was_evicted(key)? {
         return Ok(MissReason::Evicted);
     }
+    let Some(last) = last else {
+        return Ok(MissReason::FirstRun);
+    };
     let folder = action::source_folder(&vertex.op, &work.selection);
     let before = services
         .store

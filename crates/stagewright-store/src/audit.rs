@@ -43,26 +43,31 @@ pub struct Room {
 impl Usage {
     /// Returns the bytes of everything.
     pub fn bytes(&self) -> u64 {
-        self.rooms().iter().map(|room| room.bytes).sum()
+        self.sum(|room| room.bytes)
     }
 
     /// Returns the bytes of what images with names need.
     pub fn shared_bytes(&self) -> u64 {
-        self.rooms().iter().map(|room| room.shared_bytes).sum()
+        self.sum(|room| room.shared_bytes)
     }
 
     /// Returns the bytes of what could be removed now.
     pub fn reclaimable_bytes(&self) -> u64 {
-        self.rooms().iter().map(|room| room.reclaimable_bytes).sum()
+        self.sum(|room| room.reclaimable_bytes)
     }
 
-    fn rooms(&self) -> [&Room; 5] {
+    fn sum(&self, bytes: fn(&Room) -> u64) -> u64 {
+        self.rooms().iter().map(|(_, room)| bytes(room)).sum()
+    }
+
+    /// Returns the kinds of things and what each takes, by the names of the fields.
+    pub fn rooms(&self) -> [(&'static str, &Room); 5] {
         [
-            &self.blobs,
-            &self.layers,
-            &self.cache_mounts,
-            &self.contexts,
-            &self.records,
+            ("layers", &self.layers),
+            ("blobs", &self.blobs),
+            ("cache_mounts", &self.cache_mounts),
+            ("contexts", &self.contexts),
+            ("records", &self.records),
         ]
     }
 }

@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use stagewright_fetch::{NetworkOptions, ProxyOptions, RegistryFiles, RegistryOptions, TlsOptions};
+use stagewright_fetch::{
+    MirrorArgument, NetworkOptions, ProxyOptions, RegistryFiles, RegistryOptions, TlsOptions,
+};
 
 use crate::builder::BuilderOptions;
 use crate::error::{Error, ErrorKind};
@@ -47,6 +49,19 @@ impl BuilderOptions {
             store_limit: None,
             registries,
         })
+    }
+
+    /// Asks another registry first, as `REGISTRY=HOST[:PORT][/PREFIX]`, or for Docker's without the first part.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Request`] when the text is neither.
+    pub fn add_mirror(&mut self, text: &str) -> Result<(), Error> {
+        let argument: MirrorArgument = text
+            .parse()
+            .map_err(|error| Error::new(ErrorKind::Request, format!("{error}")))?;
+        let registries = &mut self.registries.registries;
+        registries.add_mirror(&argument.registry, argument.mirror);
+        Ok(())
     }
 }
 

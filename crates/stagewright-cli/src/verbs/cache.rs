@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use stagewright::{Builder, CacheUsage, LayerUse, PruneOptions};
+use stagewright::{Builder, CacheUsage, LayerUse, PruneOptions, json as documents};
 
 use super::table::{bytes, table};
 use crate::arguments::{CacheVerb, Format, PruneArguments, PruneFilter};
@@ -23,7 +23,7 @@ pub(crate) fn run(builder: &Builder, verb: &CacheVerb) -> Result<ExitCode, Failu
             match arguments.format {
                 Format::Table => print!("{}{}", layers_text(&layers), usage_text(&usage)),
                 Format::Json => {
-                    let mut document = usage_document(&usage);
+                    let mut document = documents::cache_usage(&usage);
                     if arguments.verbose {
                         document["layer_uses"] = layers.iter().map(layer_document).collect();
                     }
@@ -40,17 +40,18 @@ pub(crate) fn run(builder: &Builder, verb: &CacheVerb) -> Result<ExitCode, Failu
     }
 }
 
-fn rooms(usage: &CacheUsage) -> [(&'static str, u64, u64); 4] {
-    [
-        ("layers", usage.layers.count, usage.layers.bytes),
-        ("blobs", usage.blobs.count, usage.blobs.bytes),
-        (
-            "cache mounts",
-            usage.cache_mounts.count,
-            usage.cache_mounts.bytes,
-        ),
-        ("records", usage.records.count, usage.records.bytes),
-    ]
+/// As many characters of an id as are shown: the name of the hash function and twelve digits.
+const ID_CHARS: usize = 19;
+
+fn short(id: &str) -> String {
+    id.chars().take(ID_CHARS).collect()
+}
+
+/// Returns the time since 1970.
+fn now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 fn layer_document(layer: &LayerUse) -> serde_json::Value {
@@ -66,13 +67,11 @@ fn layers_text(layers: &[LayerUse]) -> String {
     if layers.is_empty() {
         return String::new();
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = now();
     let rows: Vec<Vec<String>> = layers
         .iter()
         .map(|layer| {
-            let id: String = layer.id.to_string().chars().take(19).collect();
+            let id = short(&layer.id.to_string());
             let age = now.saturating_sub(Duration::from_millis(layer.last_used_unix_ms));
             let hours = age.as_secs() / 3600;
             let age = match hours {
@@ -92,20 +91,29 @@ fn layers_text(layers: &[LayerUse]) -> String {
 }
 
 fn usage_text(usage: &CacheUsage) -> String {
-    let rows: Vec<Vec<String>> = rooms(usage)
+    let rows: Vec<Vec<String>> = usage
+        .rooms()
         .iter()
-        .map(|(name, count, size)| vec![(*name).to_owned(), count.to_string(), bytes(*size)])
+        .map(|(name, room)| {
+            vec![
+                name.replace('_', " "),
+                room.count.to_string(),
+                bytes(room.bytes),
+                bytes(room.shared_bytes),
+                bytes(room.reclaimable_bytes),
+            ]
+        })
         .collect();
-    let text = table(&["WHAT", "COUNT", "ON DISK"], &[false, true, true], &rows);
-    format!("{text}\ntotal: {}\n", bytes(usage.bytes()))
-}
-
-fn usage_document(usage: &CacheUsage) -> serde_json::Value {
-    let mut document = json!({ "total_bytes": usage.bytes() });
-    for (name, count, size) in rooms(usage) {
-        document[name.replace(' ', "_")] = json!({ "count": count, "bytes": size });
-    }
-    document
+    let text = table(
+        &["WHAT", "COUNT", "ON DISK", "SHARED", "RECLAIMABLE"],
+        &[false, true, true, true, true],
+        &rows,
+    );
+    format!(
+        "{text}\ntotal: {}, of which {} can be removed now\n",
+        bytes(usage.bytes()),
+        bytes(usage.reclaimable_bytes())
+    )
 }
 
 /// Removes what was asked for, and prints what went.
@@ -123,11 +131,8 @@ fn prune(builder: &Builder, arguments: &PruneArguments) -> Result<(), Failure> {
             PruneFilter::UnusedFor(time) => unused_for = unused_for.max(Some(*time)),
         }
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     options.used_before_unix_ms = unused_for
-        .map(|time| u64::try_from(now.saturating_sub(time).as_millis()).unwrap_or(u64::MAX));
+        .map(|time| u64::try_from(now().saturating_sub(time).as_millis()).unwrap_or(u64::MAX));
     let pruned = builder.prune_cache(&options)?;
     match arguments.format {
         Format::Json => {
@@ -149,8 +154,11 @@ fn prune(builder: &Builder, arguments: &PruneArguments) -> Result<(), Failure> {
                     .items
                     .iter()
                     .map(|item| {
-                        let id: String = item.id.chars().take(19).collect();
-                        vec![id, item.kind.type_name().to_owned(), bytes(item.bytes)]
+                        vec![
+                            short(&item.id),
+                            item.kind.type_name().to_owned(),
+                            bytes(item.bytes),
+                        ]
                     })
                     .collect();
                 println!(

@@ -9,6 +9,7 @@ use super::input;
 use crate::arguments::{ExplainArguments, Format};
 use crate::failure::Failure;
 use crate::progress::{Terminal, columns, cut};
+use crate::settings::wants_colour;
 
 /// Prints what a build would do.
 pub(crate) fn run(builder: &Builder, arguments: &ExplainArguments) -> Result<(), Failure> {
@@ -21,8 +22,7 @@ pub(crate) fn run(builder: &Builder, arguments: &ExplainArguments) -> Result<(),
     match arguments.format {
         Format::Json => println!("{:#}", json::explanation(&explained)),
         Format::Table => {
-            let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            let terminal = Terminal::of(std::io::stdout().as_fd(), colour);
+            let terminal = Terminal::of(std::io::stdout().as_fd(), wants_colour());
             print!("{}", text(&explained, terminal));
         }
     }

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::progress::{
     Ending, Happening, Miss, MissChange, Plain, Quiet, RawJson, Renderer, Terminal, Tty, Update,
 };
+use crate::settings::wants_colour;
 
 /// How often a picture of the build is drawn anew.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -56,8 +57,7 @@ pub(crate) fn watch(mut build: Build, mode: ProgressMode) -> Result<Image, Failu
 
 pub(super) fn renderer(mode: ProgressMode) -> Box<dyn Renderer> {
     let stderr = std::io::stderr();
-    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let terminal = Terminal::of(stderr.as_fd(), colour);
+    let terminal = Terminal::of(stderr.as_fd(), wants_colour());
     match (mode, terminal) {
         (ProgressMode::Quiet | ProgressMode::None, _) => Box::new(Quiet),
         (ProgressMode::Rawjson, _) => Box::new(RawJson::new(std::io::stdout())),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stagewright_exec::HostReport;
 use stagewright_solver::{Event, EventKind, Explained, LogStream, MissReason, Outcome, Verdict};
 
-use crate::cache::{CacheRoom, CacheUsage, CacheVerification};
+use crate::cache::{CacheUsage, CacheVerification};
 use crate::error::Error;
 use crate::image::{Image, ImageSizes};
 use crate::stored::NamedEntry;
@@ -195,16 +195,18 @@ pub fn named_entries(entries: &[NamedEntry]) -> Value {
         .collect()
 }
 
-/// Writes what the store takes on disk.
+/// Writes what the store takes on disk: in all, and by kind.
 pub fn cache_usage(usage: &CacheUsage) -> Value {
-    let room = |room: &CacheRoom| json!({ "count": room.count, "bytes": room.bytes });
-    json!({
-        "layers": room(&usage.layers),
-        "blobs": room(&usage.blobs),
-        "cache_mounts": room(&usage.cache_mounts),
-        "records": room(&usage.records),
-        "total_bytes": usage.bytes(),
-    })
+    let mut object = json!({ "total_bytes": usage.bytes() });
+    for (name, room) in usage.rooms() {
+        object[name] = json!({
+            "count": room.count,
+            "bytes": room.bytes,
+            "shared_bytes": room.shared_bytes,
+            "reclaimable_bytes": room.reclaimable_bytes,
+        });
+    }
+    object
 }
 
 /// Writes what a check of the store found.
