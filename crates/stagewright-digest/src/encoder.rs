@@ -20,15 +20,26 @@
 /// Every length comes before its bytes and every part carries its kind and label, so that two
 /// different sequences of calls never encode to the same bytes.
 #[derive(Debug, Clone)]
-pub struct Encoder(blake3::Hasher);
+pub struct Encoder {
+    /// Absent while all that was added fits into the buffer.
+    hasher: Option<Box<blake3::Hasher>>,
+    /// What was added and not hashed yet: many small pieces are hashed faster as one.
+    buffer: Vec<u8>,
+}
+
+/// The buffer is hashed when it has grown to this.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 impl Encoder {
     /// Starts an encoding. `domain` keeps names of different things apart, `version` is the schema
     /// version of that domain.
     pub fn new(domain: &str, version: u32) -> Self {
-        let mut encoder = Self(blake3::Hasher::new());
+        let mut encoder = Self {
+            hasher: None,
+            buffer: Vec::with_capacity(256),
+        };
         encoder.framed(domain.as_bytes());
-        encoder.0.update(&version.to_le_bytes());
+        encoder.add(&version.to_le_bytes());
         encoder
     }
 
@@ -47,14 +58,14 @@ impl Encoder {
     /// Adds a number.
     pub fn number(&mut self, label: &str, value: u64) -> &mut Self {
         self.part(2, label);
-        self.0.update(&value.to_le_bytes());
+        self.add(&value.to_le_bytes());
         self
     }
 
     /// Adds a flag.
     pub fn flag(&mut self, label: &str, value: bool) -> &mut Self {
         self.part(3, label);
-        self.0.update(&[u8::from(value)]);
+        self.add(&[u8::from(value)]);
         self
     }
 
@@ -66,7 +77,7 @@ impl Encoder {
     ) -> &mut Self {
         let values: Vec<T> = values.into_iter().collect();
         self.part(4, label);
-        self.0.update(&(values.len() as u64).to_le_bytes());
+        self.add(&(values.len() as u64).to_le_bytes());
         for value in &values {
             self.framed(value.as_ref());
         }
@@ -79,14 +90,17 @@ impl Encoder {
         label: &str,
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> &mut Self {
-        let entries: std::collections::BTreeMap<Vec<u8>, V> = entries
-            .into_iter()
-            .map(|(key, value)| (key.as_ref().to_vec(), value))
-            .collect();
+        let mut entries: Vec<(K, V)> = entries.into_iter().collect();
+        if !entries.is_sorted_by(|(a, _), (b, _)| a.as_ref() < b.as_ref()) {
+            // The last of equal keys comes first, and stays.
+            entries.reverse();
+            entries.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
+            entries.dedup_by(|(a, _), (b, _)| (*a).as_ref() == (*b).as_ref());
+        }
         self.part(5, label);
-        self.0.update(&(entries.len() as u64).to_le_bytes());
+        self.add(&(entries.len() as u64).to_le_bytes());
         for (key, value) in &entries {
-            self.framed(key);
+            self.framed(key.as_ref());
             self.framed(value.as_ref());
         }
         self
@@ -105,17 +119,30 @@ impl Encoder {
 
     /// Returns the 32 bytes that name everything that was added.
     pub fn finish(&self) -> [u8; 32] {
-        self.0.finalize().into()
+        match &self.hasher {
+            None => blake3::hash(&self.buffer).into(),
+            Some(hasher) => hasher.clone().update(&self.buffer).finalize().into(),
+        }
     }
 
     fn part(&mut self, kind: u8, label: &str) {
-        self.0.update(&[kind]);
+        self.add(&[kind]);
         self.framed(label.as_bytes());
     }
 
+    fn add(&mut self, bytes: &[u8]) {
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+            let hasher = self.hasher.get_or_insert_default();
+            hasher.update(&self.buffer).update(bytes);
+            self.buffer.clear();
+        } else {
+            self.buffer.extend_from_slice(bytes);
+        }
+    }
+
     fn framed(&mut self, bytes: &[u8]) {
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        self.add(&(bytes.len() as u64).to_le_bytes());
+        self.add(bytes);
     }
 }
 

@@ -145,6 +145,60 @@ impl<W: Write> LayerWriter<W> {
         bytes: u64,
         content: &mut dyn Read,
     ) -> Result<ContentDigest, WriteError> {
+        self.file(path, metadata, bytes, |writer| {
+            let mut hasher = ContentHasher::new();
+            writer.copy(path, bytes, content, |piece| {
+                hasher.update(piece);
+            })?;
+            Ok(hasher.finish())
+        })
+    }
+
+    /// As [`LayerWriter::append_file`], for a reader that fails at its end when the bytes are not those that `name` names.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_checked_file(
+        &mut self,
+        path: &EntryPath,
+        metadata: &Metadata,
+        bytes: u64,
+        content: &mut dyn Read,
+        name: ContentDigest,
+    ) -> Result<(), WriteError> {
+        self.file(path, metadata, bytes, |writer| {
+            writer.copy(path, bytes, content, |_| {})?;
+            Ok(name)
+        })?;
+        Ok(())
+    }
+
+    /// Writes a file whose bytes are in memory. `content` is their name: it is believed.
+    ///
+    /// # Errors
+    /// When it comes out of order, or can't be written. The tar is then unusable.
+    pub fn append_bytes(
+        &mut self,
+        path: &EntryPath,
+        metadata: &Metadata,
+        bytes: &[u8],
+        content: ContentDigest,
+    ) -> Result<(), WriteError> {
+        self.file(path, metadata, bytes.len() as u64, |writer| {
+            writer.out.write_all(bytes).map_err(WriteError::Write)?;
+            Ok(content)
+        })?;
+        Ok(())
+    }
+
+    /// Writes a file, its bytes with `write`, which returns their name.
+    fn file(
+        &mut self,
+        path: &EntryPath,
+        metadata: &Metadata,
+        bytes: u64,
+        write: impl FnOnce(&mut Self) -> Result<ContentDigest, WriteError>,
+    ) -> Result<ContentDigest, WriteError> {
         self.check_order(path)?;
         let mut entry = Entry {
             path: path.clone(),
@@ -156,7 +210,7 @@ impl<W: Write> LayerWriter<W> {
         };
         self.write_header(&entry)?;
         let offset = self.out.bytes();
-        let content = self.copy(path, bytes, content)?;
+        let content = write(self)?;
         self.pad(bytes)?;
         entry.kind = EntryKind::File { bytes, content };
         self.records.push(Record {
@@ -210,7 +264,8 @@ impl<W: Write> LayerWriter<W> {
         path: &EntryPath,
         bytes: u64,
         content: &mut dyn Read,
-    ) -> Result<ContentDigest, WriteError> {
+        mut seen: impl FnMut(&[u8]),
+    ) -> Result<(), WriteError> {
         let failed = |source| WriteError::Content {
             path: path.clone(),
             source,
@@ -219,7 +274,6 @@ impl<W: Write> LayerWriter<W> {
             path: path.clone(),
             expected: bytes,
         };
-        let mut hasher = ContentHasher::new();
         let mut rest = bytes;
         while rest > 0 {
             let size = usize::try_from(rest).map_or(PIECE_BYTES, |rest| rest.min(PIECE_BYTES));
@@ -229,7 +283,7 @@ impl<W: Write> LayerWriter<W> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error)),
             };
-            hasher.update(&self.piece[..count]);
+            seen(&self.piece[..count]);
             self.out
                 .write_all(&self.piece[..count])
                 .map_err(WriteError::Write)?;
@@ -237,7 +291,7 @@ impl<W: Write> LayerWriter<W> {
         }
         loop {
             match content.read(&mut self.piece[..1]) {
-                Ok(0) => return Ok(hasher.finish()),
+                Ok(0) => return Ok(()),
                 Ok(_) => return Err(changed()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(failed(error)),

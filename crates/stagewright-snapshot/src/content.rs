@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fs_err::File;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::OFlags;
+use stagewright_digest::ContentDigest;
 use stagewright_layer::{Entry, EntryKind, EntryPath, FileData, Metadata};
 
 use crate::file::{LayerFiles, PackedFile};
@@ -48,6 +49,17 @@ impl Content {
 
     pub(crate) fn archive(file: Arc<File>, data: FileData, bytes: u64) -> Self {
         Self(Source::Archive { file, data, bytes })
+    }
+
+    /// Returns the name of the bytes, where reading them to their end finds out if they are others.
+    pub(crate) fn checked_name(&self) -> Option<ContentDigest> {
+        match &self.0 {
+            Source::Layer { files, record } => match files.index().records()[*record].entry.kind {
+                EntryKind::File { content, .. } => Some(content),
+                _ => None,
+            },
+            Source::Bytes(_) | Source::File(_) | Source::Archive { .. } => None,
+        }
     }
 
     /// Opens it, and says how long it is.

@@ -240,6 +240,7 @@ impl NewTree<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let file =
             sys::open_below(self.top, path, flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
+        let known = content.checked_name();
         let mut hasher = ContentHasher::new();
         let mut bytes = 0u64;
         loop {
@@ -249,14 +250,16 @@ impl NewTree<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(unread(error)),
             };
-            hasher.update(&piece[..count]);
+            if known.is_none() {
+                hasher.update(&piece[..count]);
+            }
             bytes += count as u64;
             write_all(&file, &piece[..count]).map_err(failed)?;
         }
         self.finish_open(&file, metadata).map_err(failed)?;
         let kind = EntryKind::File {
             bytes,
-            content: hasher.finish(),
+            content: known.unwrap_or_else(|| hasher.finish()),
         };
         Ok(Entry {
             path: path.clone(),

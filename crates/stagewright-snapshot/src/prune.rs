@@ -21,14 +21,15 @@ pub(crate) fn prune_step(
     index: LayerIndex,
     parent: &MergedTree,
 ) -> Result<(LayerIndex, Prune), SnapshotError> {
-    prune(index, parent, &|entry, below| {
+    let is_unchanged = |entry: &Entry, below: &TreeEntry| {
         let same_kind = match &entry.kind {
             // Copying up a file cuts it from its other names.
             EntryKind::File { .. } | EntryKind::Symlink { .. } => entry.kind == *below.kind(),
             _ => false,
         };
         same_kind && entry.metadata == below.entry.metadata
-    })
+    };
+    prune(index, parent, Some(&is_unchanged))
 }
 
 /// As [`prune_step`], without leaving out files: what is copied counts.
@@ -36,7 +37,7 @@ pub(crate) fn prune_copy(
     index: LayerIndex,
     parent: &MergedTree,
 ) -> Result<(LayerIndex, Prune), SnapshotError> {
-    prune(index, parent, &|_, _| false)
+    prune(index, parent, None)
 }
 
 /// Gives what a step changed to whom it belonged, when the files on disk don't say it.
@@ -62,10 +63,13 @@ pub(crate) fn restore_owners(
     LayerIndex::from_records(records).map_err(SnapshotError::Entries)
 }
 
+/// Says whether a step left a file or a symbolic link as it was.
+type IsUnchanged = dyn Fn(&Entry, &TreeEntry) -> bool;
+
 fn prune(
     index: LayerIndex,
     parent: &MergedTree,
-    is_unchanged: &dyn Fn(&Entry, &TreeEntry) -> bool,
+    is_unchanged: Option<&IsUnchanged>,
 ) -> Result<(LayerIndex, Prune), SnapshotError> {
     let linked: HashSet<EntryPath> = index
         .entries()
@@ -86,7 +90,9 @@ fn prune(
         let below = match kind {
             EntryKind::Whiteout | EntryKind::Hardlink { .. } => None,
             _ if linked.contains(path) => None,
-            _ => parent.lookup(path),
+            EntryKind::Directory { .. } => parent.lookup(path),
+            // Only looked up where it may be left out.
+            _ => is_unchanged.and_then(|_| parent.lookup(path)),
         };
         let unchanged = match kind {
             EntryKind::Directory { opaque } => {
@@ -107,7 +113,9 @@ fn prune(
                 };
                 !*opaque && !holds && below.as_ref().is_some_and(same)
             }
-            _ => below.is_some_and(|below| is_unchanged(&record.entry, &below)),
+            _ => below
+                .zip(is_unchanged)
+                .is_some_and(|(below, is_unchanged)| is_unchanged(&record.entry, &below)),
         };
         if unchanged {
             let path = record.entry.path;

@@ -294,9 +294,15 @@ impl MergedTree {
 
     /// Returns the content of a file, to be copied to another layer; nothing for other kinds.
     pub fn content(&self, entry: &TreeEntry) -> Option<Content> {
-        let FileId { layer, record } = entry.file?;
+        self.content_of(entry.file?)
+    }
+
+    /// Returns the content of what an entry of this view is; nothing for what is no file.
+    pub fn content_of(&self, file: FileId) -> Option<Content> {
+        let FileId { layer, record } = file;
         let files = self.layers.get(layer)?;
-        let is_file = matches!(entry.kind(), EntryKind::File { .. });
+        let found = files.index().records().get(record)?;
+        let is_file = matches!(found.entry.kind, EntryKind::File { .. });
         is_file.then(|| Content::layer(Arc::clone(files), record))
     }
 

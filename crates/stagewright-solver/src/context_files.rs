@@ -13,6 +13,7 @@ use stagewright_store::{CONTEXT_KIND, Store};
 
 use crate::copy::{Found, Node, NodeKind, SourceTree};
 use crate::error::StepError;
+use crate::parallel;
 
 /// A build context with what is known of its files' content.
 pub struct ContextFiles {
@@ -134,14 +135,12 @@ impl SourceTree for ContextFiles {
             cache.retain_walked(Path::new(""), &walk.entries);
         }
         drop(cache);
-        walk.entries
-            .into_iter()
-            .map(|entry| {
-                let full = entry_path(&entry.path)?;
-                let relative = full.relative_to(path).unwrap_or_else(EntryPath::root);
-                Ok((relative, node(full, &entry, self.time)))
-            })
-            .collect()
+        let nodes = parallel::map(&walk.entries, |entry| {
+            let full = entry_path(&entry.path)?;
+            let relative = full.relative_to(path).unwrap_or_else(EntryPath::root);
+            Ok((relative, node(full, entry, self.time)))
+        });
+        nodes.into_iter().collect()
     }
 
     fn content(&self, node: &Node) -> Result<Content, StepError> {

@@ -18,6 +18,7 @@ mod explain;
 mod file_step;
 mod images;
 mod miss;
+mod parallel;
 mod parts;
 mod remote;
 mod reporter;

@@ -2,7 +2,7 @@
 
 use stagewright_context::glob::{Glob, has_wildcards};
 use stagewright_layer::{EntryKind, EntryPath};
-use stagewright_snapshot::{Content, MergedTree, NewEntry, TreeEntry};
+use stagewright_snapshot::{Content, MergedTree, TreeEntry};
 
 use crate::copy::{Below, Found, Node, NodeKind, SourceTree};
 use crate::error::StepError;
@@ -96,10 +96,15 @@ impl SourceTree for SnapshotFiles {
     }
 
     fn content(&self, node: &Node) -> Result<Content, StepError> {
-        let entry = self.tree.lookup(&node.path);
-        match entry.map(|entry| self.tree.copied(entry, node.path.clone())) {
-            Some(NewEntry::File { content, .. }) => Ok(content),
-            _ => Err(StepError::Internal(format!(
+        let content = match node.kind {
+            NodeKind::File {
+                inode: Some(inode), ..
+            } => self.tree.content_of(inode),
+            _ => None,
+        };
+        match content {
+            Some(content) => Ok(content),
+            None => Err(StepError::Internal(format!(
                 "{} is no file of {}",
                 node.path, self.description
             ))),

@@ -1,6 +1,7 @@
 //! What of a selection enters the key of a copy.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use stagewright_digest::{ContentDigest, Encoder};
 use stagewright_layer::EntryKind;
@@ -8,6 +9,7 @@ use stagewright_plan::CopyOp;
 
 use super::select::Selection;
 use super::tree::{Node, NodeKind};
+use crate::parallel;
 
 /// Names what a copy selected: a digest for each entry, by the path that it has below the
 /// destination. Two selections with equal maps give the same layer on the same root file system.
@@ -18,19 +20,22 @@ pub(crate) fn selection_digests(op: &CopyOp, selection: &Selection) -> BTreeMap<
     let mut digests = BTreeMap::new();
     let several = selection.matches.len() > 1;
     for (index, matched) in selection.matches.iter().enumerate() {
-        let mut add = |path: &[u8], node: &Node| {
-            let mut label = String::from_utf8_lossy(path).into_owned();
-            // Two sources may give the same name, or a name that is not UTF-8: both stay apart.
-            if digests.contains_key(&label) {
-                label = format!("{label} ({index}, {})", hex(path));
+        let mut add = |path: &[u8], digest: String| {
+            match digests.entry(String::from_utf8_lossy(path).into_owned()) {
+                Entry::Vacant(entry) => drop(entry.insert(digest)),
+                // Two sources may give the same name, or a name that is not UTF-8: both stay apart.
+                Entry::Occupied(entry) => {
+                    let label = format!("{} ({index}, {})", entry.key(), hex(path));
+                    digests.insert(label, digest);
+                }
             }
-            digests.insert(label, node_digest(op, node).to_string());
         };
         if matched.node.kind != NodeKind::Directory {
-            add(&matched.name, &matched.node);
+            add(&matched.name, node_digest(op, &matched.node));
         }
-        for (path, node) in &matched.below {
-            add(path.as_bytes(), node);
+        let below = parallel::map(&matched.below, |(_, node)| node_digest(op, node));
+        for ((path, _), digest) in matched.below.iter().zip(below) {
+            add(path.as_bytes(), digest);
         }
         if matched.node.kind == NodeKind::Directory && (several || matched.below.is_empty()) {
             digests.insert(format!("{index}: a directory"), String::new());
@@ -43,7 +48,7 @@ fn hex(bytes: &[u8]) -> String {
     ContentDigest::of(bytes).to_hex()
 }
 
-fn node_digest(op: &CopyOp, node: &Node) -> ContentDigest {
+fn node_digest(op: &CopyOp, node: &Node) -> String {
     let mut encoder = Encoder::new("copied-node", 1);
     match &node.kind {
         NodeKind::File {
@@ -85,5 +90,5 @@ fn node_digest(op: &CopyOp, node: &Node) -> ContentDigest {
             .number("gid", u64::from(node.metadata.gid));
     }
     encoder.map("xattrs", node.metadata.xattrs.iter());
-    ContentDigest::from_bytes(encoder.finish())
+    ContentDigest::from_bytes(encoder.finish()).to_string()
 }

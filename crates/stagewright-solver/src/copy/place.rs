@@ -63,6 +63,8 @@ pub(crate) struct Placing<'a> {
     now: Mtime,
     /// The first place of each group of linked files.
     links: HashMap<FileId, EntryPath>,
+    /// The directory that was made last: mostly the next entry goes there too.
+    last_made: Option<EntryPath>,
 }
 
 /// Places everything that a copy selected.
@@ -93,6 +95,7 @@ impl<'a> Placing<'a> {
             owner,
             now,
             links: HashMap::new(),
+            last_made: None,
         }
     }
 
@@ -192,11 +195,15 @@ impl<'a> Placing<'a> {
 
     /// Makes a directory and all above it that are missing, with mode 0755.
     pub(crate) fn directories(&mut self, path: &EntryPath) -> Result<(), StepError> {
+        if self.last_made.as_ref() == Some(path) {
+            return Ok(());
+        }
         let mut above = EntryPath::root();
         for part in path.components() {
             above = child(&above, part)?;
             self.directory_above(&above)?;
         }
+        self.last_made = Some(above);
         Ok(())
     }
 
