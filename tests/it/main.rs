@@ -15,6 +15,7 @@ mod errors;
 mod escape;
 mod explain;
 mod interruption;
+mod keys;
 mod lesson;
 mod outputs;
 mod peers;

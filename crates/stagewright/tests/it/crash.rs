@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use stagewright::{Builder, PruneOptions};
 use stagewright_store::fault::{self, Fault};
 
 use crate::lab::{self, Kind, Lab};
@@ -15,6 +16,8 @@ const BUILDER_ROOT: &str = "STAGEWRIGHT_TEST_BUILDER_ROOT";
 const BUILDER_KIND: &str = "STAGEWRIGHT_TEST_BUILDER_KIND";
 /// With what number the builder begins.
 const BUILDER_FIRST: &str = "STAGEWRIGHT_TEST_BUILDER_FIRST";
+/// That the builder removes what no name needs after each build.
+const BUILDER_PRUNES: &str = "STAGEWRIGHT_TEST_BUILDER_PRUNES";
 /// At which operation of the store it dies.
 const BUILDER_POINT: &str = "STAGEWRIGHT_TEST_BUILDER_POINT";
 
@@ -22,6 +25,7 @@ const BUILDER_POINT: &str = "STAGEWRIGHT_TEST_BUILDER_POINT";
 const KILLS_BY_TIME: u64 = 100;
 const KILLS_BY_POINT: u64 = 100;
 const KILLS_OF_COMMANDS: u64 = 40;
+const KILLS_WHILE_PRUNING: u64 = 100;
 /// An operation that no build reaches.
 const NEVER: u64 = u64::MAX;
 
@@ -47,6 +51,13 @@ fn builder() {
         if n % 4 == 0 {
             builder.layer_uses().unwrap();
         }
+        if std::env::var_os(BUILDER_PRUNES).is_some() {
+            let all = PruneOptions {
+                all: true,
+                ..PruneOptions::default()
+            };
+            builder.prune_cache(&all).unwrap();
+        }
     }
 }
 
@@ -59,12 +70,27 @@ struct Doomed {
 
 impl Doomed {
     fn start(lab: &Lab, kind: Kind, first: u64, point: u64) -> Self {
-        let process = Command::new(std::env::current_exe().unwrap())
+        Self::started(&mut Self::command(lab, kind, first, point))
+    }
+
+    /// Starts one that removes what no name needs after each build.
+    fn pruning(lab: &Lab, first: u64, point: u64) -> Self {
+        Self::started(Self::command(lab, Kind::Copies, first, point).env(BUILDER_PRUNES, "1"))
+    }
+
+    fn command(lab: &Lab, kind: Kind, first: u64, point: u64) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "crash::builder", "--nocapture"])
             .env(BUILDER_ROOT, &lab.root)
             .env(BUILDER_KIND, (kind as u64).to_string())
             .env(BUILDER_FIRST, first.to_string())
-            .env(BUILDER_POINT, point.to_string())
+            .env(BUILDER_POINT, point.to_string());
+        command
+    }
+
+    fn started(command: &mut Command) -> Self {
+        let process = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -103,12 +129,15 @@ fn report(line: &str) -> Option<Report> {
     Some((number.parse().ok()?, id.strip_suffix('.')?.to_owned()))
 }
 
+/// Checks that what was reported is there.
+type Check = fn(&Lab, &Builder, u64, &str);
+
 /// Checks the store after a death, and builds what was interrupted. Returns the next number.
-fn recover(lab: &Lab, first: u64, reports: &[Report]) -> u64 {
+fn recover(lab: &Lab, first: u64, reports: &[Report], check: Check) -> u64 {
     let builder = lab.open().unwrap();
     lab.check_store(&builder);
     for (number, id) in reports {
-        lab.check_kept(&builder, *number, id);
+        check(lab, &builder, *number, id);
     }
     let next = reports.last().map_or(first, |(number, _)| number + 1);
     let built = lab.build(&builder, next).unwrap();
@@ -126,7 +155,7 @@ fn a_builder_that_dies_at_any_operation_of_its_first_builds_leaves_a_whole_store
         let folder = lab::folder(Kind::Copies);
         let lab = Lab::make(folder.path(), Kind::Copies);
         let reports = Doomed::start(&lab, Kind::Copies, 0, point).reports(String::new());
-        recover(&lab, 0, &reports);
+        recover(&lab, 0, &reports, Lab::check_kept);
         if reports.len() > 1 {
             break;
         }
@@ -135,18 +164,23 @@ fn a_builder_that_dies_at_any_operation_of_its_first_builds_leaves_a_whole_store
     assert!(point > 100, "only {point} operations were met");
 }
 
-fn die_again_and_again(kind: Kind, kills: u64, doom: impl Fn(&Lab, u64, u64) -> Vec<Report>) {
+fn die_again_and_again(
+    kind: Kind,
+    kills: u64,
+    check: Check,
+    doom: impl Fn(&Lab, u64, u64) -> Vec<Report>,
+) {
     let folder = lab::folder(kind);
     let lab = Lab::make(folder.path(), kind);
     let (mut first, mut all) = (0, Vec::new());
     for kill in 0..kills {
         let reports = doom(&lab, first, kill);
-        first = recover(&lab, first, &reports);
+        first = recover(&lab, first, &reports, check);
         all.extend(reports);
     }
     let builder = lab.open().unwrap();
     for (number, id) in &all {
-        lab.check_kept(&builder, *number, id);
+        check(&lab, &builder, *number, id);
     }
     let temporary = fs_err::read_dir(lab.store().join("tmp")).unwrap().count();
     assert_eq!(temporary, 0, "what dead builders left is cleaned");
@@ -154,27 +188,62 @@ fn die_again_and_again(kind: Kind, kills: u64, doom: impl Fn(&Lab, u64, u64) -> 
 
 #[test]
 fn a_builder_that_dies_at_any_operation_loses_nothing_that_it_reported() {
-    die_again_and_again(Kind::Copies, KILLS_BY_POINT, |lab, first, kill| {
-        Doomed::start(lab, Kind::Copies, first, kill * 7919 % 331).reports(String::new())
-    });
+    die_again_and_again(
+        Kind::Copies,
+        KILLS_BY_POINT,
+        Lab::check_kept,
+        |lab, first, kill| {
+            Doomed::start(lab, Kind::Copies, first, kill * 7919 % 331).reports(String::new())
+        },
+    );
 }
 
 #[test]
 fn a_builder_that_is_killed_at_any_moment_loses_nothing_that_it_reported() {
-    die_again_and_again(Kind::Copies, KILLS_BY_TIME, |lab, first, kill| {
-        let delay = Duration::from_micros(kill * 7919 % 30_000);
-        Doomed::start(lab, Kind::Copies, first, NEVER).kill_after(delay)
-    });
+    die_again_and_again(
+        Kind::Copies,
+        KILLS_BY_TIME,
+        Lab::check_kept,
+        |lab, first, kill| {
+            let delay = Duration::from_micros(kill * 7919 % 30_000);
+            Doomed::start(lab, Kind::Copies, first, NEVER).kill_after(delay)
+        },
+    );
+}
+
+/// What names need stays, whatever the moment of a collection at which its process dies.
+#[test]
+fn a_builder_that_dies_while_it_collects_loses_no_image_that_has_a_name() {
+    let check: Check = |lab, builder, number, id| {
+        lab.check_named(builder, number, id);
+    };
+    die_again_and_again(
+        Kind::Copies,
+        KILLS_WHILE_PRUNING,
+        check,
+        |lab, first, kill| {
+            if kill % 2 == 0 {
+                let delay = Duration::from_micros(kill * 7919 % 30_000);
+                return Doomed::pruning(lab, first, NEVER).kill_after(delay);
+            }
+            Doomed::pruning(lab, first, kill * 7919 % 331).reports(String::new())
+        },
+    );
 }
 
 #[test]
 #[ignore = "needs root"]
 fn privileged_a_builder_that_dies_while_commands_run_loses_nothing_that_it_reported() {
-    die_again_and_again(Kind::Commands, KILLS_OF_COMMANDS, |lab, first, kill| {
-        if kill % 2 == 0 {
-            let delay = Duration::from_micros(kill * 7919 % 60_000);
-            return Doomed::start(lab, Kind::Commands, first, NEVER).kill_after(delay);
-        }
-        Doomed::start(lab, Kind::Commands, first, kill * 7919 % 397).reports(String::new())
-    });
+    die_again_and_again(
+        Kind::Commands,
+        KILLS_OF_COMMANDS,
+        Lab::check_kept,
+        |lab, first, kill| {
+            if kill % 2 == 0 {
+                let delay = Duration::from_micros(kill * 7919 % 60_000);
+                return Doomed::start(lab, Kind::Commands, first, NEVER).kill_after(delay);
+            }
+            Doomed::start(lab, Kind::Commands, first, kill * 7919 % 397).reports(String::new())
+        },
+    );
 }
