@@ -7,8 +7,8 @@ use std::sync::Arc;
 use fs_err as fs;
 use stagewright_digest::LayerId;
 use stagewright_layer::{
-    Entry, EntryKind, EntryPath, IndexBuilder, LayerItem, LayerReader, Metadata, Record,
-    decompress, is_reserved,
+    Entry, EntryKind, EntryPath, IndexBuilder, LayerIndex, LayerItem, LayerReader, Metadata,
+    Record, decompress, is_reserved,
 };
 
 use crate::content::{Content, NewEntry};
@@ -161,7 +161,15 @@ impl LayerBuilder {
     ///
     /// # Errors
     /// When a file's content can't be read, the entries do not make a layer, or it can't be stored.
-    pub fn finish(mut self) -> Result<Option<LayerId>, SnapshotError> {
+    pub fn finish(self) -> Result<Option<LayerId>, SnapshotError> {
+        Ok(self.finish_indexed()?.map(|(id, _)| id))
+    }
+
+    /// As [`LayerBuilder::finish`], and returns what the layer holds too.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn finish_indexed(mut self) -> Result<Option<(LayerId, Arc<LayerIndex>)>, SnapshotError> {
         if let Some(path) = self.entries.keys().find(|path| is_reserved(path)) {
             return Err(stagewright_layer::WriteError::Reserved { path: path.clone() }.into());
         }
@@ -181,13 +189,16 @@ impl LayerBuilder {
         }
         let draft = self.snapshots.store().layer_draft()?;
         let (index, record) = self.snapshots.write(&draft, &entries, self.forms)?;
+        drop(entries);
         let id = self.snapshots.name(&index);
+        let index = Arc::new(index);
         if self.forms.named && record.diff_id.is_none() {
-            self.snapshots.publish_named(draft, &id, index)?;
+            self.snapshots
+                .publish_named(draft, &id, Arc::clone(&index))?;
         } else {
             self.snapshots.publish(draft, &id, &index, record)?;
         }
-        Ok(Some(id))
+        Ok(Some((id, index)))
     }
 
     fn add_parents(&mut self) {
@@ -221,8 +232,7 @@ impl LayerBuilder {
                 metadata: metadata.clone(),
             }),
         });
-        let index = stagewright_layer::LayerIndex::from_records(shapes.collect())
-            .map_err(SnapshotError::Entries)?;
+        let index = LayerIndex::from_records(shapes.collect()).map_err(SnapshotError::Entries)?;
         let (index, _) = prune_copy(index, &self.parent)?;
         let mut entries = std::mem::take(&mut self.entries);
         Ok(index

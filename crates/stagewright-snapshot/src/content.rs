@@ -62,6 +62,11 @@ impl Content {
         }
     }
 
+    /// Returns whether reading it to its end finds out if it is not what it was when it was named.
+    pub fn is_checked(&self) -> bool {
+        self.checked_name().is_some()
+    }
+
     /// Opens it, and says how long it is.
     pub fn open(&self) -> io::Result<(u64, Box<dyn Read + Send>)> {
         match &self.0 {

@@ -266,7 +266,7 @@ impl Snapshots {
         };
         let id = self.name(&index);
         if named {
-            self.publish_named(draft, &id, index)?;
+            self.publish_named(draft, &id, Arc::new(index))?;
         } else {
             self.publish(draft, &id, &index, LayerRecord::default())?;
         }
@@ -481,10 +481,10 @@ impl Snapshots {
         &self,
         draft: LayerDraft,
         id: &LayerId,
-        index: LayerIndex,
+        index: Arc<LayerIndex>,
     ) -> Result<Layer, SnapshotError> {
         let layer = TreeLayer {
-            index: Arc::new(index),
+            index,
             packed: None,
             keeper: None,
             unpacked: Some(draft.fs()),

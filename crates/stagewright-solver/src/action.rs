@@ -168,7 +168,7 @@ pub(crate) fn execute(
     match &vertex.op {
         Op::Exec(op) => run_step::run(services, op, inputs, event, vertex.in_image),
         Op::File(FileOp::Copy(op)) => {
-            file_step::copy(services, op, inputs, event, &work.selection, vertex)
+            file_step::copy(services, op, inputs, event, work.selection, vertex)
         }
         Op::File(FileOp::Mkdir(op)) => file_step::mkdir(services, op, inputs, event, vertex),
         Op::Source(_) => Err(StepError::Internal("a source is not executed".to_owned())),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stagewright_digest::{ContentDigest, LayerId};
-use stagewright_layer::{Entry, EntryKind, EntryPath};
+use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex};
 use stagewright_plan::{CopyFrom, CopyOp, CopySource, MkdirOp, Vertex};
 use stagewright_snapshot::{Content, Forms, LayerBuilder, MergedTree, NewEntry};
 
@@ -68,7 +68,7 @@ pub(crate) fn layer_of(
     let selection = copy::select(&op, &sources)?;
     let nothing = MergedTree::default();
     let below = SnapshotFiles::new(nothing.clone(), "nothing");
-    let placed = copy::place(&op, &selection, &below, None, services.now())?;
+    let placed = copy::place(&op, selection, &below, None, services.now())?;
     let builder = services.snapshots.builder(nothing, forms);
     write(services, builder, placed, &sources)
 }
@@ -79,7 +79,7 @@ pub(crate) fn copy(
     op: &CopyOp,
     inputs: &[VertexResult],
     event: u64,
-    selection: &Selection,
+    selection: Selection,
     vertex: &Vertex,
 ) -> Result<Option<LayerId>, StepError> {
     copy_with(
@@ -98,7 +98,7 @@ pub(crate) fn copy_with(
     op: &CopyOp,
     inputs: &[VertexResult],
     event: u64,
-    selection: &Selection,
+    mut selection: Selection,
     forms: Forms,
 ) -> Result<Option<LayerId>, StepError> {
     let parent = action::parent(inputs)?;
@@ -114,12 +114,11 @@ pub(crate) fn copy_with(
     let files = SnapshotFiles::new(below.clone(), "the root file system");
     let sources = sources(services, inputs, event)?;
     let mut builder = services.snapshots.builder(below, forms);
-    let mut selection = selection.clone();
     if selection.matches.iter().any(|matched| matched.unpack) {
         let dest = Placing::new(&files, owner, services.now()).resolve(&copy::clean(&op.dest)?)?;
         archive::take_archives(&mut builder, &mut selection, &sources, &dest, owner)?;
     }
-    let placed = copy::place(op, &selection, &files, owner, services.now())?;
+    let placed = copy::place(op, selection, &files, owner, services.now())?;
     write(services, builder, placed, &sources)
 }
 
@@ -198,33 +197,33 @@ fn write(
 ) -> Result<Option<LayerId>, StepError> {
     let mut expected = Vec::new();
     for (path, placement) in placed {
-        if let NodeKind::File {
-            content: Some(content),
-            ..
-        } = placement.node.kind
-            && matches!(placement.bytes, Bytes::Source(_))
+        let looked_at = match placement.node.kind {
+            NodeKind::File { content, .. } => content,
+            _ => None,
+        };
+        let entry = new_entry(path, placement, sources)?;
+        if let (Some(looked_at), NewEntry::File { path, content, .. }) = (looked_at, &entry)
+            && !content.is_checked()
         {
-            expected.push((path.clone(), content));
+            expected.push((path.clone(), looked_at));
         }
-        builder.entry(new_entry(path, placement, sources)?);
+        builder.entry(entry);
     }
     if services.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
     }
-    let Some(layer) = builder.finish()? else {
+    let Some((layer, index)) = builder.finish_indexed()? else {
         return Ok(None);
     };
-    check_content(services, &layer, &expected)?;
+    check_content(&index, &expected)?;
     Ok(Some(layer))
 }
 
 /// The key was made of files as they were when they were looked at: what was copied must be that.
 fn check_content(
-    services: &Services,
-    layer: &LayerId,
+    index: &LayerIndex,
     expected: &[(EntryPath, ContentDigest)],
 ) -> Result<(), StepError> {
-    let index = services.snapshots.index(layer)?;
     for (path, digest) in expected {
         let copied = index.get(path).map(|entry| &entry.kind);
         if !matches!(copied, Some(EntryKind::File { content, .. }) if *content == *digest) {

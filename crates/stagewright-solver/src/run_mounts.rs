@@ -271,15 +271,15 @@ fn bind(
                 unpacked: true,
                 named: false,
             };
-            let made =
-                file_step::copy_with(services, &op, &[scratch, context], event, &selection, forms)?;
-            let layers: Vec<_> = made.into_iter().collect();
             let mut path = PathBuf::from("/").join(BOUND);
             if let [only] = selection.matches.as_slice()
                 && only.node.kind != copy::NodeKind::Directory
             {
                 path.push(String::from_utf8_lossy(&only.name).as_ref());
             }
+            let made =
+                file_step::copy_with(services, &op, &[scratch, context], event, selection, forms)?;
+            let layers: Vec<_> = made.into_iter().collect();
             (directories(services, &layers)?, path)
         }
     };

@@ -70,7 +70,7 @@ pub(crate) struct Placing<'a> {
 /// Places everything that a copy selected.
 pub(crate) fn place(
     op: &CopyOp,
-    selection: &Selection,
+    selection: Selection,
     below: &dyn Below,
     owner: Option<Owner>,
     now: Mtime,
@@ -81,7 +81,7 @@ pub(crate) fn place(
             placing.inline(op, name, text)?;
         }
     }
-    for matched in &selection.matches {
+    for matched in selection.matches {
         placing.matched(op, matched)?;
     }
     Ok(placing.entries)
@@ -122,24 +122,24 @@ impl<'a> Placing<'a> {
                 ..Metadata::with_mode(INLINE_FILE_MODE)
             },
         };
-        self.file(op, &target, &node, Bytes::Inline(text.as_bytes().to_vec()))
+        self.file(op, target, node, Bytes::Inline(text.as_bytes().to_vec()))
     }
 
-    fn matched(&mut self, op: &CopyOp, matched: &Match) -> Result<(), StepError> {
+    fn matched(&mut self, op: &CopyOp, matched: Match) -> Result<(), StepError> {
         let dest = self.destination(op)?;
         if matched.node.kind != NodeKind::Directory {
             let target = match self.kind(&dest)? {
                 Some(NodeKind::Directory) => child(&dest, &matched.name)?,
                 _ => dest,
             };
-            return self.file(op, &target, &matched.node, Bytes::Source(matched.input));
+            return self.file(op, target, matched.node, Bytes::Source(matched.input));
         }
         self.directories(&dest)?;
-        for (path, node) in &matched.below {
-            let target = dest.join(path);
+        for (path, node) in matched.below {
+            let target = dest.join(&path);
             match node.kind {
-                NodeKind::Directory => self.directory(op, &target, node)?,
-                _ => self.file(op, &target, node, Bytes::Source(matched.input))?,
+                NodeKind::Directory => self.directory(op, target, node)?,
+                _ => self.file(op, target, node, Bytes::Source(matched.input))?,
             }
         }
         Ok(())
@@ -195,9 +195,6 @@ impl<'a> Placing<'a> {
 
     /// Makes a directory and all above it that are missing, with mode 0755.
     pub(crate) fn directories(&mut self, path: &EntryPath) -> Result<(), StepError> {
-        if self.last_made.as_ref() == Some(path) {
-            return Ok(());
-        }
         let mut above = EntryPath::root();
         for part in path.components() {
             above = child(&above, part)?;
@@ -205,6 +202,17 @@ impl<'a> Placing<'a> {
         }
         self.last_made = Some(above);
         Ok(())
+    }
+
+    /// Makes the directories that hold an entry, where they are missing.
+    fn directories_above(&mut self, path: &EntryPath) -> Result<(), StepError> {
+        if let Some(last) = &self.last_made
+            && path.is_directly_in(last)
+        {
+            return Ok(());
+        }
+        path.parent()
+            .map_or(Ok(()), |parent| self.directories(&parent))
     }
 
     /// Puts a directory that is there into the layer as it is, or makes it.
@@ -248,22 +256,15 @@ impl<'a> Placing<'a> {
     }
 
     /// Places a directory with the metadata of its source.
-    fn directory(&mut self, op: &CopyOp, path: &EntryPath, node: &Node) -> Result<(), StepError> {
-        if let Some(parent) = path.parent() {
-            self.directories(&parent)?;
-        }
-        match self.kind(path)? {
+    fn directory(&mut self, op: &CopyOp, path: EntryPath, node: Node) -> Result<(), StepError> {
+        self.directories_above(&path)?;
+        match self.kind(&path)? {
             None | Some(NodeKind::Directory) => {}
-            Some(_) => return Err(not_a_directory(path)),
+            Some(_) => return Err(not_a_directory(&path)),
         }
         let node = self.with_changes(op, node);
-        self.entries.insert(
-            path.clone(),
-            Placement {
-                node,
-                bytes: Bytes::None,
-            },
-        );
+        let bytes = Bytes::None;
+        self.entries.insert(path, Placement { node, bytes });
         Ok(())
     }
 
@@ -271,14 +272,12 @@ impl<'a> Placing<'a> {
     fn file(
         &mut self,
         op: &CopyOp,
-        path: &EntryPath,
-        node: &Node,
+        path: EntryPath,
+        node: Node,
         bytes: Bytes,
     ) -> Result<(), StepError> {
-        if let Some(parent) = path.parent() {
-            self.directories(&parent)?;
-        }
-        if path.is_root() || self.kind(path)? == Some(NodeKind::Directory) {
+        self.directories_above(&path)?;
+        if path.is_root() || self.kind(&path)? == Some(NodeKind::Directory) {
             return Err(StepError::Copy(format!(
                 "cannot replace the directory {path} by a file"
             )));
@@ -294,19 +293,18 @@ impl<'a> Placing<'a> {
         {
             match self.links.get(inode) {
                 // A layer has a link after what it links to; else it is a file of its own.
-                Some(first) if first < path => bytes = Bytes::LinkTo(first.clone()),
+                Some(first) if *first < path => bytes = Bytes::LinkTo(first.clone()),
                 Some(_) => {}
                 None => drop(self.links.insert(*inode, path.clone())),
             }
         }
         let node = self.with_changes(op, node);
-        self.entries.insert(path.clone(), Placement { node, bytes });
+        self.entries.insert(path, Placement { node, bytes });
         Ok(())
     }
 
     /// Applies `--chown` and `--chmod`.
-    fn with_changes(&self, op: &CopyOp, node: &Node) -> Node {
-        let mut node = node.clone();
+    fn with_changes(&self, op: &CopyOp, mut node: Node) -> Node {
         if let Some(owner) = self.owner {
             (node.metadata.uid, node.metadata.gid) = (owner.uid, owner.gid);
         }
