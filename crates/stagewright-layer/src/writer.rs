@@ -90,7 +90,9 @@ pub struct WrittenLayer<W> {
 /// Entries come in the order of their paths, each at most once.
 #[derive(Debug)]
 pub struct LayerWriter<W: Write> {
-    out: DigestWriter<BufWriter<W>>,
+    out: BufWriter<DigestWriter<W>>,
+    /// How many bytes were written.
+    position: u64,
     records: Vec<Record>,
     piece: Vec<u8>,
 }
@@ -99,7 +101,8 @@ impl<W: Write> LayerWriter<W> {
     /// Starts an empty layer. `writer` need not be buffered.
     pub fn new(writer: W) -> Self {
         Self {
-            out: DigestWriter::new(BufWriter::with_capacity(PIECE_BYTES, writer)),
+            out: BufWriter::with_capacity(PIECE_BYTES, DigestWriter::new(writer)),
+            position: 0,
             records: Vec::new(),
             piece: vec![0; PIECE_BYTES],
         }
@@ -185,7 +188,7 @@ impl<W: Write> LayerWriter<W> {
         content: ContentDigest,
     ) -> Result<(), WriteError> {
         self.file(path, metadata, bytes.len() as u64, |writer| {
-            writer.out.write_all(bytes).map_err(WriteError::Write)?;
+            writer.put(bytes)?;
             Ok(content)
         })?;
         Ok(())
@@ -209,7 +212,7 @@ impl<W: Write> LayerWriter<W> {
             metadata: metadata.clone(),
         };
         self.write_header(&entry)?;
-        let offset = self.out.bytes();
+        let offset = self.position;
         let content = write(self)?;
         self.pad(bytes)?;
         entry.kind = EntryKind::File { bytes, content };
@@ -225,13 +228,12 @@ impl<W: Write> LayerWriter<W> {
     /// # Errors
     /// When the end can't be written, or a hard link has no target.
     pub fn finish(mut self) -> Result<WrittenLayer<W>, WriteError> {
-        self.out
-            .write_all(&[0; 2 * BLOCK_BYTES])
-            .map_err(WriteError::Write)?;
-        let (buffered, digest, bytes) = self.out.finish();
-        let mut writer = buffered
+        self.put(&[0; 2 * BLOCK_BYTES])?;
+        let digesting = self
+            .out
             .into_inner()
             .map_err(|error| WriteError::Write(error.into_error()))?;
+        let (mut writer, digest, bytes) = digesting.finish();
         writer.flush().map_err(WriteError::Write)?;
         let index = LayerIndex::from_sorted(self.records)?;
         Ok(WrittenLayer {
@@ -287,6 +289,7 @@ impl<W: Write> LayerWriter<W> {
             self.out
                 .write_all(&self.piece[..count])
                 .map_err(WriteError::Write)?;
+            self.position += count as u64;
             rest -= count as u64;
         }
         loop {
@@ -303,9 +306,7 @@ impl<W: Write> LayerWriter<W> {
         let used = (bytes % BLOCK_BYTES as u64) as usize;
         if used > 0 {
             let padding = [0; BLOCK_BYTES];
-            self.out
-                .write_all(&padding[used..])
-                .map_err(WriteError::Write)?;
+            self.put(&padding[used..])?;
         }
         Ok(())
     }
@@ -387,9 +388,13 @@ impl<W: Write> LayerWriter<W> {
             self.write_extended(records, name)?;
         }
         header.set_cksum();
-        self.out
-            .write_all(header.as_bytes())
-            .map_err(WriteError::Write)
+        self.put(header.as_bytes())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.out.write_all(bytes).map_err(WriteError::Write)?;
+        self.position += bytes.len() as u64;
+        Ok(())
     }
 
     fn write_extended(
@@ -415,10 +420,8 @@ impl<W: Write> LayerWriter<W> {
         let name = [folder, b"PaxHeaders.0/", file].concat();
         set_text(&mut header.as_old_mut().name, &name, "path", &mut ignored);
         header.set_cksum();
-        self.out
-            .write_all(header.as_bytes())
-            .map_err(WriteError::Write)?;
-        self.out.write_all(&body).map_err(WriteError::Write)?;
+        self.put(header.as_bytes())?;
+        self.put(&body)?;
         self.pad(body.len() as u64)
     }
 }

@@ -1,6 +1,6 @@
 //! Layers that are written entry by entry: COPY, ADD, WORKDIR.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use fs_err as fs;
 use stagewright_digest::LayerId;
 use stagewright_layer::{
     Entry, EntryKind, EntryPath, IndexBuilder, LayerIndex, LayerItem, LayerReader, Metadata,
-    Record, decompress, is_reserved,
+    PathMap, Record, decompress, is_reserved,
 };
 
 use crate::content::{Content, NewEntry};
@@ -24,7 +24,7 @@ pub struct LayerBuilder {
     snapshots: Snapshots,
     parent: MergedTree,
     forms: Forms,
-    entries: BTreeMap<EntryPath, NewEntry>,
+    entries: PathMap<NewEntry>,
 }
 
 impl LayerBuilder {
@@ -33,7 +33,7 @@ impl LayerBuilder {
             snapshots,
             parent,
             forms,
-            entries: BTreeMap::new(),
+            entries: PathMap::default(),
         }
     }
 
@@ -170,12 +170,12 @@ impl LayerBuilder {
     /// # Errors
     /// As there.
     pub fn finish_indexed(mut self) -> Result<Option<(LayerId, Arc<LayerIndex>)>, SnapshotError> {
-        if let Some(path) = self.entries.keys().find(|path| is_reserved(path)) {
+        if let Some(path) = self.entries.paths().find(|path| is_reserved(path)) {
             return Err(stagewright_layer::WriteError::Reserved { path: path.clone() }.into());
         }
-        self.add_parents();
+        let mut entries = self.all_entries();
         if let Some(latest) = self.snapshots.latest() {
-            for entry in self.entries.values_mut() {
+            for entry in &mut entries {
                 let mtime = match entry {
                     NewEntry::File { metadata, .. } => &mut metadata.mtime,
                     NewEntry::Other(entry) => &mut entry.metadata.mtime,
@@ -183,7 +183,7 @@ impl LayerBuilder {
                 *mtime = latest.min(*mtime);
             }
         }
-        let entries = self.changing_entries()?;
+        let entries = self.changing(entries)?;
         if entries.is_empty() {
             return Ok(None);
         }
@@ -201,29 +201,44 @@ impl LayerBuilder {
         Ok(Some((id, index)))
     }
 
-    fn add_parents(&mut self) {
-        let missing: Vec<EntryPath> = self
-            .entries
-            .keys()
-            .flat_map(|path| path.ancestors().collect::<Vec<_>>())
-            .filter(|path| !path.is_root() && !self.entries.contains_key(path))
-            .collect();
-        for path in missing {
-            let below = self
-                .parent
-                .lookup(&path)
-                .filter(|below| below.kind().is_directory());
-            let metadata = below.map_or(Metadata::with_mode(0o755), |below| below.entry.metadata);
-            self.entries.insert(
-                path.clone(),
-                NewEntry::Other(Entry::directory(path, metadata)),
-            );
+    /// Returns the entries and the directories above them, in the order of paths.
+    fn all_entries(&mut self) -> Vec<NewEntry> {
+        let mut all = std::mem::take(&mut self.entries).into_sorted();
+        let mut missing: Vec<(EntryPath, NewEntry)> = Vec::new();
+        // The entry that came last and the directories above it, from the top down, the root left out.
+        let mut open: Vec<EntryPath> = Vec::new();
+        for (path, _) in all.iter().filter(|(path, _)| !path.is_root()) {
+            while open.last().is_some_and(|open| !path.is_within(open)) {
+                open.pop();
+            }
+            // Mostly an entry lies directly in one that is there.
+            if !open.last().is_some_and(|open| path.is_directly_in(open)) {
+                for above in path.ancestors().skip(1 + open.len()) {
+                    missing.push((above.clone(), self.directory_above(above.clone())));
+                    open.push(above);
+                }
+            }
+            open.push(path.clone());
         }
+        if !missing.is_empty() {
+            all.extend(missing);
+            all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
+        all.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    fn directory_above(&self, path: EntryPath) -> NewEntry {
+        let below = self
+            .parent
+            .lookup(&path)
+            .filter(|below| below.kind().is_directory());
+        let metadata = below.map_or(Metadata::with_mode(0o755), |below| below.entry.metadata);
+        NewEntry::Other(Entry::directory(path, metadata))
     }
 
     /// Leaves out the directories that are as they were and hold nothing new.
-    fn changing_entries(&mut self) -> Result<Vec<NewEntry>, SnapshotError> {
-        let shapes = self.entries.values().map(|entry| match entry {
+    fn changing(&self, entries: Vec<NewEntry>) -> Result<Vec<NewEntry>, SnapshotError> {
+        let shapes = entries.iter().map(|entry| match entry {
             NewEntry::Other(entry) => entry.clone().into(),
             // What a file holds does not matter here.
             NewEntry::File { path, metadata, .. } => Record::from(Entry {
@@ -234,18 +249,16 @@ impl LayerBuilder {
         });
         let index = LayerIndex::from_records(shapes.collect()).map_err(SnapshotError::Entries)?;
         let (index, _) = prune_copy(index, &self.parent)?;
-        let mut entries = std::mem::take(&mut self.entries);
-        Ok(index
-            .entries()
-            .filter_map(|kept| {
-                let mut entry = entries.remove(&kept.path)?;
-                if let NewEntry::Other(entry) = &mut entry {
-                    // Opaque marks that hide nothing were taken away.
-                    entry.kind = kept.kind.clone();
-                }
-                Some(entry)
-            })
-            .collect())
+        let mut kept = index.into_records().into_iter().peekable();
+        let still = |mut entry: NewEntry| {
+            let kept = kept.next_if(|kept| kept.entry.path == *entry.path())?;
+            if let NewEntry::Other(entry) = &mut entry {
+                // Opaque marks that hide nothing were taken away.
+                entry.kind = kept.entry.kind;
+            }
+            Some(entry)
+        };
+        Ok(entries.into_iter().filter_map(still).collect())
     }
 }
 

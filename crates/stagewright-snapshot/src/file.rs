@@ -169,7 +169,8 @@ enum Source {
 #[derive(Debug)]
 pub struct FileReader {
     source: Source,
-    hasher: Box<ContentHasher>,
+    /// Absent while nothing was read: what is read at once needs none.
+    hasher: Option<Box<ContentHasher>>,
     expected: ContentDigest,
     rest: u64,
     checked: bool,
@@ -180,7 +181,7 @@ impl FileReader {
     fn new(source: Source, bytes: u64, expected: ContentDigest, keeper: Option<Keeper>) -> Self {
         Self {
             source,
-            hasher: Box::default(),
+            hasher: None,
             expected,
             rest: bytes,
             checked: false,
@@ -219,11 +220,22 @@ impl Read for FileReader {
         if count as u64 > self.rest || count == 0 && self.rest > 0 {
             return Err(self.damaged());
         }
-        self.hasher.update(&buffer[..count]);
         self.rest -= count as u64;
+        let read = &buffer[..count];
+        if self.rest > 0 {
+            self.hasher.get_or_insert_default().update(read);
+            return Ok(count);
+        }
         // The check comes with the last bytes, for callers who know how many to expect.
-        if self.rest == 0 && !self.checked {
-            if self.hasher.finish() != self.expected {
+        if !self.checked {
+            let content = match &mut self.hasher {
+                None => ContentDigest::of(read),
+                Some(hasher) => {
+                    hasher.update(read);
+                    hasher.finish()
+                }
+            };
+            if content != self.expected {
                 return Err(self.damaged());
             }
             self.checked = true;

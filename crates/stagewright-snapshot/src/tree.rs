@@ -240,6 +240,7 @@ impl MergedTree {
         Walk {
             tree: self,
             waiting: self.node(path).into_iter().collect(),
+            flat: None,
         }
     }
 
@@ -432,6 +433,11 @@ impl MergedTree {
             let entry = Entry::directory(path, Metadata::with_mode(0o755));
             return TreeEntry { entry, file: None };
         };
+        self.entry_at(layer, record, path)
+    }
+
+    /// Returns what a record of a layer is, at a path.
+    fn entry_at(&self, layer: usize, record: usize, path: EntryPath) -> TreeEntry {
         let index = self.layers[layer].index();
         let (record, source) = source(index, record);
         let kind = match &source.kind {
@@ -472,11 +478,19 @@ pub struct Walk<'a> {
     tree: &'a MergedTree,
     /// In reverse order.
     waiting: Vec<Node>,
+    /// What comes before them: a subtree that one layer alone has.
+    flat: Option<Part>,
 }
 
 impl Walk<'_> {
     /// Leaves out what is below the directory that was returned last.
     pub fn skip_subtree(&mut self, directory: &EntryPath) {
+        if let Some(part) = &mut self.flat {
+            let records = self.tree.layers[part.layer].index().records();
+            let is_below = |at: &usize| records[*at].entry.path.is_within(directory);
+            let skipped = part.subtree.clone().take_while(is_below).count();
+            part.subtree.start += skipped;
+        }
         while self
             .waiting
             .last()
@@ -491,8 +505,29 @@ impl Iterator for Walk<'_> {
     type Item = TreeEntry;
 
     fn next(&mut self) -> Option<TreeEntry> {
-        let node = self.waiting.pop()?;
-        if !node.parts.is_empty() {
+        while let Some(part) = &mut self.flat {
+            let Some(at) = part.subtree.next() else {
+                self.flat = None;
+                break;
+            };
+            let entry = &self.tree.layers[part.layer].index().records()[at].entry;
+            if entry.kind != EntryKind::Whiteout {
+                return Some(self.tree.entry_at(part.layer, at, entry.path.clone()));
+            }
+        }
+        let mut node = self.waiting.pop()?;
+        if let [part] = &node.parts[..]
+            && self.tree.layers[part.layer]
+                .index()
+                .implied_directories()
+                .is_empty()
+        {
+            let own = usize::from(node.entry.is_some());
+            self.flat = node.parts.pop().map(|Part { layer, subtree }| Part {
+                layer,
+                subtree: subtree.start + own..subtree.end,
+            });
+        } else if !node.parts.is_empty() {
             let children = self.tree.child_nodes(&node);
             self.waiting.extend(children.into_iter().rev());
         }

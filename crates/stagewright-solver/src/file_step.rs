@@ -1,6 +1,5 @@
 //! Steps that change files without running anything: `COPY`, `ADD`, `WORKDIR`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stagewright_digest::{ContentDigest, LayerId};
@@ -192,7 +191,7 @@ pub(crate) fn accounts(tree: &MergedTree) -> Result<Accounts, StepError> {
 fn write(
     services: &Services,
     mut builder: LayerBuilder,
-    placed: BTreeMap<EntryPath, Placement>,
+    placed: Vec<(EntryPath, Placement)>,
     sources: &Sources,
 ) -> Result<Option<LayerId>, StepError> {
     let mut expected = Vec::new();

@@ -6,7 +6,10 @@ use std::num::NonZeroUsize;
 const SHARE_MIN: usize = 1024;
 
 /// Returns what `work` makes of each item, in their order.
-pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn map<'a, T: Sync, R: Send>(
+    items: &'a [T],
+    work: impl Fn(&'a T) -> R + Sync,
+) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let share = items.len().div_ceil(threads).max(SHARE_MIN);
     let mut shares = items.chunks(share);

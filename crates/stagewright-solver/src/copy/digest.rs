@@ -1,7 +1,6 @@
 //! What of a selection enters the key of a copy.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use stagewright_digest::{ContentDigest, Encoder};
 use stagewright_layer::EntryKind;
@@ -17,31 +16,66 @@ use crate::parallel;
 /// The name of a matched file counts, the directories above it in the source do not; times do not;
 /// the mode does not where `--chmod` decides it, nor the owner where `--chown` does.
 pub(crate) fn selection_digests(op: &CopyOp, selection: &Selection) -> BTreeMap<String, String> {
-    let mut digests = BTreeMap::new();
     let several = selection.matches.len() > 1;
-    for (index, matched) in selection.matches.iter().enumerate() {
-        let mut add = |path: &[u8], digest: String| {
-            match digests.entry(String::from_utf8_lossy(path).into_owned()) {
-                Entry::Vacant(entry) => drop(entry.insert(digest)),
-                // Two sources may give the same name, or a name that is not UTF-8: both stay apart.
-                Entry::Occupied(entry) => {
-                    let label = format!("{} ({index}, {})", entry.key(), hex(path));
-                    digests.insert(label, digest);
-                }
-            }
-        };
-        if matched.node.kind != NodeKind::Directory {
-            add(&matched.name, node_digest(op, &matched.node));
+    let mut all: Vec<Selected<'_>> = Vec::new();
+    for (source, matched) in selection.matches.iter().enumerate() {
+        let is_directory = matched.node.kind == NodeKind::Directory;
+        if !is_directory {
+            let digest = node_digest(op, &matched.node);
+            all.push(Selected::new(source, &matched.name, digest));
         }
-        let below = parallel::map(&matched.below, |(_, node)| node_digest(op, node));
-        for ((path, _), digest) in matched.below.iter().zip(below) {
-            add(path.as_bytes(), digest);
-        }
-        if matched.node.kind == NodeKind::Directory && (several || matched.below.is_empty()) {
-            digests.insert(format!("{index}: a directory"), String::new());
+        let below = parallel::map(&matched.below, |(path, node)| {
+            Selected::new(source, path.as_bytes(), node_digest(op, node))
+        });
+        all.extend(below);
+        if is_directory && (several || matched.below.is_empty()) {
+            all.push(Selected {
+                label: format!("{source}: a directory"),
+                source,
+                path: b"",
+                digest: String::new(),
+            });
         }
     }
-    digests
+    // They are nearly in order: sorting them and making the map of all at once is much faster than insertions.
+    all.sort_by(|one, other| one.label.cmp(&other.label));
+    let mut last = String::new();
+    let labelled = all.into_iter().enumerate().map(|(at, selected)| {
+        let Selected {
+            label,
+            source,
+            path,
+            digest,
+        } = selected;
+        // Two sources may give the same name, or a name that is not UTF-8: both stay apart.
+        if at > 0 && label == last {
+            return (format!("{label} ({source}, {})", hex(path)), digest);
+        }
+        last.clone_from(&label);
+        (label, digest)
+    });
+    labelled.collect()
+}
+
+/// One file, directory or link of a selection.
+struct Selected<'a> {
+    label: String,
+    /// Which of the sources gave it.
+    source: usize,
+    path: &'a [u8],
+    digest: String,
+}
+
+impl<'a> Selected<'a> {
+    fn new(source: usize, path: &'a [u8], digest: String) -> Self {
+        let label = String::from_utf8_lossy(path).into_owned();
+        Self {
+            label,
+            source,
+            path,
+            digest,
+        }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,8 +1,8 @@
 //! Says which entry goes where in the root file system.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use stagewright_layer::{EntryPath, Metadata, Mtime};
+use stagewright_layer::{EntryPath, Metadata, Mtime, PathMap};
 use stagewright_plan::{CopyOp, CopySource};
 use stagewright_snapshot::FileId;
 
@@ -56,7 +56,7 @@ pub(crate) trait Below {
 pub(crate) struct Placing<'a> {
     /// The root file system as it is below the new layer.
     below: &'a dyn Below,
-    entries: BTreeMap<EntryPath, Placement>,
+    entries: PathMap<Placement>,
     /// The owner that created directories and copied entries get; the source's own if absent.
     owner: Option<Owner>,
     /// The modification time of directories that are made.
@@ -67,14 +67,14 @@ pub(crate) struct Placing<'a> {
     last_made: Option<EntryPath>,
 }
 
-/// Places everything that a copy selected.
+/// Places everything that a copy selected. Returns the entries in the order of their paths.
 pub(crate) fn place(
     op: &CopyOp,
     selection: Selection,
     below: &dyn Below,
     owner: Option<Owner>,
     now: Mtime,
-) -> Result<BTreeMap<EntryPath, Placement>, StepError> {
+) -> Result<Vec<(EntryPath, Placement)>, StepError> {
     let mut placing = Placing::new(below, owner, now);
     for source in &op.sources {
         if let CopySource::Inline { name, text } = source {
@@ -84,14 +84,14 @@ pub(crate) fn place(
     for matched in selection.matches {
         placing.matched(op, matched)?;
     }
-    Ok(placing.entries)
+    Ok(placing.into_entries())
 }
 
 impl<'a> Placing<'a> {
     pub(crate) fn new(below: &'a dyn Below, owner: Option<Owner>, now: Mtime) -> Self {
         Self {
             below,
-            entries: BTreeMap::new(),
+            entries: PathMap::default(),
             owner,
             now,
             links: HashMap::new(),
@@ -99,9 +99,9 @@ impl<'a> Placing<'a> {
         }
     }
 
-    /// Returns the entries placed so far.
-    pub(crate) fn into_entries(self) -> BTreeMap<EntryPath, Placement> {
-        self.entries
+    /// Returns the entries placed so far, in the order of their paths.
+    pub(crate) fn into_entries(self) -> Vec<(EntryPath, Placement)> {
+        self.entries.into_sorted()
     }
 
     fn inline(&mut self, op: &CopyOp, name: &str, text: &str) -> Result<(), StepError> {
