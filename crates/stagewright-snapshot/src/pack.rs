@@ -13,7 +13,7 @@ use crate::error::SnapshotError;
 const AHEAD_BYTES_MAX: u64 = 256 * 1024;
 /// Files are handed over so many, or so many bytes of them, at a time: small ones one by one would cost more to hand over
 /// than to read.
-const BATCH_FILES: usize = 64;
+const BATCH_FILES: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 /// So many batches are read ahead at most.
 const AHEAD_BATCHES_MAX: usize = 2;

@@ -20,36 +20,30 @@ pub struct ContextFiles {
     context: Context,
     /// How messages name it.
     description: String,
-    /// The store's name for the stat cache: it belongs to the context's folder.
-    document: Option<String>,
+    /// Where the stat cache is stored, and its name there: it belongs to the context's folder.
+    document: Option<(Store, String)>,
     /// The time of all files, in place of their own.
     time: Option<Mtime>,
     /// What has no place in an image. Held only to look up or insert.
     skipped: Mutex<BTreeSet<PathBuf>>,
-    /// Read by one step at a time: two that read the same files need not both hash them.
-    cache: Mutex<StatCache>,
+    /// Read by one step at a time: two that read the same files need not both hash them. Absent while no step asked for
+    /// files.
+    cache: Mutex<Option<StatCache>>,
 }
 
 impl ContextFiles {
-    /// Opens a context and loads what an earlier build learned of its files.
-    ///
-    /// # Errors
-    /// When the store cannot be read. A damaged cache is an empty one.
-    pub fn open(context: Context, description: &str, store: &Store) -> Result<Self, StepError> {
+    /// Opens a context. What an earlier build learned of its files is loaded when the first step asks for files.
+    pub fn open(context: Context, description: &str, store: &Store) -> Self {
         let document = ContentDigest::of(context.path().as_os_str().as_bytes()).to_hex();
-        let cache = store
-            .document(CONTEXT_KIND, &document)?
-            .and_then(|bytes| StatCache::decode(&bytes).ok())
-            .unwrap_or_default();
         let description = description.to_owned();
-        Ok(Self {
+        Self {
             context,
             description,
-            document: Some(document),
+            document: Some((store.clone(), document)),
             time: None,
             skipped: Mutex::default(),
-            cache: Mutex::new(cache),
-        })
+            cache: Mutex::default(),
+        }
     }
 
     /// Gives all files this time, in seconds since 1970, in place of their own.
@@ -78,7 +72,7 @@ impl ContextFiles {
             document: None,
             time: None,
             skipped: Mutex::default(),
-            cache: Mutex::new(StatCache::default()),
+            cache: Mutex::default(),
         })
     }
 
@@ -86,21 +80,32 @@ impl ContextFiles {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn save(&self, store: &Store) -> Result<(), StepError> {
+    pub fn save(&self) -> Result<(), StepError> {
         let cache = self.cache();
-        if let Some(document) = &self.document
-            && cache.is_changed()
+        if let Some((store, document)) = &self.document
+            && let Some(cache) = cache.as_ref().filter(|cache| cache.is_changed())
         {
             store.put_document(CONTEXT_KIND, document, &cache.encode())?;
         }
         Ok(())
     }
 
+    /// Loads the stat cache. A damaged one is an empty one.
+    fn load(&self) -> Result<StatCache, StepError> {
+        let stored = match &self.document {
+            Some((store, document)) => store.document(CONTEXT_KIND, document)?,
+            None => None,
+        };
+        Ok(stored
+            .and_then(|bytes| StatCache::decode(&bytes).ok())
+            .unwrap_or_default())
+    }
+
     fn path_of(&self, node: &Node) -> PathBuf {
         self.context.path().join(node.path.as_path())
     }
 
-    fn cache(&self) -> MutexGuard<'_, StatCache> {
+    fn cache(&self) -> MutexGuard<'_, Option<StatCache>> {
         // A panic while the cache was held leaves records that are each still true.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,12 +134,16 @@ impl SourceTree for ContextFiles {
                 .unwrap_or_else(PoisonError::into_inner)
                 .extend(skipped);
         }
-        let mut cache = self.cache();
-        self.context.digest(&mut walk.entries, &mut cache)?;
+        let mut guard = self.cache();
+        let cache = match &mut *guard {
+            Some(cache) => cache,
+            empty => empty.insert(self.load()?),
+        };
+        self.context.digest(&mut walk.entries, cache)?;
         if path.is_root() {
             cache.retain_walked(Path::new(""), &walk.entries);
         }
-        drop(cache);
+        drop(guard);
         let nodes = parallel::map(&walk.entries, |entry| {
             let full = entry_path(&entry.path)?;
             let relative = full.relative_to(path).unwrap_or_else(EntryPath::root);

@@ -179,7 +179,7 @@ async fn execute(
     build: &Arc<Build>,
     id: VertexId,
     inputs: &[VertexResult],
-    work: Work,
+    mut work: Work,
     key: ActionKey,
 ) -> Result<(ActionResult, Outcome), StepError> {
     let vertex = build.plan.vertex(id);
@@ -193,7 +193,7 @@ async fn execute(
         return Ok((result, Outcome::Shared));
     }
     let miss = miss_reason(services, &build.plan, vertex, &key, &work)?;
-    let parts = work.parts.clone();
+    let parts = std::mem::take(&mut work.parts);
     let began = Instant::now();
     let layer = blocking(build, id, inputs, move |services, vertex, inputs, event| {
         action::execute(services, vertex, inputs, event, work)

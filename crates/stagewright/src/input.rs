@@ -87,9 +87,7 @@ impl Input {
         let open = |path: &Path, ignore: Patterns, description: &str| {
             let context = Context::open(path, ignore)
                 .map_err(|error| Error::new(ErrorKind::Request, failure::chain(&error)))?;
-            let files = ContextFiles::open(context, description, store)
-                .map_err(failure::of_step)?
-                .with_time(time);
+            let files = ContextFiles::open(context, description, store).with_time(time);
             Ok::<_, Error>(Arc::new(files))
         };
         const MAIN: &str = "the build context";

@@ -198,7 +198,7 @@ impl Job {
             .await
             .map_err(|error| failure::of_solve(error, &input.source))?;
         for context in services.contexts.values() {
-            context.save(store).map_err(failure::of_step)?;
+            context.save().map_err(failure::of_step)?;
             for path in context.skipped() {
                 let shown = path.display();
                 self.reporter
