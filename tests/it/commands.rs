@@ -243,3 +243,161 @@ fn privileged_an_image_reads_standard_input() {
         "{failure}"
     );
 }
+
+/// A file with findings in both of its stages, of which only the last is built.
+const WITH_FINDINGS: &str = "\
+ARG BASE=scratch
+FROM $BASE AS unused
+WORKDIR elsewhere
+# app is what runs
+FROM scratch AS app
+# check=skip=WorkdirRelativePath
+WORKDIR skipped
+# VERSION is told in the logs
+ARG VERSION=2
+COPY seen ignored /
+CMD start
+";
+
+fn build_in(project: &Project, words: &[&str]) -> Output {
+    let stagewright = Stagewright::new();
+    let mut command = stagewright.command("build");
+    let command = command.arg("--store").arg(stagewright.store());
+    output(command.args(words).arg(project.path()))
+}
+
+fn with_findings(first: &str) -> Project {
+    Project::new()
+        .file("Dockerfile", format!("{first}{WITH_FINDINGS}"))
+        .file(".dockerignore", "ignored\n")
+        .file("seen", "")
+        .file("ignored", "")
+}
+
+#[test]
+fn a_build_ends_with_what_the_checks_found_in_the_stages_that_it_built() {
+    let text = "FROM scratch AS a\nWORKDIR x\nFROM scratch\nCOPY f /\nENV TOKEN=1\nCMD run\n";
+    let project = Project::new().file("Dockerfile", text).file("f", "");
+    let built = build_in(&project, &["--progress=plain"]).success();
+    let (_, end) = built
+        .stderr
+        .split_once("2 warnings found:\n")
+        .unwrap_or_else(|| panic!("{built}"));
+    let rules: Vec<&str> = end
+        .lines()
+        .filter_map(|line| line.strip_prefix(" - ")?.split(':').next())
+        .collect();
+    assert_eq!(
+        rules,
+        ["SecretsUsedInArgOrEnv", "JSONArgsRecommended"],
+        "{built}"
+    );
+    assert!(
+        end.contains("(line 5)") && end.contains("(line 6)"),
+        "{built}"
+    );
+    let raw = build_in(&project, &["--progress=rawjson"]).success();
+    let finding = raw
+        .stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find(|event| event["event"] == "warning")
+        .unwrap_or_else(|| panic!("{raw}"));
+    assert_eq!(finding["finding"]["rule"], "SecretsUsedInArgOrEnv", "{raw}");
+}
+
+#[test]
+fn findings_fail_a_build_before_its_first_step_where_the_file_or_an_argument_asks_for_it() {
+    for (first, words) in [
+        ("# check=error=true\n", &[][..]),
+        (
+            "",
+            &["--build-arg", "BUILDKIT_DOCKERFILE_CHECK=error=true"][..],
+        ),
+    ] {
+        let project = Project::new()
+            .file(
+                "Dockerfile",
+                format!("{first}FROM scratch\nCOPY f /\nCMD run\n"),
+            )
+            .file("f", "");
+        let failed = build_in(&project, words);
+        assert_eq!(failed.code(), Some(1), "{failed}");
+        let message = "lint violation found for rules: JSONArgsRecommended";
+        assert!(failed.stderr.contains(message), "{failed}");
+        assert!(!failed.stderr.contains("COPY f"), "{failed}");
+    }
+}
+
+#[test]
+fn build_check_tells_what_all_stages_hold_and_ends_with_1_if_that_is_anything() {
+    let found = build_in(&with_findings(""), &["--check"]);
+    assert_eq!(found.code(), Some(1), "{found}");
+    for rule in [
+        "CopyIgnoredFile",
+        "JSONArgsRecommended",
+        "WorkdirRelativePath",
+    ] {
+        let heading = format!("WARNING: {rule} - https://docs.docker.com/go/dockerfile/rule/");
+        assert_eq!(found.stdout.matches(&heading).count(), 1, "{rule}: {found}");
+    }
+    assert!(
+        found.stdout.contains("3 warnings have been found!"),
+        "{found}"
+    );
+    let target = build_in(&with_findings(""), &["--call=check", "--target=unused"]);
+    assert!(
+        target.stdout.contains("1 warning has been found!"),
+        "{target}"
+    );
+    let nothing = build_in(&with_findings("# check=skip=all\n"), &["--check"]).success();
+    assert_eq!(nothing.stdout, "Check complete, no warnings found.\n");
+    let ignored = build_in(&with_findings(""), &["--call=check,ignorestatus=true"]);
+    assert_eq!(ignored.code(), Some(0), "{ignored}");
+}
+
+#[test]
+fn calls_answer_in_buildkits_json() {
+    let project = with_findings("");
+    let call = |call: &str| {
+        let told = build_in(&project, &[call]);
+        serde_json::from_str::<serde_json::Value>(&told.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {told}"))
+    };
+    let check = call("--call=check,format=json");
+    assert_eq!(check["warnings"][0]["ruleName"], "WorkdirRelativePath");
+    let place = &check["warnings"][0]["location"]["ranges"][0];
+    assert_eq!(place["start"]["line"], 3, "{check}");
+    assert_eq!(check["sources"][0]["fileName"], "Dockerfile");
+    let targets = call("--call=targets,format=json");
+    assert_eq!(targets["targets"][0]["base"], "$BASE");
+    assert_eq!(targets["targets"][1]["name"], "app");
+    assert_eq!(targets["targets"][1]["default"], true);
+    assert_eq!(targets["targets"][1]["description"], "is what runs");
+    let outline = call("--call=outline,format=json");
+    assert_eq!(outline["name"], "app");
+    assert_eq!(
+        outline["args"].as_array().map(Vec::len),
+        Some(1),
+        "{outline}"
+    );
+    assert_eq!(outline["args"][0]["name"], "VERSION");
+    assert_eq!(outline["args"][0]["value"], "2");
+    assert_eq!(outline["args"][0]["description"], "is told in the logs");
+}
+
+#[test]
+fn a_foreign_frontend_is_reported_as_ignored() {
+    let told = |syntax: &str| {
+        let text = format!("# syntax={syntax}\nFROM scratch\nCOPY f /\n");
+        let project = Project::new().file("Dockerfile", &text).file("f", "");
+        build_in(&project, &["--progress=plain"]).success().stderr
+    };
+    assert!(told("example.com/frontend:1").contains("example.com/frontend:1 is ignored"));
+    for own in [
+        "docker/dockerfile:1",
+        "docker.io/docker/dockerfile:1.7-labs",
+    ] {
+        assert!(!told(own).contains("is ignored"), "{own}");
+    }
+}

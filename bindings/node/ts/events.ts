@@ -74,6 +74,21 @@ export interface Warning extends Told {
   readonly kind: 'warning';
   readonly message: string;
   readonly line: number | null;
+  /** What a build check found, if it was one that warns. */
+  readonly finding: Finding | null;
+}
+
+/** Something in a Dockerfile that better were otherwise. */
+export interface Finding {
+  readonly rule: string;
+  readonly description: string;
+  readonly url: string;
+  readonly message: string;
+  readonly help: string | null;
+  readonly line: number;
+  readonly end_line: number;
+  readonly column: number;
+  readonly drawing: string;
 }
 
 export type Event = Planned | Started | Log | Progress | Finished | Warning;

@@ -30,6 +30,7 @@ export {
 export type {
   Change,
   Event,
+  Finding,
   Finished,
   Log,
   Miss,

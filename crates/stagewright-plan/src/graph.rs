@@ -1,5 +1,7 @@
 //! The graph itself.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use stagewright_dockerfile::Span;
 use stagewright_oci::{ImageConfig, Platform};
 
@@ -20,6 +22,8 @@ pub struct Plan {
     pub image: Option<PlanImage>,
     /// The stages that the target reaches, in the order of the Dockerfile.
     pub stages: Vec<StageInfo>,
+    /// The values of the arguments before the first `FROM`, and of those that every file has.
+    pub global_args: BTreeMap<String, String>,
 }
 
 impl Plan {
@@ -43,6 +47,21 @@ pub struct StageInfo {
     pub root: VertexId,
     /// Where its `FROM` stands.
     pub span: Option<Span>,
+    /// The image that it starts from; none for a stage on another one, or on nothing.
+    pub base: Option<StageBase>,
+    /// The values of the build arguments that it declares.
+    pub args: BTreeMap<String, String>,
+}
+
+/// What is known of the image that a stage starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageBase {
+    /// The platform that was asked for.
+    pub expected: Platform,
+    /// The platform that the image says that it is for.
+    pub actual: Platform,
+    /// The names of the variables that it sets.
+    pub env: BTreeSet<String>,
 }
 
 /// One step of a build.

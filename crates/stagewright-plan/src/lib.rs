@@ -19,7 +19,7 @@ mod remote;
 mod request;
 
 pub use error::{Fault, LowerError};
-pub use graph::{Input, Plan, PlanImage, StageInfo, Vertex, VertexId};
+pub use graph::{Input, Plan, PlanImage, StageBase, StageInfo, Vertex, VertexId};
 pub use image::{HistoryItem, ImageNeed, KnownImage, KnownImages};
 pub use lower::{Lowered, lower, source_text};
 pub use op::{

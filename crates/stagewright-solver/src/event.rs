@@ -1,5 +1,9 @@
 //! What a build tells while it runs.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use crate::miss::MissReason;
 
 /// Something that happened during a build.
@@ -59,7 +63,38 @@ pub enum EventKind {
         message: String,
         /// The line in the Dockerfile, from 1, where one is meant.
         line: Option<u32>,
+        /// What a build check found, if it was one that warns.
+        finding: Option<CheckFinding>,
     },
+}
+
+/// Something in a Dockerfile that better were otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckFinding {
+    /// The name of the check, as `# check=skip=` takes it.
+    pub rule: String,
+    /// What the check is about.
+    pub description: String,
+    /// Where the check is explained.
+    pub url: String,
+    /// What was found.
+    pub message: String,
+    /// What to write instead, where that is known.
+    pub help: Option<String>,
+    /// The line, from 1.
+    pub line: u32,
+    /// The last line.
+    pub end_line: u32,
+    /// The column, from 1.
+    pub column: u32,
+    /// The message with a drawing of the place.
+    pub drawing: String,
+}
+
+impl fmt::Display for CheckFinding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.drawing)
+    }
 }
 
 /// A vertex as people see it.

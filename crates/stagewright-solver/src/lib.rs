@@ -33,7 +33,7 @@ mod vertex;
 pub use accounts::Account;
 pub use context_files::ContextFiles;
 pub use error::{SolveError, StepError};
-pub use event::{Event, EventKind, LogStream, Outcome, VertexInfo};
+pub use event::{CheckFinding, Event, EventKind, LogStream, Outcome, VertexInfo};
 pub use explain::{Explained, Verdict, explain};
 pub use file_step::accounts_of;
 pub use images::{Images, NamedImage, PULLED_CODEC, TaggedImage};

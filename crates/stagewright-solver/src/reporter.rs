@@ -89,6 +89,7 @@ impl Reporter {
         self.send(EventKind::Warning {
             message: message.into(),
             line: None,
+            finding: None,
         });
     }
 }

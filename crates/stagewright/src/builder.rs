@@ -123,6 +123,24 @@ impl Builder {
         build
     }
 
+    /// Runs something on the builder's runtime and waits for what it gives. Blocks.
+    pub(crate) fn ask<T, F>(&self, question: impl FnOnce(Self) -> F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let answer = question(self.clone());
+        self.runtime()?.spawn(async move {
+            // The receiver waits for as long as it takes.
+            let _ = sender.send(answer.await);
+        });
+        receiver.recv().unwrap_or_else(|_| {
+            let message = "the task ended without a result";
+            Err(Error::new(ErrorKind::Internal, message))
+        })
+    }
+
     /// Says what this host can do for steps, which mode is used, and what would give a better one.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use stagewright_solver::Explained;
 
 use crate::builder::Builder;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::job;
 use crate::request::BuildRequest;
 
@@ -14,15 +14,6 @@ impl Builder {
     /// # Errors
     /// What a build would fail with before it runs a step.
     pub fn explain(&self, request: BuildRequest) -> Result<Vec<Explained>, Error> {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let builder = self.clone();
-        self.runtime()?.spawn(async move {
-            // The receiver waits for as long as it takes.
-            let _ = sender.send(job::explain(builder, request).await);
-        });
-        receiver.recv().unwrap_or_else(|_| {
-            let message = "the explanation ended without a result";
-            Err(Error::new(ErrorKind::Internal, message))
-        })
+        self.ask(|builder| job::explain(builder, request))
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct RemoteContext {
 pub(crate) struct Input {
     pub(crate) source: Source,
     pub(crate) dockerfile: Dockerfile,
+    /// The ignore rules of the build context, if it is a directory.
+    pub(crate) ignore: Option<Patterns>,
     pub(crate) contexts: BTreeMap<String, Arc<ContextFiles>>,
     pub(crate) named_images: BTreeMap<String, NamedImage>,
     pub(crate) named_sources: BTreeMap<String, NamedSource>,
@@ -91,10 +93,14 @@ impl Input {
             Ok::<_, Error>(Arc::new(files))
         };
         const MAIN: &str = "the build context";
-        let main = match &request.context {
-            ContextSource::Directory(_) => open(&root, read_ignore(&root, beside)?, MAIN)?,
-            // As in BuildKit, ignore rules are for what lies on this machine.
-            _ => Arc::new(
+        // As in BuildKit, ignore rules are for what lies on this machine.
+        let ignore = match &request.context {
+            ContextSource::Directory(_) => Some(read_ignore(&root, beside)?),
+            _ => None,
+        };
+        let main = match &ignore {
+            Some(ignore) => open(&root, ignore.clone(), MAIN)?,
+            None => Arc::new(
                 ContextFiles::temporary(&root, MAIN)
                     .map_err(failure::of_step)?
                     .with_time(time),
@@ -142,6 +148,7 @@ impl Input {
         Ok(Self {
             source,
             dockerfile,
+            ignore,
             contexts,
             named_images,
             named_sources,

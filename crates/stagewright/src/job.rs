@@ -4,16 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stagewright_digest::LayerId;
+use stagewright_dockerfile::Dockerfile;
 use stagewright_fetch::git_commit_time;
 use stagewright_oci::Platform;
-use stagewright_plan::{KnownImages, LowerOptions, Lowered, NetworkMode, Plan, SourceOp, lower};
+use stagewright_plan::{
+    KnownImages, LowerOptions, Lowered, NetworkMode, Plan, SourceOp, StageInfo, lower,
+};
 use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
-    CancellationToken, ContextFiles, EventSink, Explained, Images, Limits, Remotes, Reporter,
-    Secret, Services, SolveOptions, StepError, fetch_context, solve,
+    CancellationToken, ContextFiles, EventKind, EventSink, Explained, Images, Limits, Remotes,
+    Reporter, Secret, Services, SolveOptions, StepError, fetch_context, solve,
 };
 
 use crate::builder::Builder;
+use crate::checks::{self, CheckReport};
+use crate::describe::{self, Outline, Targets};
 use crate::error::{Error, ErrorKind};
 use crate::failure;
 use crate::image::{Image, Made, StageSize};
@@ -23,6 +28,8 @@ use crate::tagging::unix_ms_now;
 
 /// The build argument that gives everything its time.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// The build argument that takes the place of `# syntax=`.
+const SYNTAX: &str = "BUILDKIT_SYNTAX";
 /// The build argument by which the `.git` of a context from a repository is kept.
 const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 
@@ -69,6 +76,61 @@ pub(crate) async fn explain(
     stagewright_solver::explain(prepared.plan, prepared.services)
         .await
         .map_err(|error| failure::of_solve(error, &prepared.input.source))
+}
+
+/// Runs the build checks on what a build would build; without a target, on all stages.
+pub(crate) async fn check(builder: Builder, request: BuildRequest) -> Result<CheckReport, Error> {
+    let asked = request.clone();
+    let job = Job::new(
+        builder,
+        request,
+        Reporter::silent(),
+        CancellationToken::new(),
+    )
+    .await?;
+    let (input, images, _) = job.read().await?;
+    let mut stages: Vec<StageInfo> = Vec::new();
+    let mut targets: Vec<Option<String>> = vec![input.target.clone()];
+    if input.target.is_none() {
+        let all = 0..input.dockerfile.stages.len();
+        targets = all.rev().map(|index| Some(index.to_string())).collect();
+    }
+    for target in targets {
+        let index: Option<usize> = target.as_deref().and_then(|target| target.parse().ok());
+        if index.is_some_and(|index| stages.iter().any(|stage| stage.index == index)) {
+            continue;
+        }
+        let plan = job.plan(&input, &images, target).await?;
+        stages.extend(plan.stages);
+    }
+    checks::check_input(&input, &asked, &stages)
+}
+
+/// Lists the stages that could be built.
+pub(crate) async fn targets(builder: Builder, request: BuildRequest) -> Result<Targets, Error> {
+    let job = Job::new(
+        builder,
+        request,
+        Reporter::silent(),
+        CancellationToken::new(),
+    )
+    .await?;
+    let (input, _, _) = job.read().await?;
+    Ok(describe::targets(&input))
+}
+
+/// Says what a target takes.
+pub(crate) async fn outline(builder: Builder, request: BuildRequest) -> Result<Outline, Error> {
+    let job = Job::new(
+        builder,
+        request,
+        Reporter::silent(),
+        CancellationToken::new(),
+    )
+    .await?;
+    let (input, images, _) = job.read().await?;
+    let plan = job.plan(&input, &images, input.target.clone()).await?;
+    Ok(describe::outline(&input, &plan))
 }
 
 /// All that is known before the first step.
@@ -128,7 +190,7 @@ impl Job {
         let mut restarts = 0;
         loop {
             let seen = self.builder.damage_seen();
-            let result = self.run_once().await;
+            let result = self.run_once(restarts == 0).await;
             let damaged = self.builder.damage_seen() > seen;
             for warning in self.builder.take_warnings() {
                 self.reporter.warn(warning);
@@ -152,7 +214,7 @@ impl Job {
         }
     }
 
-    async fn prepare(&self) -> Result<Prepared, Error> {
+    async fn read(&self) -> Result<(Input, Images, Arc<Remotes>), Error> {
         let store = self.session.store();
         let remotes = Arc::new(Remotes::new(
             self.builder.inner().registries.network.clone(),
@@ -166,7 +228,12 @@ impl Job {
             input.named_images.clone(),
             self.request.pull,
         );
-        let plan = self.plan(&input, &images).await?;
+        Ok((input, images, remotes))
+    }
+
+    async fn prepare(&self) -> Result<Prepared, Error> {
+        let (input, images, remotes) = self.read().await?;
+        let plan = self.plan(&input, &images, input.target.clone()).await?;
         let services =
             Arc::new(self.services(input.contexts.clone(), &input.secrets, images, remotes)?);
         Ok(Prepared {
@@ -176,7 +243,26 @@ impl Job {
         })
     }
 
-    async fn run_once(&self) -> Result<Image, Error> {
+    /// Tells what the build checks found, and what of the file is not followed.
+    fn tell_findings(&self, input: &Input, plan: &Plan) -> Result<(), Error> {
+        if let Some(message) = foreign_frontend(&self.request, &input.dockerfile) {
+            self.reporter.warn(message);
+        }
+        let report = checks::check_input(input, &self.request, &plan.stages)?;
+        if report.failed {
+            return Err(checks::violation(&report));
+        }
+        for finding in report.findings {
+            self.reporter.send(EventKind::Warning {
+                message: format!("{}: {}", finding.rule, finding.message),
+                line: Some(finding.line),
+                finding: Some(finding),
+            });
+        }
+        Ok(())
+    }
+
+    async fn run_once(&self, first: bool) -> Result<Image, Error> {
         let tags = crate::image::parse_names(&self.request.tags)?;
         let store = self.session.store();
         let Prepared {
@@ -184,6 +270,9 @@ impl Job {
             plan,
             services,
         } = self.prepare().await?;
+        if first {
+            self.tell_findings(&input, &plan)?;
+        }
         let stage_names: Vec<String> = plan
             .stages
             .iter()
@@ -235,8 +324,16 @@ impl Job {
     }
 
     /// Lowers the Dockerfile, finding out about the images that it turns out to need.
-    async fn plan(&self, input: &Input, images: &Images) -> Result<Plan, Error> {
-        let options = self.lower_options(input);
+    async fn plan(
+        &self,
+        input: &Input,
+        images: &Images,
+        target: Option<String>,
+    ) -> Result<Plan, Error> {
+        let options = LowerOptions {
+            target,
+            ..self.lower_options(input)
+        };
         let mut known = KnownImages::default();
         loop {
             let needs = match lower(&input.dockerfile, &options, &known)
@@ -402,6 +499,28 @@ fn without_input(services: Arc<Services>) -> Arc<Services> {
 
 fn cancelled() -> Error {
     failure::of_step(StepError::Cancelled)
+}
+
+/// Says that a file asks for a frontend which is not Docker's own and which is not run.
+fn foreign_frontend(request: &BuildRequest, dockerfile: &Dockerfile) -> Option<String> {
+    const OWN: [&str; 4] = [
+        "docker/dockerfile",
+        "docker/dockerfile-upstream",
+        "moby/dockerfile",
+        "dockerfile.v0",
+    ];
+    let given = request.build_args.iter().rfind(|(name, _)| name == SYNTAX);
+    let asked = match given {
+        Some((_, value)) => value.split_whitespace().next(),
+        None => dockerfile.directives.syntax.as_deref(),
+    }?;
+    let name = asked.strip_prefix("docker.io/").unwrap_or(asked);
+    let name = name.split('@').next().unwrap_or(name);
+    let name = name.split(':').next().unwrap_or(name);
+    let message = format!(
+        "the syntax {asked} is ignored: frontends are not run, the file is read as a Dockerfile"
+    );
+    (!OWN.contains(&name)).then_some(message)
 }
 
 /// A name that could not be found as an image may have been meant as a stage's.

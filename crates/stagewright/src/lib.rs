@@ -23,7 +23,9 @@
 mod build;
 mod builder;
 mod cache;
+mod checks;
 mod definition;
+mod describe;
 mod environment;
 mod error;
 mod explain;
@@ -51,10 +53,12 @@ pub use cache::{
     CacheDamage, CacheItem, CacheItemKind, CacheRoom, CacheUsage, CacheVerification, LayerUse,
     PruneOptions, Pruned,
 };
+pub use checks::{CheckReport, check_dockerfile};
+pub use describe::{Outline, OutlineArg, OutlineMount, Target, Targets};
 pub use error::{Error, ErrorKind};
 pub use export::{Annotation, AnnotationLevel, Compression, Export, ExportKind, Push};
 pub use image::{Image, ImageSizes, LayerSize};
-pub use parse::{CheckFinding, CheckReport, check_dockerfile, parse_dockerfile};
+pub use parse::parse_dockerfile;
 pub use push::{PushEvents, push_images};
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
@@ -70,7 +74,8 @@ pub use stagewright_fetch::{
 };
 pub use stagewright_oci::ImageConfig;
 pub use stagewright_solver::{
-    Change, Event, EventKind, Explained, LogStream, MissReason, Outcome, Verdict, VertexInfo,
+    Change, CheckFinding, Event, EventKind, Explained, LogStream, MissReason, Outcome, Verdict,
+    VertexInfo,
 };
 pub use stored::NamedEntry;
 pub use write::{Exported, export_images, export_images_to};

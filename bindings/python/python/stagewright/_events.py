@@ -97,6 +97,8 @@ class Warning:
     at_ms: int
     message: str
     line: int | None
+    finding: dict[str, Any] | None = None
+    """What a build check found (`rule`, `url`, `help`, `drawing`, …), if it was one that warns."""
 
 
 Event = Union[Planned, Started, Log, Progress, Finished, Warning]

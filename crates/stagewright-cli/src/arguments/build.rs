@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::annotation::AnnotationArgument;
+use super::call::{CallArgument, CallMethod};
 use super::output::OutputArgument;
 use super::unsupported::Unsupported;
 use super::values::{
@@ -91,6 +92,16 @@ pub(crate) struct BuildArguments {
           hide_possible_values = true, hide_default_value = true, overrides_with = "pull")]
     pub(crate) pull: bool,
 
+    /// Say something of the Dockerfile instead of building (`build`, `check`, `outline`, `targets`;
+    /// `,format=json` for programs)
+    #[arg(long, value_name = "METHOD[,format=json]", overrides_with = "call")]
+    pub(crate) call: Option<CallArgument>,
+    /// Run the build checks, as `--call=check` does
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, hide_default_value = true, overrides_with = "check")]
+    pub(crate) check: bool,
+
     /// Network of RUN steps that name none
     #[arg(
         long,
@@ -146,6 +157,14 @@ pub(crate) struct BuildArguments {
 
     #[command(flatten)]
     pub(crate) unsupported: Unsupported,
+}
+
+impl BuildArguments {
+    /// Returns what is asked for instead of a build.
+    pub(crate) fn asks(&self) -> Option<CallArgument> {
+        let call = self.call.filter(|call| call.method != CallMethod::Build);
+        call.or(self.check.then_some(CallArgument::CHECK))
+    }
 }
 
 /// The network of a RUN step that names none.
@@ -275,8 +294,6 @@ mod tests {
             ("--sbom=false --attest=type=sbom,disabled=true", None),
             ("--provenance=mode=max", Some("--provenance")),
             ("--memory=1g", Some("--memory")),
-            ("--call=check", Some("--call")),
-            ("--call=build", None),
             ("--squash", Some("--squash")),
             ("--isolation=default", None),
         ] {

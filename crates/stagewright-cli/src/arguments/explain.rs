@@ -20,6 +20,8 @@ use super::cache::Format;
     mut_arg("jobs", |arg| arg.hide(true)),
     mut_arg("progress", |arg| arg.hide(true)),
     mut_arg("quiet", |arg| arg.hide(true)),
+    mut_arg("call", |arg| arg.hide(true)),
+    mut_arg("check", |arg| arg.hide(true)),
     after_help = "Every other flag of `stagewright build` is taken too and makes no difference here."
 )]
 pub(crate) struct ExplainArguments {

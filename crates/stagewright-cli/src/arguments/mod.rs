@@ -5,6 +5,7 @@
 mod annotation;
 mod build;
 mod cache;
+mod call;
 mod command_line;
 mod explain;
 mod image;
@@ -14,6 +15,7 @@ mod values;
 
 pub(crate) use build::{BuildArguments, NetworkArgument, ProgressMode};
 pub(crate) use cache::{CacheVerb, Format, PruneArguments, PruneFilter};
+pub(crate) use call::{CallArgument, CallMethod};
 pub(crate) use command_line::{Arguments, GlobalArguments, Verb};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use image::{

@@ -85,7 +85,7 @@ impl Board {
                 }
                 vertex.ended = Some((at, ending.clone()));
             }
-            Happening::Warning { message, line } => self.warnings.push(match line {
+            Happening::Warning { message, line, .. } => self.warnings.push(match line {
                 Some(line) => format!("{message} (line {line})"),
                 None => message.clone(),
             }),
@@ -200,6 +200,7 @@ pub(crate) mod tests {
                 Happening::Warning {
                     message: "the name is odd".to_owned(),
                     line: Some(7),
+                    finding: None,
                 },
             ),
             update(3000, finished(4, Ending::Shared)),

@@ -15,6 +15,8 @@ pub(crate) struct Plain<W> {
     out: W,
     vertices: BTreeMap<VertexId, Vertex>,
     numbers: usize,
+    /// What the build checks found, for the end.
+    findings: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,7 @@ impl<W: Write> Plain<W> {
             out,
             vertices: BTreeMap::new(),
             numbers: 0,
+            findings: Vec::new(),
         }
     }
 
@@ -158,8 +161,17 @@ impl<W: Write> Renderer for Plain<W> {
                     ending => self.finished(*id, at, ending),
                 }
             }
-            Happening::Warning { message, line } => {
+            Happening::Warning {
+                message,
+                line,
+                finding,
+            } => {
                 let place = line.map_or_else(String::new, |line| format!(" (line {line})"));
+                // They are many and none is urgent: at the end, as BuildKit does it.
+                if finding.is_some() {
+                    self.findings.push(format!("{message}{place}"));
+                    return Ok(());
+                }
                 writeln!(self.out, "WARNING: {message}{place}")
             }
         }
@@ -170,6 +182,14 @@ impl<W: Write> Renderer for Plain<W> {
     }
 
     fn finish(&mut self, _: Duration, _: bool) -> io::Result<()> {
+        match self.findings.len() {
+            0 => {}
+            1 => writeln!(self.out, "\n1 warning found:")?,
+            count => writeln!(self.out, "\n{count} warnings found:")?,
+        }
+        for finding in std::mem::take(&mut self.findings) {
+            writeln!(self.out, " - {finding}")?;
+        }
         self.out.flush()
     }
 }

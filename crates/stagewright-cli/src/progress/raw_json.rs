@@ -98,11 +98,15 @@ impl<W: Write> Renderer for RawJson<W> {
             Happening::Finished { id, ending } => {
                 self.line(at, "vertex_finished", Some(*id), finished(ending))
             }
-            Happening::Warning { message, line } => self.line(
+            Happening::Warning {
+                message,
+                line,
+                finding,
+            } => self.line(
                 at,
                 "warning",
                 None,
-                json!({ "message": message, "line": line }),
+                json!({ "message": message, "line": line, "finding": finding }),
             ),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stagewright::CheckFinding;
+
 /// Names a vertex within a build.
 pub(crate) type VertexId = u64;
 
@@ -43,7 +45,12 @@ pub(crate) enum Happening {
     /// A vertex ended.
     Finished { id: VertexId, ending: Ending },
     /// Something to be told that does not stop the build.
-    Warning { message: String, line: Option<u32> },
+    Warning {
+        message: String,
+        line: Option<u32>,
+        /// What a build check found, if that is what it is.
+        finding: Option<CheckFinding>,
+    },
 }
 
 /// How a vertex ended.

@@ -1,15 +1,20 @@
 //! `stagewright build`.
 
+use std::process::ExitCode;
+
 use serde_json::json;
 use stagewright::{BuildRequest, Builder, Image};
 
 use super::outputs::Written;
-use super::{input, outputs, watch};
+use super::{call, input, outputs, watch};
 use crate::arguments::{BuildArguments, ProgressMode};
 use crate::failure::Failure;
 
 /// Builds, and writes what was asked for.
-pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<(), Failure> {
+pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitCode, Failure> {
+    if let Some(call) = arguments.asks() {
+        return call::run(builder, call, input::read(arguments)?.request);
+    }
     outputs::check(arguments)?;
     let input = input::read(arguments)?;
     let build = || -> Result<Vec<Image>, Failure> {
@@ -43,7 +48,7 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<(), F
         written => written?,
     };
     let Some(image) = images.first() else {
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     };
     let index = written
         .manifest
@@ -61,7 +66,7 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<(), F
     if mode(arguments) == ProgressMode::Quiet && !stdout_taken {
         println!("{id}");
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Returns a request for each platform. Names are the first one's: the store has one image a name.

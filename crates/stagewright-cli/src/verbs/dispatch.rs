@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 fn run_with(builder: &Builder, arguments: &Arguments) -> Result<ExitCode, Failure> {
     match &arguments.verb {
-        Verb::Build(arguments) => build::run(builder, arguments)?,
+        Verb::Build(arguments) => return build::run(builder, arguments),
         Verb::Explain(arguments) => explain::run(builder, arguments)?,
         // They need no store.
         Verb::Parse(_) | Verb::Check(_) => {}

@@ -2,6 +2,7 @@
 
 mod build;
 mod cache;
+mod call;
 mod dispatch;
 mod doctor;
 mod explain;

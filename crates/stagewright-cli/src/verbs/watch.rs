@@ -115,7 +115,15 @@ pub(super) fn updates_of(event: Event) -> Vec<Update> {
                 ending: ending(outcome),
             }]
         }
-        EventKind::Warning { message, line } => vec![Happening::Warning { message, line }],
+        EventKind::Warning {
+            message,
+            line,
+            finding,
+        } => vec![Happening::Warning {
+            message,
+            line,
+            finding,
+        }],
         // A kind that is newer than this command changes nothing that it shows.
         _ => Vec::new(),
     };

@@ -50,6 +50,9 @@ pub struct CheckContext<'a> {
     pub base_env: Option<&'a OfBase<'a, BTreeSet<String>>>,
     /// The platforms of a base image, if they differ.
     pub base_platform: Option<&'a OfBase<'a, BasePlatform>>,
+    /// Whether a stage, by its place, is built. Most instructions of the others are not checked;
+    /// without it all are.
+    pub is_built: Option<&'a dyn Fn(usize) -> bool>,
     /// Whether `.dockerignore` leaves a path of the build context out.
     pub is_ignored: Option<&'a dyn Fn(&str) -> bool>,
 }

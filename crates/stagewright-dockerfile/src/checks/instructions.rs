@@ -23,9 +23,10 @@ pub(super) fn check(dockerfile: &Dockerfile, context: &CheckContext<'_>, found: 
         argument(&line.instruction, at(line), found);
     }
     let mut states: BTreeMap<String, State> = BTreeMap::new();
-    for stage in &dockerfile.stages {
+    for (index, stage) in dockerfile.stages.iter().enumerate() {
         let state = inherited(stage, &states, context);
         let mut checker = StageChecker {
+            is_built: context.is_built.is_none_or(|is_built| is_built(index)),
             expander: Expander::new(dockerfile.directives.escape),
             context,
             found: &mut *found,
@@ -98,6 +99,7 @@ fn secret(keyword: &str, name: &str, at: At<'_>, found: &mut Findings) {
 }
 
 struct StageChecker<'a, 'c> {
+    is_built: bool,
     expander: Expander,
     context: &'a CheckContext<'c>,
     found: &'a mut Findings,
@@ -109,20 +111,17 @@ struct StageChecker<'a, 'c> {
 impl StageChecker<'_, '_> {
     fn instruction(&mut self, line: &Spanned<Instruction>) {
         let at = at(line);
-        for word in expanded_words(&line.instruction) {
-            self.variables_of(word, at);
+        self.form(&line.instruction, at);
+        if self.is_built {
+            self.meaning(&line.instruction, at);
         }
-        match &line.instruction {
-            Instruction::Arg(arg) => {
-                argument(arg, at, self.found);
-                self.define(arg.args.iter().map(|item| item.name.as_str()));
-            }
+    }
+
+    /// What can be said of an instruction by its text alone.
+    fn form(&mut self, instruction: &Instruction, at: At<'_>) {
+        match instruction {
             Instruction::Env(env) => {
-                for pair in &env.pairs {
-                    secret("ENV", &pair.key, at, self.found);
-                }
                 self.legacy("ENV", env.pairs.iter().any(|pair| pair.legacy), at);
-                self.define(env.pairs.iter().map(|pair| pair.key.as_str()));
             }
             Instruction::Label(label) => {
                 self.legacy("LABEL", label.pairs.iter().any(|pair| pair.legacy), at);
@@ -133,6 +132,25 @@ impl StageChecker<'_, '_> {
                 let help = format!("write LABEL org.opencontainers.image.authors={name:?}");
                 self.found
                     .add(Rule::MaintainerDeprecated, at, message, Some(help));
+            }
+            _ => {}
+        }
+    }
+
+    fn meaning(&mut self, instruction: &Instruction, at: At<'_>) {
+        for word in expanded_words(instruction) {
+            self.variables_of(word, at);
+        }
+        match instruction {
+            Instruction::Arg(arg) => {
+                argument(arg, at, self.found);
+                self.define(arg.args.iter().map(|item| item.name.as_str()));
+            }
+            Instruction::Env(env) => {
+                for pair in &env.pairs {
+                    secret("ENV", &pair.key, at, self.found);
+                }
+                self.define(env.pairs.iter().map(|pair| pair.key.as_str()));
             }
             Instruction::Cmd(cmd) => {
                 self.once("CMD", at);

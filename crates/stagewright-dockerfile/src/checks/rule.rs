@@ -60,6 +60,21 @@ impl Rule {
         format!("{self:?}")
     }
 
+    /// Returns where Docker's documentation explains the check.
+    pub fn url(self) -> String {
+        let name = self.name();
+        // `JSONArgs…` is two words.
+        let name = name.replace("JSON", "Json");
+        let mut words = String::new();
+        for (index, char) in name.chars().enumerate() {
+            if index > 0 && char.is_ascii_uppercase() {
+                words.push('-');
+            }
+            words.push(char.to_ascii_lowercase());
+        }
+        format!("https://docs.docker.com/go/dockerfile/rule/{words}/")
+    }
+
     /// Returns whether it runs only where `# check=experimental=` asks for it.
     pub fn is_experimental(self) -> bool {
         self == Self::InvalidDefinitionDescription

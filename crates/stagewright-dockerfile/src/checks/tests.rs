@@ -17,6 +17,7 @@ fn findings_of(text: &str) -> Vec<String> {
         options: None,
         base_env: Some(&env),
         base_platform: Some(&platform),
+        is_built: None,
         is_ignored: Some(&|path| path == "ignored"),
     };
     let dockerfile = Dockerfile::parse(text.as_bytes()).unwrap();

@@ -10,7 +10,7 @@ use super::stages::{Source, Stages};
 use super::words::Words;
 use crate::builder::Vertices;
 use crate::error::LowerError;
-use crate::graph::{Plan, PlanImage, StageInfo, VertexId};
+use crate::graph::{Plan, PlanImage, StageBase, StageInfo, VertexId};
 use crate::image::{ImageNeed, KnownImages};
 use crate::request::LowerOptions;
 
@@ -161,25 +161,45 @@ impl Lowering<'_> {
         })
     }
 
+    fn stage_base(&self, index: usize) -> Option<StageBase> {
+        let Source::Image(reference) = self.stages.base(index) else {
+            return None;
+        };
+        let need = self.need(index, &reference).ok()?;
+        let config = &self.known.get(&need)?.config;
+        let env = config.config.env.iter();
+        let name = |pair: &String| pair.split('=').next().unwrap_or_default().to_owned();
+        Some(StageBase {
+            expected: need.platform,
+            actual: config.platform(),
+            env: env.map(name).collect(),
+        })
+    }
+
     fn into_plan(self, target: usize) -> Plan {
-        let stages: Vec<(usize, VertexId)> = self
+        let stages: Vec<StageInfo> = self
             .ends
             .iter()
-            .map(|(index, end)| (*index, end.root))
+            .map(|(index, end)| {
+                let stage = self.stages.stage(*index);
+                let value = |name: &String| Some((name.clone(), end.env.get(name)?.clone()));
+                StageInfo {
+                    index: *index,
+                    name: stage.name.clone(),
+                    root: end.root,
+                    span: Some(stage.span),
+                    base: self.stage_base(*index),
+                    args: end.args.iter().filter_map(value).collect(),
+                }
+            })
             .collect();
         let end = self.ends[&target].clone();
         let (vertices, ids) = self.vertices.reached_from(end.root);
         let stages = stages
             .into_iter()
-            .filter_map(|(index, root)| {
-                let stage = self.stages.stage(index);
-                let root = ids[root.0]?;
-                Some(StageInfo {
-                    index,
-                    name: stage.name.clone(),
-                    root,
-                    span: Some(stage.span),
-                })
+            .filter_map(|stage| {
+                let root = ids[stage.root.0]?;
+                Some(StageInfo { root, ..stage })
             })
             .collect();
         let mut history = end.history;
@@ -196,6 +216,7 @@ impl Lowering<'_> {
             vertices,
             image: Some(image),
             stages,
+            global_args: self.globals,
         }
     }
 }

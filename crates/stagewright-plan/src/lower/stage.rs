@@ -23,7 +23,7 @@ pub(crate) struct StageEnd {
     /// The environment of steps: the image's, and the arguments that were declared.
     pub(crate) env: Variables,
     /// Declared arguments in order, for the history of `RUN`.
-    args: Vec<String>,
+    pub(crate) args: Vec<String>,
 }
 
 /// A stage while its instructions are taken one by one.

@@ -3,6 +3,7 @@
 //! The names of fields here are the names of options and fields in every language. Bindings turn
 //! their own values into these and back, and decide nothing.
 
+mod describe;
 mod export;
 mod report;
 mod request;
@@ -11,6 +12,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+pub use describe::{check_report, outline, targets};
 pub use export::{parse_export, parse_push};
 pub use report::{
     cache_usage, cache_verification, error, event, explanation, host_report, image, image_sizes,

@@ -55,9 +55,11 @@ pub fn event(event: &Event) -> Value {
             "total_bytes": total_bytes,
         }),
         EventKind::Finished { vertex, outcome } => finished(*vertex, outcome),
-        EventKind::Warning { message, line } => {
-            json!({ "kind": "warning", "message": message, "line": line })
-        }
+        EventKind::Warning {
+            message,
+            line,
+            finding,
+        } => json!({ "kind": "warning", "message": message, "line": line, "finding": finding }),
         _ => json!({ "kind": "other" }),
     };
     object["at_ms"] = event.at_ms.into();
