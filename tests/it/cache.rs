@@ -1,6 +1,6 @@
 //! What runs again, and what does not.
 
-use stagewright_testkit::{Project, Stagewright};
+use stagewright_testkit::{Image, Project, Stagewright};
 
 /// The lesson's shape on a base that needs no network.
 const TWO_STAGES: &str = "\
@@ -39,6 +39,25 @@ fn executed_after(change: impl FnOnce(&Project), arguments: &[&str]) -> Vec<Stri
 }
 
 const NOTHING: [&str; 0] = [];
+
+#[test]
+fn a_directory_with_one_file_is_not_taken_for_that_file() {
+    let stagewright = Stagewright::new();
+    let copied = |source: &str| {
+        let project = Project::new()
+            .file("Dockerfile", format!("FROM scratch\nCOPY {source} /to\n"))
+            .file("from/name", "1");
+        let out = tempfile::tempdir().unwrap();
+        let image = out.path().join("image");
+        let _ = stagewright.build_into(&project, &image, &[]).success();
+        let entries = Image::read(&image).rootfs.entries;
+        let paths: Vec<String> = entries.keys().map(ToString::to_string).collect();
+        paths.join(" ")
+    };
+    assert_eq!(copied("from/name"), "to");
+    assert_eq!(copied("from"), "to to/name");
+    assert_eq!(copied("from/name"), "to");
+}
 
 #[test]
 #[ignore = "needs root"]

@@ -217,6 +217,12 @@ fn archives_are_unpacked_by_add_and_copied_by_copy() {
     );
     let owned = build("ADD --chown=1:2 x.tar /d/");
     assert!(
+        owned
+            .iter()
+            .any(|line| line.starts_with("d ") && line.ends_with("755 1:2")),
+        "{owned:?}"
+    );
+    assert!(
         owned.iter().any(|line| line.ends_with("600 1:2")),
         "{owned:?}"
     );
@@ -227,4 +233,10 @@ fn archives_are_unpacked_by_add_and_copied_by_copy() {
             "{kept:?}"
         );
     }
+}
+
+#[test]
+fn several_files_to_a_place_that_is_no_directory_leave_the_last_one() {
+    check("COPY a.txt b.txt /x", &["x 2 644 0:0"]);
+    check("COPY b.txt a.txt /x", &["x 1 644 0:0"]);
 }

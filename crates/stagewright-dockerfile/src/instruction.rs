@@ -198,20 +198,6 @@ impl Source<'_> {
         if !heredocs.is_empty() {
             words.retain(|word| HeredocStart::parse(word).is_none());
         }
-        let several = words.len() + heredocs.len() > 1;
-        if several
-            && !dest.ends_with('/')
-            && !dest.ends_with("/.")
-            && dest != "."
-            && !dest.contains('$')
-        {
-            let message = format!(
-                "when using {} with more than one source file, the destination must be a directory and end with a /",
-                self.keyword
-            );
-            return Err(ParseError::new(self.line.span_of_word(&dest), message)
-                .help(format!("write {dest}/")));
-        }
         Ok((words, heredocs, dest))
     }
 }

@@ -9,7 +9,7 @@ use crate::copy::{NodeKind, Owner, Selection, Sources};
 use crate::error::StepError;
 
 /// Unpacks the archives among what an `ADD` selected into its layer, and takes them out of the
-/// selection: the rest is copied.
+/// selection: the rest is copied. Says whether there was any.
 ///
 /// As BuildKit does, an archive is told by its content and not by its name; `--chown` applies to
 /// what is in it, `--chmod` does not.
@@ -19,12 +19,13 @@ pub(crate) fn take_archives(
     sources: &Sources,
     dest: &EntryPath,
     owner: Option<Owner>,
-) -> Result<(), StepError> {
+) -> Result<bool, StepError> {
     let mut change = |metadata: &mut Metadata| {
         if let Some(owner) = owner {
             (metadata.uid, metadata.gid) = (owner.uid, owner.gid);
         }
     };
+    let mut unpacked = false;
     let mut rest = Vec::new();
     for matched in std::mem::take(&mut selection.matches) {
         let is_file = matches!(matched.node.kind, NodeKind::File { .. });
@@ -37,13 +38,14 @@ pub(crate) fn take_archives(
         let (_, reader) = open()?;
         if is_archive(reader) {
             let (_, reader) = open()?;
+            unpacked = true;
             builder.add_archive(BufReader::with_capacity(1 << 17, reader), dest, &mut change)?;
         } else {
             rest.push(matched);
         }
     }
     selection.matches = rest;
-    Ok(())
+    Ok(unpacked)
 }
 
 /// Says whether bytes are a tar, compressed or not, that has at least one entry.

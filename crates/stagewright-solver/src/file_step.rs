@@ -67,7 +67,7 @@ pub(crate) fn layer_of(
     let selection = copy::select(&op, &sources)?;
     let nothing = MergedTree::default();
     let below = SnapshotFiles::new(nothing.clone(), "nothing");
-    let placed = copy::place(&op, selection, &below, None, services.now())?;
+    let placed = copy::place(&op, selection, &below, None, services.now(), None)?;
     let builder = services.snapshots.builder(nothing, forms);
     write(services, builder, placed, &sources)
 }
@@ -113,11 +113,15 @@ pub(crate) fn copy_with(
     let files = SnapshotFiles::new(below.clone(), "the root file system");
     let sources = sources(services, inputs, event)?;
     let mut builder = services.snapshots.builder(below, forms);
+    let mut unpacked_into = None;
     if selection.matches.iter().any(|matched| matched.unpack) {
         let dest = Placing::new(&files, owner, services.now()).resolve(&copy::clean(&op.dest)?)?;
-        archive::take_archives(&mut builder, &mut selection, &sources, &dest, owner)?;
+        if archive::take_archives(&mut builder, &mut selection, &sources, &dest, owner)? {
+            unpacked_into = Some(dest);
+        }
     }
-    let placed = copy::place(op, selection, &files, owner, services.now())?;
+    let now = services.now();
+    let placed = copy::place(op, selection, &files, owner, now, unpacked_into.as_ref())?;
     write(services, builder, placed, &sources)
 }
 

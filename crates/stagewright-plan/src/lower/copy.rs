@@ -93,15 +93,7 @@ fn lower(
 ) -> Result<(), LowerError> {
     let paths = state.expand_all(copied.sources, span)?;
     let dest_text = state.expand(copied.dest, span)?;
-    let several = paths.len() + copied.heredocs.len() > 1;
     let dest = paths::destination(state.workdir(), &dest_text);
-    if several && !dest.ends_with('/') {
-        let message = format!(
-            "when using {} with more than one source file, the destination must be a directory and end with a /",
-            copied.keyword
-        );
-        return Err(LowerError::at(span, message).help(format!("write {dest_text}/")));
-    }
     let mut sources: Vec<CopySource> = Vec::new();
     for heredoc in copied.heredocs {
         sources.push(inline(state, heredoc, span)?);

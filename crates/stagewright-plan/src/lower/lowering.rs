@@ -140,20 +140,8 @@ impl Lowering<'_> {
     /// Says what must be known of an image that a stage uses.
     pub(crate) fn need(&self, index: usize, reference: &str) -> Result<ImageNeed, LowerError> {
         let stage = self.stages.stage(index);
-        let platform = match &stage.from.platform {
-            None => self.options.platform.clone(),
-            Some(text) => {
-                let expanded = self.words.expand(text, &self.globals, stage.span)?;
-                if expanded.is_empty() {
-                    let message = format!("empty platform value from expression {text}");
-                    return Err(LowerError::at(stage.span, message)
-                        .help("did you mean TARGETPLATFORM or BUILDPLATFORM?"));
-                }
-                expanded
-                    .parse()
-                    .map_err(|error| LowerError::at(stage.span, format!("{error}")))?
-            }
-        };
+        let platform = self.words.platform(stage, &self.globals)?;
+        let platform = platform.unwrap_or_else(|| self.options.platform.clone());
         Ok(ImageNeed {
             reference: reference.to_owned(),
             platform,

@@ -75,7 +75,9 @@ impl StageState<'_, '_> {
                 format!("USER {user}")
             }
             Instruction::Expose(expose) => {
-                let words = self.expand_all(&expose.ports, span)?;
+                // A variable may hold several ports, or none.
+                let expanded = self.expand_all(&expose.ports, span)?.join(" ");
+                let words: Vec<String> = expanded.split_whitespace().map(str::to_owned).collect();
                 let ports =
                     expand_ports(&words).map_err(|message| LowerError::at(span, message))?;
                 self.end

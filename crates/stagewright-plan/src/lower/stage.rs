@@ -123,6 +123,7 @@ impl StageState<'_, '_> {
             }
             Source::Scratch => {
                 self.end.config = ImageConfig::for_platform(&self.end.platform);
+                self.end.config.config.working_dir = "/".to_owned();
                 self.end.root = self.source(SourceOp::Scratch, "FROM scratch".to_owned(), span);
             }
             Source::Files(name) | Source::Remote { name, .. } => {

@@ -54,6 +54,8 @@ impl<'a> Stages<'a> {
                 return Err(LowerError::at(stage.span, message)
                     .help("give the ARG that it uses a default before the first FROM"));
             }
+            // A wrong one is an error on scratch and in a stage that is not built too.
+            words.platform(stage, globals)?;
             images.push(image);
         }
         Ok(Self {

@@ -1,7 +1,8 @@
 //! Expanding words with variables.
 
 use stagewright_dockerfile::expand::{ExpandError, Expander};
-use stagewright_dockerfile::{Dockerfile, Span};
+use stagewright_dockerfile::{Dockerfile, Span, Stage};
+use stagewright_oci::Platform;
 
 use super::args::{Variables, platform_args};
 use crate::error::LowerError;
@@ -44,6 +45,26 @@ impl Words {
             .text(text, &lookup)
             .map(|expanded| expanded.text)
             .map_err(|error: ExpandError| LowerError::at(span, error.to_string()))
+    }
+
+    /// Evaluates the platform of a stage's `FROM`.
+    pub(crate) fn platform(
+        &self,
+        stage: &Stage,
+        globals: &Variables,
+    ) -> Result<Option<Platform>, LowerError> {
+        let Some(text) = &stage.from.platform else {
+            return Ok(None);
+        };
+        let expanded = self.expand(text, globals, stage.span)?;
+        if expanded.is_empty() {
+            let message = format!("empty platform value from expression {text}");
+            let error = LowerError::at(stage.span, message);
+            return Err(error.help("did you mean TARGETPLATFORM or BUILDPLATFORM?"));
+        }
+        let parsed = expanded.parse();
+        let parsed = parsed.map_err(|error| LowerError::at(stage.span, format!("{error}")))?;
+        Ok(Some(parsed))
     }
 
     /// Evaluates the arguments before the first `FROM`.

@@ -16,7 +16,8 @@ use crate::parallel;
 /// The name of a matched file counts, the directories above it in the source do not; times do not;
 /// the mode does not where `--chmod` decides it, nor the owner where `--chown` does.
 pub(crate) fn selection_digests(op: &CopyOp, selection: &Selection) -> BTreeMap<String, String> {
-    let several = selection.matches.len() > 1;
+    // Files that follow one another to one place: the last one stays.
+    let ordered = selection.matches.len() > 1 && !op.dest.ends_with('/');
     let mut all: Vec<Selected<'_>> = Vec::new();
     for (source, matched) in selection.matches.iter().enumerate() {
         let is_directory = matched.node.kind == NodeKind::Directory;
@@ -28,9 +29,14 @@ pub(crate) fn selection_digests(op: &CopyOp, selection: &Selection) -> BTreeMap<
             Selected::new(source, path.as_bytes(), node_digest(op, node))
         });
         all.extend(below);
-        if is_directory && (several || matched.below.is_empty()) {
+        // A file is not a directory that holds it. A name of the source has no slash at its end.
+        if is_directory || ordered {
+            let name = String::from_utf8_lossy(&matched.name);
             all.push(Selected {
-                label: format!("{source}: a directory"),
+                label: match is_directory {
+                    true => format!("{source}: a directory"),
+                    false => format!("{source}: {name}/"),
+                },
                 source,
                 path: b"",
                 digest: String::new(),

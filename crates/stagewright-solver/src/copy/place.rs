@@ -67,15 +67,20 @@ pub(crate) struct Placing<'a> {
     last_made: Option<EntryPath>,
 }
 
-/// Places everything that a copy selected. Returns the entries in the order of their paths.
+/// Places everything that a copy selected, and the directory that archives were unpacked into.
+/// Returns the entries in the order of their paths.
 pub(crate) fn place(
     op: &CopyOp,
     selection: Selection,
     below: &dyn Below,
     owner: Option<Owner>,
     now: Mtime,
+    unpacked_into: Option<&EntryPath>,
 ) -> Result<Vec<(EntryPath, Placement)>, StepError> {
     let mut placing = Placing::new(below, owner, now);
+    if let Some(directory) = unpacked_into {
+        placing.directories(directory)?;
+    }
     for source in &op.sources {
         if let CopySource::Inline { name, text } = source {
             placing.inline(op, name, text)?;

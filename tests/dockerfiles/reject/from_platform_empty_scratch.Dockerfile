@@ -1,0 +1,3 @@
+ARG EMPTY
+FROM --platform=$EMPTY scratch
+COPY a /
