@@ -23,3 +23,4 @@ mod pruning;
 mod pushing;
 mod reproducible;
 mod rootless;
+mod ssh;

@@ -43,6 +43,14 @@ const TOOLS: &[Tool] = &[
         program: "skopeo",
         package: "skopeo",
     },
+    Tool {
+        program: "ssh",
+        package: "openssh-client",
+    },
+    Tool {
+        program: "sshd",
+        package: "openssh-server",
+    },
 ];
 
 /// The user that rootless tests run as.

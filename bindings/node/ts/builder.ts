@@ -37,6 +37,8 @@ export interface BuildOptions {
   pull?: boolean;
   network?: 'default' | 'host' | 'none';
   secrets?: Record<string, SecretValue>;
+  /** The socket of an ssh agent, or files of keys, by id. */
+  ssh?: Record<string, readonly string[]>;
   extraHosts?: Record<string, string>;
   shmBytes?: number;
   /** As `[name, soft, hard]`. */

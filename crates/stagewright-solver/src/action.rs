@@ -310,6 +310,7 @@ mod tests {
             file_time: None,
             limits: Limits::default(),
             secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
             allow: Vec::new(),
         }
     }

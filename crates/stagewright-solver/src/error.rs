@@ -106,6 +106,17 @@ pub enum StepError {
         /// Its id.
         id: String,
     },
+    /// A step needs an ssh agent that the request has not.
+    #[error(
+        "the step needs the ssh agent {id:?}: give it with --ssh {id}, or --ssh {id}=SOCKET|KEY"
+    )]
+    MissingSshAgent {
+        /// Its id.
+        id: String,
+    },
+    /// An ssh agent cannot be had.
+    #[error("{0}")]
+    SshAgent(String),
     /// A step asks for something that the request does not allow.
     #[error("the step asks for {entitlement:?}: add --allow {entitlement} to permit it")]
     NotAllowed {

@@ -28,6 +28,7 @@ mod schedule;
 mod services;
 mod snapshot_files;
 mod solve;
+mod ssh_agent;
 mod vertex;
 
 pub use accounts::Account;
@@ -43,5 +44,6 @@ pub use remote::{Remotes, fetch_context};
 pub use reporter::{EventSink, Reporter};
 pub use services::{LazySandbox, Limits, Secret, Services, SolveOptions};
 pub use solve::{Solved, solve};
+pub use ssh_agent::SshAgent;
 pub use tokio_util::sync::CancellationToken;
 pub use vertex::{Snapshot, VertexResult};

@@ -16,10 +16,13 @@ use crate::error::StepError;
 use crate::file_step;
 use crate::parts::Parts;
 use crate::services::{Secret, Services};
+use crate::ssh_agent::Served;
 use crate::vertex::{Snapshot, VertexResult};
 
 /// Where a secret is seen that names no target.
 const SECRETS_DIRECTORY: &str = "/run/secrets";
+/// Where the ssh agents of a step are seen that name no target, before their number. As in BuildKit.
+const SSH_AGENT: &str = "/run/buildkit/ssh_agent.";
 /// The directory of a layer that holds the files of the context for a bind mount.
 const BOUND: &str = "bound";
 
@@ -29,6 +32,8 @@ pub(crate) struct Prepared {
     pub(crate) mounts: Vec<ExecMount>,
     /// Secrets that are variables.
     pub(crate) env: BTreeMap<String, String>,
+    /// The target of the first ssh agent, which is `SSH_AUTH_SOCK` unless the stage sets it.
+    pub(crate) ssh_auth_sock: Option<String>,
     pub(crate) leases: Leases,
 }
 
@@ -38,6 +43,7 @@ pub(crate) struct Leases {
     /// By id: a directory that is mounted twice is one directory, and is taken once.
     caches: BTreeMap<String, CacheMountLease>,
     _scratch: Vec<TempDir>,
+    _agents: Vec<Served>,
 }
 
 /// Adds what a step's mounts are to its key: their options, and the content that bind mounts show.
@@ -194,6 +200,7 @@ pub(crate) fn prepare(
     event: u64,
 ) -> Result<Prepared, StepError> {
     let mut prepared = Prepared::default();
+    let mut agents = 0;
     for mount in &op.mounts {
         let target = PathBuf::from(&mount.mount.target);
         match &mount.mount.kind {
@@ -217,13 +224,7 @@ pub(crate) fn prepare(
                 mode: 0o1777,
             }),
             MountKind::Secret { .. } => secret(services, mount, &mut prepared)?,
-            MountKind::Ssh { id, required, .. } => {
-                if *required {
-                    return Err(StepError::Unsupported(format!(
-                        "RUN --mount=type=ssh,id={id} is not supported yet"
-                    )));
-                }
-            }
+            MountKind::Ssh { .. } => ssh(services, mount, &mut agents, &mut prepared)?,
         }
     }
     if let Some(script) = &op.script {
@@ -365,6 +366,49 @@ fn cache(
         target: PathBuf::from(target),
         readonly: *readonly,
     });
+    Ok(())
+}
+
+/// Mounts the socket of an agent. The variable is set even without one, as in BuildKit.
+fn ssh(
+    services: &Services,
+    mount: &PlanMount,
+    count: &mut usize,
+    prepared: &mut Prepared,
+) -> Result<(), StepError> {
+    let MountKind::Ssh {
+        id,
+        required,
+        mode,
+        uid,
+        gid,
+    } = &mount.mount.kind
+    else {
+        return Ok(());
+    };
+    let target = match mount.mount.target.as_str() {
+        "" => format!("{SSH_AGENT}{count}"),
+        target => target.to_owned(),
+    };
+    *count += 1;
+    prepared.ssh_auth_sock.get_or_insert_with(|| target.clone());
+    let Some(agent) = services.options.ssh.get(id) else {
+        if *required {
+            return Err(StepError::MissingSshAgent { id: id.clone() });
+        }
+        return Ok(());
+    };
+    let served = agent
+        .serve(services.store.temp_dir()?, &services.runtime)
+        .map_err(StepError::Io)?;
+    prepared.mounts.push(ExecMount::Socket {
+        source: served.path().to_owned(),
+        target: PathBuf::from(target),
+        mode: *mode,
+        uid: *uid,
+        gid: *gid,
+    });
+    prepared.leases._agents.push(served);
     Ok(())
 }
 

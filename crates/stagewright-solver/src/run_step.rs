@@ -50,6 +50,10 @@ pub(crate) fn run(
     let mut env = op.env.clone();
     env.extend(op.env_unkeyed.clone());
     env.extend(mounts.env.clone());
+    if let Some(socket) = &mounts.ssh_auth_sock {
+        env.entry("SSH_AUTH_SOCK".to_owned())
+            .or_insert_with(|| socket.clone());
+    }
     env.entry("HOME".to_owned())
         .or_insert_with(|| account.home.clone());
     let limits = &services.options.limits;

@@ -19,6 +19,7 @@ use crate::error::StepError;
 use crate::images::Images;
 use crate::remote::Remotes;
 use crate::reporter::Reporter;
+use crate::ssh_agent::SshAgent;
 use crate::vertex::Snapshot;
 
 /// What a build is told besides its plan.
@@ -34,6 +35,8 @@ pub struct SolveOptions {
     pub limits: Limits,
     /// Secrets by id.
     pub secrets: BTreeMap<String, Secret>,
+    /// ssh agents by id.
+    pub ssh: BTreeMap<String, SshAgent>,
     /// Entitlements that steps may use.
     pub allow: Vec<String>,
 }

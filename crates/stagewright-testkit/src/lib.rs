@@ -42,6 +42,7 @@ mod process;
 mod project;
 mod registry;
 mod rootfs;
+mod ssh_server;
 mod web_server;
 
 pub use buildah::Buildah;
@@ -58,4 +59,5 @@ pub use process::{Output, output, program};
 pub use project::Project;
 pub use registry::{Fault, Registry, RegistryLogin};
 pub use rootfs::{Entry, Kind, Rootfs};
+pub use ssh_server::{SshAgent, SshServer};
 pub use web_server::{WebFile, WebServer};

@@ -91,7 +91,10 @@ pub(crate) fn of_step(error: StepError) -> Error {
         StepError::Exit { .. } | StepError::Signal { .. } => ErrorKind::StepFailed,
         StepError::NotFound { .. } => ErrorKind::NotFound,
         StepError::Copy(_) | StepError::UnknownUser { .. } => ErrorKind::StepFailed,
-        StepError::MissingSecret { .. } | StepError::NotAllowed { .. } => ErrorKind::Request,
+        StepError::MissingSecret { .. }
+        | StepError::MissingSshAgent { .. }
+        | StepError::SshAgent(_)
+        | StepError::NotAllowed { .. } => ErrorKind::Request,
         StepError::Unsupported(_) => ErrorKind::Unsupported,
         StepError::Fetch(_) => ErrorKind::Fetch,
         StepError::Image { registry: true, .. } => ErrorKind::Registry,

@@ -13,7 +13,7 @@ use stagewright_plan::{
 use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
     CancellationToken, ContextFiles, EventKind, EventSink, Explained, Images, Limits, Remotes,
-    Reporter, Secret, Services, SolveOptions, StepError, fetch_context, solve,
+    Reporter, Secret, Services, SolveOptions, SshAgent, StepError, fetch_context, solve,
 };
 
 use crate::builder::Builder;
@@ -452,6 +452,7 @@ impl Job {
                 (secret.id.clone(), value)
             })
             .collect();
+        let ssh = ssh_agents(&request.ssh)?;
         let mut allow = request.allow.clone();
         // Who asks for the host's network for the whole build allows it.
         if request.network == Network::Host {
@@ -478,6 +479,7 @@ impl Job {
                 file_time: self.request.file_time(),
                 limits,
                 secrets,
+                ssh,
                 allow,
             },
         })
@@ -490,11 +492,29 @@ fn without_input(services: Arc<Services>) -> Arc<Services> {
         Ok(mut services) => {
             services.contexts.clear();
             services.options.secrets.clear();
+            services.options.ssh.clear();
             Arc::new(services)
         }
         // A step that was cut off has not let go of them yet.
         Err(services) => services,
     }
+}
+
+fn ssh_agents(given: &[request::SshAgent]) -> Result<BTreeMap<String, SshAgent>, Error> {
+    let mut agents = BTreeMap::new();
+    for request::SshAgent { id, paths } in given {
+        let fail = |message: String| {
+            Error::new(
+                ErrorKind::Request,
+                format!("the ssh agent {id:?}: {message}"),
+            )
+        };
+        let agent = SshAgent::open(paths).map_err(|error| fail(error.to_string()))?;
+        if agents.insert(id.clone(), agent).is_some() {
+            return Err(fail("it is given twice".to_owned()));
+        }
+    }
+    Ok(agents)
 }
 
 fn cancelled() -> Error {

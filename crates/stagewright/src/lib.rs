@@ -62,7 +62,7 @@ pub use parse::parse_dockerfile;
 pub use push::{PushEvents, push_images};
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
-    is_remote_source,
+    SshAgent, is_remote_source,
 };
 pub use run_image::{RunCanceller, RunOptions};
 pub use stage::{CommandLine, CopySource, CopyStep, Mount, RunStep, Stage, StageBase};

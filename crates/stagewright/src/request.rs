@@ -38,6 +38,8 @@ pub struct BuildRequest {
     pub network: Network,
     /// Secrets that steps may mount.
     pub secrets: Vec<Secret>,
+    /// ssh agents that steps may reach (`RUN --mount=type=ssh`).
+    pub ssh: Vec<SshAgent>,
     /// Names for addresses in the steps' `/etc/hosts`, as `(name, address)`.
     pub extra_hosts: Vec<(String, String)>,
     /// The size of the steps' `/dev/shm`, in bytes; 64 MiB if absent.
@@ -76,6 +78,7 @@ impl BuildRequest {
             pull: false,
             network: Network::Default,
             secrets: Vec::new(),
+            ssh: Vec::new(),
             extra_hosts: Vec::new(),
             shm_bytes: None,
             ulimits: Vec::new(),
@@ -197,6 +200,15 @@ impl std::fmt::Debug for Secret {
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
+}
+
+/// An ssh agent that steps may reach: to list its keys and to have data signed, nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshAgent {
+    /// The name that `RUN --mount=type=ssh,id=…` asks for; `default` if it names none.
+    pub id: String,
+    /// The socket of an agent, or files of private keys in OpenSSH's format without passphrase.
+    pub paths: Vec<PathBuf>,
 }
 
 /// The value of a [`Secret`].

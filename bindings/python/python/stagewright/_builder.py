@@ -81,6 +81,7 @@ class Builder:
         pull: bool = False,
         network_mode: str | None = None,
         secrets: Mapping[str, _Secret] | None = None,
+        ssh: Mapping[str, Sequence[_Path]] | None = None,
         extra_hosts: Mapping[str, str] | None = None,
         shmsize: int | None = None,
         ulimits: Sequence[tuple[str, int, int]] = (),
@@ -93,7 +94,8 @@ class Builder:
 
         ``path`` is the context: a folder, or the address of a repository. ``dockerfile`` is a path
         in it; ``fileobj`` and ``text`` give the Dockerfile itself. A ``stage`` in code is built
-        instead of a Dockerfile, or on one that is named as well.
+        instead of a Dockerfile, or on one that is named as well. ``ssh`` has for each id the socket
+        of an agent, or files of keys.
         """
         if fileobj is not None:
             if text is not None:
@@ -125,6 +127,7 @@ class Builder:
             "pull": pull,
             "network": network_mode,
             "secrets": {id: _secret(value) for id, value in (secrets or {}).items()},
+            "ssh": {id: [os.fspath(it) for it in paths] for id, paths in (ssh or {}).items()},
             "extra_hosts": dict(extra_hosts or {}),
             "shm_bytes": shmsize,
             "ulimits": [list(limit) for limit in ulimits],

@@ -9,7 +9,8 @@ use super::call::{CallArgument, CallMethod};
 use super::output::OutputArgument;
 use super::unsupported::Unsupported;
 use super::values::{
-    ExtraHost, KeyValue, MirrorArgument, NamedContextArgument, SecretArgument, Ulimit, parse_bytes,
+    ExtraHost, KeyValue, MirrorArgument, NamedContextArgument, SecretArgument, SshArgument, Ulimit,
+    parse_bytes,
 };
 
 /// Flags of `stagewright build`, as docker spells them.
@@ -49,6 +50,9 @@ pub(crate) struct BuildArguments {
     /// Give steps a secret (`id=NAME,src=FILE` or `id=NAME,env=VARIABLE`)
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<SecretArgument>,
+    /// Let steps reach an ssh agent ($SSH_AUTH_SOCK unless a socket is named), or keys in files
+    #[arg(long, value_name = "default|ID[=SOCKET|KEY,...]")]
+    pub(crate) ssh: Vec<SshArgument>,
 
     /// Write the image (`type=oci|docker|local|tar,dest=PATH`); a path alone is `type=local`
     #[arg(short, long, value_name = "OUTPUT")]
@@ -289,7 +293,6 @@ mod tests {
     fn what_is_not_supported_is_kept_to_be_refused() {
         for (line, flag) in [
             ("--cache-from type=local,src=x .", Some("--cache-from")),
-            ("--ssh default", Some("--ssh")),
             ("--provenance=false", None),
             ("--sbom=false --attest=type=sbom,disabled=true", None),
             ("--provenance=mode=max", Some("--provenance")),

@@ -23,4 +23,4 @@ pub(crate) use image::{
     SaveArguments, SaveFormat, SizesArguments, TagArguments,
 };
 pub(crate) use output::{ArchiveForm, Compression, OutputArgument, OutputKind};
-pub(crate) use values::{KeyValue, MirrorArgument, SecretArgument, SecretOrigin};
+pub(crate) use values::{KeyValue, MirrorArgument, SecretArgument, SecretOrigin, SshArgument};

@@ -55,7 +55,6 @@ const FLAGS: &[Flag] = &[
     flag("--sbom", Takes::OptionalValue, FALSE),
     flag("--security-opt", Takes::Value, &[]),
     flag("--squash", Takes::OptionalValue, FALSE),
-    flag("--ssh", Takes::Value, &[]),
     flag("--volume", Takes::Value, &[]),
 ];
 

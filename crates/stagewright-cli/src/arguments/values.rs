@@ -133,6 +133,34 @@ impl FromStr for SecretArgument {
     }
 }
 
+/// `--ssh ID[=PATH,...]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SshArgument {
+    pub(crate) id: String,
+    /// A socket or files of keys; none for the agent of the environment.
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+impl FromStr for SshArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (id, paths) = text.split_once('=').unwrap_or((text, ""));
+        let paths: Vec<PathBuf> = match paths {
+            "" => Vec::new(),
+            paths => paths.split(',').map(PathBuf::from).collect(),
+        };
+        if paths.iter().any(|path| path.as_os_str().is_empty()) {
+            return Err("a path between the commas is empty".to_owned());
+        }
+        let id = if id.is_empty() { "default" } else { id };
+        Ok(Self {
+            id: id.to_owned(),
+            paths,
+        })
+    }
+}
+
 /// `--add-host HOST:IP` or `HOST=IP`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExtraHost {

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use stagewright::{
-    BuildRequest, ContextSource, DockerfileSource, Network, Secret, SecretValue, is_remote_source,
+    BuildRequest, ContextSource, DockerfileSource, Network, Secret, SecretValue, SshAgent,
+    is_remote_source,
 };
 use tempfile::NamedTempFile;
 
-use crate::arguments::{BuildArguments, KeyValue, NetworkArgument, SecretArgument, SecretOrigin};
+use crate::arguments::{
+    BuildArguments, KeyValue, NetworkArgument, SecretArgument, SecretOrigin, SshArgument,
+};
 use crate::failure::Failure;
 use crate::settings::variable;
 
@@ -67,6 +70,7 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
             .iter()
             .map(secret)
             .collect::<Result<_, _>>()?,
+        ssh: arguments.ssh.iter().map(ssh).collect::<Result<_, _>>()?,
         extra_hosts: arguments
             .add_host
             .iter()
@@ -215,6 +219,22 @@ fn secret(argument: &SecretArgument) -> Result<Secret, Failure> {
         id: argument.id.clone(),
         value,
     })
+}
+
+fn ssh(argument: &SshArgument) -> Result<SshAgent, Failure> {
+    let id = argument.id.clone();
+    let paths = match argument.paths.as_slice() {
+        [] => match variable("SSH_AUTH_SOCK") {
+            Some(socket) if !socket.is_empty() => vec![socket.into()],
+            _ => {
+                return Err(Failure::Usage(format!(
+                    "--ssh {id}: $SSH_AUTH_SOCK is not set; start an agent, or write --ssh {id}=SOCKET or --ssh {id}=KEY"
+                )));
+            }
+        },
+        paths => paths.to_vec(),
+    };
+    Ok(SshAgent { id, paths })
 }
 
 #[cfg(test)]

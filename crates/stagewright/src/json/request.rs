@@ -9,7 +9,7 @@ use super::stage::{StageJson, stages};
 use crate::error::{Error, ErrorKind};
 use crate::request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
-    is_remote_source,
+    SshAgent, is_remote_source,
 };
 use crate::stage::Stage;
 
@@ -40,6 +40,8 @@ struct RequestJson {
     pull: bool,
     network: Option<NetworkJson>,
     secrets: BTreeMap<String, SecretJson>,
+    /// Sockets or files of keys by id.
+    ssh: BTreeMap<String, Vec<PathBuf>>,
     extra_hosts: BTreeMap<String, String>,
     shm_bytes: Option<u64>,
     /// As `[name, soft, hard]`.
@@ -151,6 +153,11 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
                 id,
                 value: value.into(),
             })
+            .collect(),
+        ssh: json
+            .ssh
+            .into_iter()
+            .map(|(id, paths)| SshAgent { id, paths })
             .collect(),
         extra_hosts: json.extra_hosts.into_iter().collect(),
         shm_bytes: json.shm_bytes,
