@@ -1,20 +1,27 @@
 //! Splitting an instruction's arguments.
 
+use serde::de::DeserializeOwned;
+
 use crate::ast::Pair;
 
-/// Parses a JSON array of strings. Anything else is the shell form.
+/// Parses a JSON array of strings. Anything else is the shell form. As BuildKit does, what follows
+/// the array is passed over.
 pub(crate) fn json_array(text: &str) -> Option<Vec<String>> {
+    first_array(text)
+}
+
+fn first_array<T: DeserializeOwned>(text: &str) -> Option<Vec<T>> {
     let text = text.trim();
     if !text.starts_with('[') {
         return None;
     }
-    serde_json::from_str(text).ok()
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    values.next()?.ok()
 }
 
 /// Returns whether a text is a JSON array that holds something else than strings.
 pub(crate) fn is_other_array(text: &str) -> bool {
-    let text = text.trim();
-    text.starts_with('[') && serde_json::from_str::<Vec<serde_json::Value>>(text).is_ok()
+    first_array::<serde_json::Value>(text).is_some()
 }
 
 /// Splits at white space.

@@ -38,12 +38,15 @@ pub(crate) fn platform_args(options: &LowerOptions, target_stage: Option<&str>) 
     variables
 }
 
-/// Returns the proxy arguments that the request gives: in every step's environment, in no key.
+/// Returns the proxy arguments that the request gives: in every step's environment, in no key. One
+/// that is given in upper or lower case is set in both, as programs look at one of them.
 pub(crate) fn proxy_variables(options: &LowerOptions) -> Variables {
     proxy_args()
         .iter()
         .filter_map(|name| {
-            let value = options.build_args.get(*name)?;
+            let given = |name: &str| options.build_args.get(name);
+            let other = || given(&name.to_uppercase()).or_else(|| given(&name.to_lowercase()));
+            let value = given(name).or_else(other)?;
             Some(((*name).to_owned(), value.clone()))
         })
         .collect()
