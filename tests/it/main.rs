@@ -7,6 +7,7 @@
 mod adding;
 mod bases;
 mod cache;
+mod cache_mounts;
 mod code_stages;
 mod commands;
 mod contexts;

@@ -265,10 +265,17 @@ impl Options {
                 ));
             }
         };
+        let from = self.take("from");
+        let source = self.take_any(&["source", "src"]).unwrap_or_default();
+        if from.is_none() && !source.split('/').all(|part| matches!(part, "" | ".")) {
+            return Err(format!(
+                "source={source} needs from=: it is what a new cache starts as"
+            ));
+        }
         Ok(MountKind::Cache {
             id: self.take("id"),
-            from: self.take("from"),
-            source: self.take_any(&["source", "src"]).unwrap_or_default(),
+            from,
+            source,
             readonly: !self.writable(true)?,
             sharing,
             mode: self.number("mode", CACHE_MODE, 8)?,
@@ -409,6 +416,7 @@ mod tests {
             "target=/x,nonsense",
             "target=/x,size=3",
             "type=cache,target=/x,sharing=no",
+            "type=cache,target=/x,source=/y",
             "type=secret",
             "type=secret,id=a,src=b",
             "type=secret,id=a,from=b",

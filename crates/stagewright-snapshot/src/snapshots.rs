@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -358,6 +358,14 @@ impl Snapshots {
         let packed = layer.packed_path().ok_or(SnapshotError::NoForm(*id))?;
         let layer = self.unpack_into(id, packed)?;
         layer.unpacked_path().ok_or(SnapshotError::NoForm(*id))
+    }
+
+    /// Makes a new directory of a layer's files, for the caller to keep and to change.
+    ///
+    /// # Errors
+    /// When the layer is not in the store, or the directory can't be made.
+    pub fn copy_out(&self, id: &LayerId, directory: &Path) -> Result<(), SnapshotError> {
+        self.agent().unpack(&self.tree_layer(id)?, directory)
     }
 
     /// Returns the packed form of a layer, and makes it if it is missing.

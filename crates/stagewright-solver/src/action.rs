@@ -15,7 +15,7 @@
 //! | limits, `/dev/shm` size, extra hosts' names | text | – | – |
 //! | heredoc script | text | text | – |
 //! | bind mount | target, and the content that it shows | – | – |
-//! | cache mount | target and options; never its content | – | – |
+//! | cache mount | target and options, and the content that it starts as (`from`); never its own | – | – |
 //! | secret, ssh | target and options; never the value | – | – |
 //! | files copied | – | names below the source, type, mode ³, owner ³, size, bytes, link target, attributes | – |
 //! | times of files | no | no | no |

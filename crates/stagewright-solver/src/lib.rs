@@ -22,6 +22,7 @@ mod parallel;
 mod parts;
 mod remote;
 mod reporter;
+mod run_caches;
 mod run_mounts;
 mod run_step;
 mod schedule;

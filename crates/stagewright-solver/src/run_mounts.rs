@@ -9,12 +9,13 @@ use stagewright_dockerfile::mount::{CacheSharing, MountKind};
 use stagewright_exec::Mount as ExecMount;
 use stagewright_plan::{CopyFrom, CopyOp, CopySource, ExecOp, MountOp, PlanMount};
 use stagewright_snapshot::Forms;
-use stagewright_store::{CacheMountLease, Sharing, TempDir};
+use stagewright_store::{CacheMountLease, TempDir};
 
 use crate::copy::{self, Selection};
 use crate::error::StepError;
 use crate::file_step;
 use crate::parts::Parts;
+use crate::run_caches;
 use crate::services::{Secret, Services};
 use crate::ssh_agent::Served;
 use crate::vertex::{Snapshot, VertexResult};
@@ -24,7 +25,7 @@ const SECRETS_DIRECTORY: &str = "/run/secrets";
 /// Where the ssh agents of a step are seen that name no target, before their number. As in BuildKit.
 const SSH_AGENT: &str = "/run/buildkit/ssh_agent.";
 /// The directory of a layer that holds the files of the context for a bind mount.
-const BOUND: &str = "bound";
+pub(crate) const BOUND: &str = "bound";
 
 /// What is mounted for a step, and what must live as long as it runs.
 #[derive(Default)]
@@ -41,7 +42,7 @@ pub(crate) struct Prepared {
 #[derive(Default)]
 pub(crate) struct Leases {
     /// By id: a directory that is mounted twice is one directory, and is taken once.
-    caches: BTreeMap<String, CacheMountLease>,
+    pub(crate) caches: BTreeMap<String, CacheMountLease>,
     _scratch: Vec<TempDir>,
     _agents: Vec<Served>,
 }
@@ -57,7 +58,13 @@ pub(crate) fn parts(
     for (index, mount) in op.mounts.iter().enumerate() {
         let label = format!("mount {index} {}", mount.mount.target);
         parts.map(&label, options(&mount.mount.kind));
-        let MountKind::Bind { source, .. } = &mount.mount.kind else {
+        let (MountKind::Bind { source, .. }
+        | MountKind::Cache {
+            from: Some(_),
+            source,
+            ..
+        }) = &mount.mount.kind
+        else {
             continue;
         };
         match input(mount, inputs)? {
@@ -150,20 +157,23 @@ fn options(kind: &MountKind) -> BTreeMap<String, String> {
     options
 }
 
-fn is_root(path: &str) -> bool {
+pub(crate) fn is_root(path: &str) -> bool {
     path.split('/').all(|part| matches!(part, "" | "."))
 }
 
-fn input<'a>(mount: &PlanMount, inputs: &'a [VertexResult]) -> Result<&'a VertexResult, StepError> {
+pub(crate) fn input<'a>(
+    mount: &PlanMount,
+    inputs: &'a [VertexResult],
+) -> Result<&'a VertexResult, StepError> {
     let found = match mount.op {
         MountOp::Input(index) => inputs.get(index),
         MountOp::None => None,
     };
-    found.ok_or_else(|| StepError::Internal("a bind mount has no source".to_owned()))
+    found.ok_or_else(|| StepError::Internal("a mount has no source".to_owned()))
 }
 
-/// Selects the files that a bind mount shows, as if they were copied.
-fn bound(
+/// Selects the files that a mount shows or starts as, as if they were copied.
+pub(crate) fn bound(
     services: &Services,
     mount: &PlanMount,
     source: &str,
@@ -217,7 +227,9 @@ pub(crate) fn prepare(
                     &mut prepared,
                 )?;
             }
-            MountKind::Cache { .. } => cache(services, mount, inputs, event, &mut prepared)?,
+            MountKind::Cache { .. } => {
+                run_caches::mount(services, mount, inputs, event, &mut prepared)?;
+            }
             MountKind::Tmpfs { size_bytes } => prepared.mounts.push(ExecMount::Tmpfs {
                 target,
                 size_bytes: *size_bytes,
@@ -311,62 +323,6 @@ fn directories(services: &Services, layers: &[LayerId]) -> Result<Vec<PathBuf>, 
     Ok(layers
         .map(|layer| services.snapshots.unpacked(layer))
         .collect::<Result<_, _>>()?)
-}
-
-fn cache(
-    services: &Services,
-    mount: &PlanMount,
-    inputs: &[VertexResult],
-    event: u64,
-    prepared: &mut Prepared,
-) -> Result<(), StepError> {
-    let target = &mount.mount.target;
-    let MountKind::Cache {
-        id,
-        from,
-        source,
-        readonly,
-        sharing,
-        mode,
-        uid,
-        gid,
-    } = &mount.mount.kind
-    else {
-        return Ok(());
-    };
-    let id = id.as_deref().filter(|id| !id.is_empty()).unwrap_or(target);
-    let sharing = match sharing {
-        CacheSharing::Shared => Sharing::Shared,
-        CacheSharing::Private => Sharing::Private,
-        CacheSharing::Locked => Sharing::Locked,
-    };
-    if !prepared.leases.caches.contains_key(id) {
-        let lease = services
-            .store
-            .cache_mount(id, sharing, &|| services.cancel.is_cancelled())?
-            .ok_or(StepError::Cancelled)?;
-        prepared.leases.caches.insert(id.to_owned(), lease);
-    }
-    let path = prepared.leases.caches[id].path().to_owned();
-    let is_new = fs::read_dir(&path).map_err(StepError::Io)?.next().is_none();
-    if is_new {
-        if from.is_some() {
-            let _ = (inputs, event, source);
-            return Err(StepError::Unsupported(format!(
-                "RUN --mount=type=cache,target={target} with from= is not supported yet"
-            )));
-        }
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode))
-            .and_then(|()| std::os::unix::fs::chown(&path, Some(*uid), Some(*gid)))
-            .map_err(StepError::Io)?;
-    }
-    prepared.mounts.push(ExecMount::Bind {
-        source: path,
-        target: PathBuf::from(target),
-        readonly: *readonly,
-    });
-    Ok(())
 }
 
 /// Mounts the socket of an agent. The variable is set even without one, as in BuildKit.

@@ -42,9 +42,25 @@ pub struct CacheMountLease {
 }
 
 impl CacheMountLease {
-    /// Returns the directory.
+    /// Returns the directory. It may have to be made first.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns whether the directory has been made.
+    pub fn is_made(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    /// Makes the directory of one on the store's file system, which is moved; another step that
+    /// shares it may have been faster.
+    pub fn make(&self, new: &Path) -> Result<(), StoreError> {
+        if disk::rename_new(new, &self.path)?
+            && let Some(parent) = self.path.parent()
+        {
+            disk::sync_directory(parent)?;
+        }
+        Ok(())
     }
 }
 
@@ -56,8 +72,8 @@ impl Drop for CacheMountLease {
 }
 
 impl Store {
-    /// Gives a step the use of a cache directory, made if it is not there. It is not collected while
-    /// the lease lives. A step that wants it alone waits for those that share it, and they for it.
+    /// Gives a step the use of a cache directory, which it makes if it is not there. It is not
+    /// collected while the lease lives. A step that wants it alone waits for those that share it, and they for it.
     /// Nothing when `cancelled` says to give up waiting. Blocks.
     pub fn cache_mount(
         &self,
@@ -79,7 +95,6 @@ impl Store {
             self.publish(&named, id.as_bytes())?;
         }
         let path = parent.join(n.to_string());
-        disk::create_dir_all(&path)?;
         Ok(Some(CacheMountLease {
             store: self.clone(),
             path,
@@ -152,6 +167,21 @@ mod tests {
         let path = folder.path().join("store");
         let store = Store::open(StoreOptions { path }).unwrap();
         (folder, store)
+    }
+
+    #[test]
+    fn who_makes_it_first_makes_it() {
+        let (folder, store) = store();
+        let leases = [0, 1].map(|_| take(&store, Sharing::Shared).unwrap());
+        assert!(!leases[0].is_made());
+        for (lease, name) in leases.iter().zip(["a", "b"]) {
+            let new = folder.path().join(name);
+            fs::create_dir(&new).unwrap();
+            fs::write(new.join(name), name).unwrap();
+            lease.make(&new).unwrap();
+            assert!(lease.is_made() && lease.path().join("a").exists(), "{name}");
+        }
+        assert!(!leases[0].path().join("b").exists());
     }
 
     /// Takes a directory if that needs no waiting.

@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use fs_err as fs;
-use rustix::fs::{Timespec, Timestamps};
+use rustix::fs::{CWD, RenameFlags, Timespec, Timestamps, renameat_with};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use crate::fault;
@@ -148,6 +149,16 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fault::point("rename", to)?;
     fs::rename(from, to)
+}
+
+/// Renames a directory to a name that must be free; says whether it was.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
+    fault::point("rename", to)?;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Removes a file; says whether it was there.

@@ -3,8 +3,8 @@
 use fs_err as fs;
 use stagewright_digest::{ActionKey, ContentDigest, Digest, LayerId};
 use stagewright_store::{
-    ActionResult, CompressedBlob, Item, ItemKind, LayerRecord, PlaceRecord, PruneOptions, Sharing,
-    Store, TAG_KIND,
+    ActionResult, CacheMountLease, CompressedBlob, Item, ItemKind, LayerRecord, PlaceRecord,
+    PruneOptions, Sharing, Store, StoreError, TAG_KIND,
 };
 
 use crate::step::{key, open};
@@ -154,11 +154,7 @@ fn filters_name_kinds_ids_and_times() {
     let now = 1 << 45;
     store.note_use(&[id(0), id(1), id(2)], now).unwrap();
     store.note_use(&[id(2)], now + 10).unwrap();
-    drop(
-        store
-            .cache_mount("npm", Sharing::Shared, &|| false)
-            .unwrap(),
-    );
+    drop(made(store.cache_mount("npm", Sharing::Shared, &|| false)));
     let went = |options: PruneOptions| -> Vec<String> {
         let pruned = store.prune(&options).unwrap();
         pruned.items.into_iter().map(|item| item.id).collect()
@@ -206,13 +202,21 @@ fn what_was_collected_is_remembered_and_what_is_unknown_is_not() {
     assert!(!store.was_evicted(&key(0)).unwrap() && has(&store, 0));
 }
 
+fn made(lease: Result<Option<CacheMountLease>, StoreError>) -> CacheMountLease {
+    let lease = lease.unwrap().unwrap();
+    fs::create_dir(lease.path()).unwrap();
+    lease
+}
+
 #[test]
 fn a_cache_mount_that_a_step_uses_stays() {
     let (_folder, store) = store();
     let take = |id, sharing| store.cache_mount(id, sharing, &|| true).unwrap();
-    let used = take("used", Sharing::Shared).unwrap();
+    let used = made(Ok(take("used", Sharing::Shared)));
     fs::write(used.path().join("file"), "kept").unwrap();
-    let unused = take("unused", Sharing::Locked).unwrap().path().to_owned();
+    let unused = made(Ok(take("unused", Sharing::Locked))).path().to_owned();
+    // A step that died before it made it.
+    drop(take("hollow", Sharing::Shared));
     store.prune(&ALL).unwrap();
     assert!(used.path().join("file").exists() && !unused.exists());
     drop(used);
@@ -262,8 +266,7 @@ fn the_limit_is_kept_and_is_not_looked_at_in_vain() {
 fn a_cache_mount_that_grew_counts() {
     let (_folder, store) = store();
     assert_eq!(store.prune_above(1_000_000).unwrap(), None);
-    let mount = store.cache_mount("id", Sharing::Shared, &|| true).unwrap();
-    let mount = mount.unwrap();
+    let mount = made(store.cache_mount("id", Sharing::Shared, &|| true));
     fs::write(mount.path().join("large"), vec![1; 2_000_000]).unwrap();
     assert_eq!(store.prune_above(1_000_000).unwrap(), None, "it is in use");
     drop(mount);

@@ -1,0 +1,163 @@
+//! Cache mounts of a `RUN`: taken from the store, made when they are new.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use stagewright_digest::LayerId;
+use stagewright_dockerfile::mount::{CacheSharing, MountKind};
+use stagewright_exec::Mount as ExecMount;
+use stagewright_plan::{CopyOp, PlanMount};
+use stagewright_snapshot::Forms;
+use stagewright_store::{CacheMountLease, Sharing};
+
+use crate::copy::{self, NodeKind, Selection};
+use crate::error::StepError;
+use crate::file_step;
+use crate::parts::Parts;
+use crate::run_mounts::{self, Prepared};
+use crate::services::Services;
+use crate::vertex::{Snapshot, VertexResult};
+
+/// Who a directory belongs to, and what they may do.
+#[derive(Clone, Copy)]
+struct Access {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+/// What a new cache starts as.
+struct Seed {
+    op: CopyOp,
+    selection: Selection,
+}
+
+/// Mounts a cache. As in BuildKit, one that starts as other files is another cache, and the options
+/// of its top directory are those of the mount unless that is a directory of `source`.
+pub(crate) fn mount(
+    services: &Services,
+    mount: &PlanMount,
+    inputs: &[VertexResult],
+    event: u64,
+    prepared: &mut Prepared,
+) -> Result<(), StepError> {
+    let target = &mount.mount.target;
+    let MountKind::Cache {
+        id,
+        from,
+        source,
+        readonly,
+        sharing,
+        mode,
+        uid,
+        gid,
+    } = &mount.mount.kind
+    else {
+        return Ok(());
+    };
+    let mut id = id
+        .as_deref()
+        .filter(|id| !id.is_empty())
+        .unwrap_or(target)
+        .to_owned();
+    let mut access = Access {
+        mode: *mode,
+        uid: *uid,
+        gid: *gid,
+    };
+    let mut seed = None;
+    if from.is_some() {
+        let (op, selection) = run_mounts::bound(services, mount, source, inputs, event)?;
+        let [top] = selection.matches.as_slice() else {
+            return Err(StepError::Internal("a cache has no source".to_owned()));
+        };
+        if top.node.kind != NodeKind::Directory {
+            return Err(StepError::Unsupported(format!(
+                "RUN --mount=type=cache,source={source}: a cache starts as a directory, and that is none"
+            )));
+        }
+        if !run_mounts::is_root(source) {
+            let metadata = &top.node.metadata;
+            access = Access {
+                mode: metadata.mode,
+                uid: metadata.uid,
+                gid: metadata.gid,
+            };
+        }
+        let mut content = Parts::default();
+        content.files("file", copy::selection_digests(&op, &selection));
+        id = format!("{id} of {}", content.key());
+        seed = Some(Seed { op, selection });
+    }
+    let sharing = match sharing {
+        CacheSharing::Shared => Sharing::Shared,
+        CacheSharing::Private => Sharing::Private,
+        CacheSharing::Locked => Sharing::Locked,
+    };
+    if !prepared.leases.caches.contains_key(&id) {
+        let lease = services
+            .store
+            .cache_mount(&id, sharing, &|| services.cancel.is_cancelled())?
+            .ok_or(StepError::Cancelled)?;
+        if !lease.is_made() {
+            let files = seed.map(|seed| (seed, run_mounts::input(mount, inputs)));
+            let layer = match files {
+                Some((seed, input)) => seed_layer(services, seed, input?.clone(), event)?,
+                None => None,
+            };
+            make(services, &lease, layer, access)?;
+        }
+        prepared.leases.caches.insert(id.clone(), lease);
+    }
+    prepared.mounts.push(ExecMount::Bind {
+        source: prepared.leases.caches[&id].path().to_owned(),
+        target: PathBuf::from(target),
+        readonly: *readonly,
+    });
+    Ok(())
+}
+
+/// Makes a layer of the files that a cache starts as; none if there are none.
+fn seed_layer(
+    services: &Services,
+    seed: Seed,
+    input: VertexResult,
+    event: u64,
+) -> Result<Option<LayerId>, StepError> {
+    let forms = Forms {
+        packed: true,
+        unpacked: false,
+        named: false,
+    };
+    let scratch = VertexResult::Snapshot(Snapshot::scratch());
+    let Seed { op, selection } = seed;
+    file_step::copy_with(services, &op, &[scratch, input], event, selection, forms)
+}
+
+/// Makes the directory aside, so that no step that shares it sees half of it.
+fn make(
+    services: &Services,
+    lease: &CacheMountLease,
+    layer: Option<LayerId>,
+    access: Access,
+) -> Result<(), StepError> {
+    let scratch = services.store.temp_dir()?;
+    let files = scratch.path().join("files");
+    match layer {
+        Some(layer) => services.snapshots.copy_out(&layer, &files)?,
+        None => fs::create_dir(&files).map_err(StepError::Io)?,
+    }
+    let directory = files.join(run_mounts::BOUND);
+    if !directory.exists() {
+        fs::create_dir(&directory).map_err(StepError::Io)?;
+    }
+    set_access(&directory, access).map_err(StepError::Io)?;
+    Ok(lease.make(&directory)?)
+}
+
+fn set_access(directory: &Path, access: Access) -> std::io::Result<()> {
+    // The mode last: a change of owner may take set-id bits away.
+    std::os::unix::fs::chown(directory, Some(access.uid), Some(access.gid))?;
+    fs::set_permissions(directory, std::fs::Permissions::from_mode(access.mode))
+}
