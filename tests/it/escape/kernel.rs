@@ -140,3 +140,44 @@ fn privileged_no_descriptor_leaks() {
     let outside = Outside::new();
     let _ = confined(&stagewright, &outside, &project, &[]).success();
 }
+
+const CALLS: &str = r#"
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void) {
+    for (int family = 0; family < 64; family++) {
+        int made = socket(family, SOCK_SEQPACKET, 0);
+        if (made < 0 && errno == EPERM) printf("%d ", family);
+        if (made >= 0) close(made);
+    }
+    /* statmount, listmount; open_tree_attr is newer than the profile. */
+    for (int call = 457; call <= 458; call++)
+        if (syscall(call, 0, 0, 0, 0) < 0 && errno == EPERM) printf("call %d ", call);
+    puts("are refused");
+    return 0;
+}
+"#;
+
+/// The families of sockets that Docker's profile leaves out.
+#[test]
+#[ignore = "needs root"]
+fn privileged_sockets_are_of_the_families_that_the_profile_allows() {
+    let stagewright = Stagewright::with_busybox();
+    let outside = Outside::new();
+    let project = Project::new()
+        .file("Dockerfile", "FROM busybox\nCOPY calls /\nRUN /calls\n")
+        .file("calls.c", CALLS);
+    let (source, program) = ("calls.c", "calls");
+    let mut compile = std::process::Command::new("cc");
+    compile
+        .args(["-static", "-o", program, source])
+        .current_dir(project.path());
+    let _ = stagewright_testkit::output(&mut compile).success();
+    let build = confined(&stagewright, &outside, &project, &[]).success();
+    let said = build.output.to_string();
+    let refused = "12 19 20 23 25 34 37 38 40 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 are refused";
+    assert!(said.contains(&format!("\"{refused}")), "{said}");
+}
