@@ -186,3 +186,24 @@ fn privileged_builds_killed_at_any_point_leave_nothing_that_the_next_does_not_cl
     let mut verify = stagewright.command("cache");
     let _ = output(verify.arg("verify").arg("--store").arg(stagewright.store())).success();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_step_that_takes_too_long_is_ended_with_what_it_started() {
+    let stagewright = Stagewright::with_busybox();
+    let word = "86399.25";
+    let project = Project::new().file(
+        "Dockerfile",
+        format!("FROM busybox\nRUN (setsid sleep {word} &) ; echo begun; sleep {word}\n"),
+    );
+    let build = stagewright.build(&project, &["--timeout=1s"]);
+    let said = build.output.to_string();
+    assert!(build.output.code() == Some(1), "{said}");
+    assert!(said.contains("took longer than 1 s"), "{said}");
+    assert!(!runs(word), "{said}");
+    let quick = project.file("Dockerfile", "FROM busybox\nRUN true\n");
+    let _ = stagewright.build(&quick, &["--timeout=1h"]).success();
+    // It is no part of what a step is.
+    let again = stagewright.build(&quick, &["--timeout=2h"]).success();
+    assert_eq!(again.executed(), Vec::<String>::new());
+}

@@ -43,6 +43,8 @@ export interface BuildOptions {
   shmBytes?: number;
   /** As `[name, soft, hard]`. */
   ulimits?: readonly (readonly [string, number, number])[];
+  /** A step that takes longer is ended, and the build fails. */
+  stepTimeoutMs?: number;
   jobs?: number;
   sourceDateEpoch?: number;
   /** The same image whenever and wherever it is built. */

@@ -86,6 +86,7 @@ pub(crate) fn run(
         ulimits: limits.ulimits.clone(),
         shm_bytes: limits.shm_bytes.unwrap_or(SHM_BYTES),
         extra_hosts: limits.extra_hosts.clone(),
+        timeout: limits.timeout,
         ..Step::new(root, op.argv.iter().map(Into::into).collect())
     };
     let tail = execute(services, &step, event)?;

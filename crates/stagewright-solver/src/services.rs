@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use stagewright_digest::{ActionKey, LayerId};
 use stagewright_exec::{ProbeOptions, Sandbox, Ulimit};
@@ -50,6 +51,8 @@ pub struct Limits {
     pub shm_bytes: Option<u64>,
     /// Resource limits.
     pub ulimits: Vec<Ulimit>,
+    /// How long a step may take. Enters no key.
+    pub timeout: Option<Duration>,
 }
 
 /// Where the value of a secret comes from.

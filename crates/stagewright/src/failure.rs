@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use stagewright_dockerfile::{Diagnostic, ParseError, Span};
-use stagewright_exec::{Resource, Ulimit};
+use stagewright_exec::{ExecError, Resource, Ulimit};
 use stagewright_plan::{Fault, LowerError};
 use stagewright_solver::{SolveError, StepError};
 use stagewright_store::StoreError;
@@ -103,6 +103,7 @@ pub(crate) fn of_step(error: StepError) -> Error {
         StepError::Context(error) if error.is_not_found() => ErrorKind::NotFound,
         StepError::Context(_) => ErrorKind::Request,
         StepError::Exec(error) if error.shell_code().is_some() => ErrorKind::StepFailed,
+        StepError::Exec(ExecError::TimedOut(_)) => ErrorKind::StepFailed,
         StepError::Exec(_) | StepError::Probe(_) => ErrorKind::Sandbox,
         StepError::Cancelled => ErrorKind::Cancelled,
         _ => ErrorKind::Internal,

@@ -462,6 +462,7 @@ impl Job {
             extra_hosts: failure::hosts(&request.extra_hosts)?,
             shm_bytes: request.shm_bytes,
             ulimits: failure::ulimits(&request.ulimits)?,
+            timeout: request.step_timeout,
         };
         Ok(Services {
             store: self.session.store().clone(),

@@ -1,6 +1,7 @@
 //! What a caller asks for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::stage::Stage;
 use stagewright_plan::RemoteKind;
@@ -46,6 +47,9 @@ pub struct BuildRequest {
     pub shm_bytes: Option<u64>,
     /// Resource limits of the steps, as `(name, soft, hard)`: `("nofile", 1024, 2048)`.
     pub ulimits: Vec<(String, u64, u64)>,
+    /// How long a step may take, without limit if absent. One that takes longer is ended, with all
+    /// that it started, and the build fails.
+    pub step_timeout: Option<Duration>,
     /// How many steps may run at once; a generous number if absent.
     pub jobs: Option<usize>,
     /// Seconds since 1970 for `created`, the history and all files, for an image that does not depend
@@ -82,6 +86,7 @@ impl BuildRequest {
             extra_hosts: Vec::new(),
             shm_bytes: None,
             ulimits: Vec::new(),
+            step_timeout: None,
             jobs: None,
             source_date_epoch: None,
             reproducible: false,

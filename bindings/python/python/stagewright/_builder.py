@@ -85,6 +85,7 @@ class Builder:
         extra_hosts: Mapping[str, str] | None = None,
         shmsize: int | None = None,
         ulimits: Sequence[tuple[str, int, int]] = (),
+        step_timeout: float | None = None,
         jobs: int | None = None,
         source_date_epoch: int | None = None,
         reproducible: bool = False,
@@ -95,7 +96,8 @@ class Builder:
         ``path`` is the context: a folder, or the address of a repository. ``dockerfile`` is a path
         in it; ``fileobj`` and ``text`` give the Dockerfile itself. A ``stage`` in code is built
         instead of a Dockerfile, or on one that is named as well. ``ssh`` has for each id the socket
-        of an agent, or files of keys.
+        of an agent, or files of keys. A step that takes more than ``step_timeout`` seconds is
+        ended.
         """
         if fileobj is not None:
             if text is not None:
@@ -131,6 +133,7 @@ class Builder:
             "extra_hosts": dict(extra_hosts or {}),
             "shm_bytes": shmsize,
             "ulimits": [list(limit) for limit in ulimits],
+            "step_timeout_ms": None if step_timeout is None else round(step_timeout * 1000),
             "jobs": jobs,
             "source_date_epoch": source_date_epoch,
             "reproducible": reproducible,

@@ -1,10 +1,12 @@
 //! `stagewright build`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::annotation::AnnotationArgument;
+use super::cache::parse_duration;
 use super::call::{CallArgument, CallMethod};
 use super::output::OutputArgument;
 use super::unsupported::Unsupported;
@@ -124,6 +126,9 @@ pub(crate) struct BuildArguments {
     /// Limit what steps may use, as `NAME=SOFT[:HARD]`
     #[arg(long, value_name = "LIMIT")]
     pub(crate) ulimit: Vec<Ulimit>,
+    /// End a step that takes longer, such as 90s or 1h30m, and fail
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, overrides_with = "timeout")]
+    pub(crate) timeout: Option<Duration>,
     /// Allow steps to ask for `network.host` or `security.insecure`
     #[arg(long, value_name = "ENTITLEMENT")]
     pub(crate) allow: Vec<String>,

@@ -94,7 +94,7 @@ impl FromStr for PruneFilter {
 }
 
 /// Reads a length of time: numbers with the units d, h, m and s, as in `1d12h`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no length of time, such as 36h or 7d");
     let mut seconds = 0_u64;
     let mut rest = text;

@@ -82,6 +82,7 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
             .iter()
             .map(|limit| (limit.name.clone(), limit.soft, limit.hard))
             .collect(),
+        step_timeout: arguments.timeout,
         jobs: arguments.jobs.map(usize::from),
         source_date_epoch: source_date_epoch()?,
         reproducible: arguments.reproducible,

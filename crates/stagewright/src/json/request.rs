@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -46,6 +47,7 @@ struct RequestJson {
     shm_bytes: Option<u64>,
     /// As `[name, soft, hard]`.
     ulimits: Vec<(String, u64, u64)>,
+    step_timeout_ms: Option<u64>,
     jobs: Option<usize>,
     source_date_epoch: Option<u64>,
     #[serde(default)]
@@ -162,6 +164,7 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
         extra_hosts: json.extra_hosts.into_iter().collect(),
         shm_bytes: json.shm_bytes,
         ulimits: json.ulimits,
+        step_timeout: json.step_timeout_ms.map(Duration::from_millis),
         jobs: json.jobs,
         source_date_epoch: json.source_date_epoch,
         reproducible: json.reproducible,
