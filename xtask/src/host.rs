@@ -30,13 +30,18 @@ pub(crate) fn build_command() -> Result<PathBuf> {
         "--locked",
         "--package=stagewright-cli",
     ]))?;
+    Ok(target_folder()?.join("release/stagewright"))
+}
+
+/// Returns the folder that cargo builds into.
+pub(crate) fn target_folder() -> Result<PathBuf> {
     let metadata = output(cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
     let metadata: serde_json::Value =
         serde_json::from_str(&metadata).context("reading cargo metadata")?;
     let target = metadata["target_directory"]
         .as_str()
         .context("cargo names no target folder")?;
-    Ok(Path::new(target).join("release/stagewright"))
+    Ok(PathBuf::from(target))
 }
 
 /// Returns the cargo that started this program.

@@ -9,4 +9,4 @@ mod node;
 mod registry;
 
 pub(crate) use make::Bases;
-pub(crate) use registry::Registry;
+pub(crate) use registry::{Registry, push};

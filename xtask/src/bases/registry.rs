@@ -37,7 +37,8 @@ impl Registry {
         let registry = serve(state, &storage)?;
         if !filled {
             for (name, tag, folder) in IMAGES {
-                push(bases, folder, &format!("{}/{name}:{tag}", registry.address))?;
+                let source = format!("oci:{}", bases.layout(folder).display());
+                push(&source, &format!("{}/{name}:{tag}", registry.address))?;
             }
             fs_err::write(&marker, &bases.recipe)?;
         }
@@ -101,8 +102,8 @@ fn free_address() -> Result<String> {
     Ok(listener.local_addr()?.to_string())
 }
 
-fn push(bases: &Bases, folder: &str, name: &str) -> Result<()> {
-    let layout = bases.layout(folder);
+/// Copies an image, which skopeo names so, to a registry on this machine.
+pub(crate) fn push(source: &str, name: &str) -> Result<()> {
     host::run(
         Command::new("skopeo")
             .args([
@@ -111,7 +112,6 @@ fn push(bases: &Bases, folder: &str, name: &str) -> Result<()> {
                 "--quiet",
                 "--dest-tls-verify=false",
             ])
-            .arg(format!("oci:{}", layout.display()))
-            .arg(format!("docker://{name}")),
+            .args([source, &format!("docker://{name}")]),
     )
 }

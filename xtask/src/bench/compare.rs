@@ -14,6 +14,7 @@ use super::measure::{self, Sample};
 use super::report::Report;
 use super::tree::Tree;
 use super::workloads::{self, Workload};
+use crate::bases::push;
 use crate::host::{self, Tool};
 use crate::state::State;
 
@@ -126,7 +127,7 @@ impl Phase {
             Self::Export => ["w1", "w3", "w9"].contains(&workload.name),
             Self::Gzip | Self::Zstd | Self::Push => ["w3", "w9"].contains(&workload.name),
             Self::Crowd => workload.name == "w4",
-            Self::Cutoff => ["w4", "w5"].contains(&workload.name),
+            Self::Cutoff => workload.comment.is_some(),
             Self::Cold | Self::Warm => true,
             Self::Touch | Self::Byte => workload.name != "w9",
         }
@@ -201,18 +202,10 @@ fn make_compiler(
             .arg(format!("type=oci,dest={}", layout.display()))
             .arg(folder),
     )?;
-    host::output(
-        Command::new("skopeo")
-            .args([
-                "--insecure-policy",
-                "copy",
-                "--quiet",
-                "--dest-tls-verify=false",
-            ])
-            .arg(format!("oci-archive:{}", layout.display()))
-            .arg(format!("docker://{registry}/{}", workloads::COMPILER)),
-    )?;
-    Ok(())
+    push(
+        &format!("oci-archive:{}", layout.display()),
+        &format!("{registry}/{}", workloads::COMPILER),
+    )
 }
 
 fn builders(
@@ -283,7 +276,7 @@ impl Comparison {
                     workload.change(self.turn)?
                 }
                 Phase::Cutoff => {
-                    workload.comment(self.turn)?;
+                    workload.change_comment(self.turn)?;
                 }
                 _ => {}
             }

@@ -29,9 +29,10 @@ pub(super) struct Sample {
 pub(super) fn once(mut command: Command, daemon: Option<u32>, log: &Path) -> Result<Sample> {
     let shown = host::shown(&command);
     let before = daemon.map_or(0.0, cpu_of);
+    // A child's peak begins with that of this process, which is that of making the workloads until it is forgotten.
+    forget_peak("self");
     if let Some(daemon) = daemon {
-        // Makes the kernel forget the daemon's peak; where it can't, the peak is that of its whole life.
-        let _ = fs_err::write(format!("/proc/{daemon}/clear_refs"), "5");
+        forget_peak(&daemon.to_string());
     }
     let output = fs_err::File::create(log)?.into_file();
     let errors = output.try_clone().context("sharing the log")?;
@@ -56,6 +57,11 @@ pub(super) fn once(mut command: Command, daemon: Option<u32>, log: &Path) -> Res
         cpu: (used.utime + used.stime).as_secs_f64() + daemon.map_or(0.0, cpu_of) - before,
         memory: mebibytes(used.maxrss) + daemon.map_or(0.0, peak_of),
     })
+}
+
+/// Makes the kernel forget a process's peak of memory; where it can't, the peak is that of the process's whole life.
+fn forget_peak(process: &str) {
+    let _ = fs_err::write(format!("/proc/{process}/clear_refs"), "5");
 }
 
 /// Runs commands at once that must all succeed, and returns the time until the last ended.

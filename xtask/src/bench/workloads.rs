@@ -29,7 +29,7 @@ pub(super) struct Workload {
     /// The file that is touched, and changed by some bytes.
     changed: &'static str,
     /// A file and the line in it that is changed without a change of what the step makes.
-    comment: Option<(&'static str, &'static str)>,
+    pub(super) comment: Option<(&'static str, &'static str)>,
 }
 
 impl Workload {
@@ -54,9 +54,9 @@ impl Workload {
     }
 
     /// Changes a comment, where the workload has one.
-    pub(super) fn comment(&self, turn: usize) -> Result<bool> {
+    pub(super) fn change_comment(&self, turn: usize) -> Result<()> {
         let Some((file, line)) = self.comment else {
-            return Ok(false);
+            return Ok(());
         };
         let path = self.folder.join(file);
         let text: Vec<String> = fs_err::read_to_string(&path)?
@@ -67,7 +67,7 @@ impl Workload {
             })
             .collect();
         fs_err::write(&path, text.join("\n") + "\n")?;
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::host;
 
@@ -19,14 +19,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn open() -> Result<Self> {
-        let metadata =
-            host::output(host::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
-        let metadata: serde_json::Value =
-            serde_json::from_str(&metadata).context("reading cargo metadata")?;
-        let target = metadata["target_directory"]
-            .as_str()
-            .context("cargo names no target folder")?;
-        let target = PathBuf::from(target);
+        let target = host::target_folder()?;
         let folder = target.join("bindings");
         fs_err::create_dir_all(&folder)?;
         Ok(Self { target, folder })
