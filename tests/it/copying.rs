@@ -240,3 +240,11 @@ fn several_files_to_a_place_that_is_no_directory_leave_the_last_one() {
     check("COPY a.txt b.txt /x", &["x 2 644 0:0"]);
     check("COPY b.txt a.txt /x", &["x 1 644 0:0"]);
 }
+
+#[test]
+fn a_working_directory_of_a_user_that_is_not_there_belongs_to_root() {
+    check(
+        "COPY a.txt /etc/passwd\nUSER nobody-knows\nWORKDIR /w",
+        &["etc / 755 0:0", "etc/passwd 1 644 0:0", "w / 755 0:0"],
+    );
+}

@@ -136,7 +136,14 @@ pub(crate) fn mkdir(
     let parent = action::parent(inputs)?;
     let tree = services.tree(parent, event)?;
     let user = Some(op.user.as_str()).filter(|user| !user.is_empty());
-    let owner = owner(user, &tree)?;
+    let owner = match (owner(user, &tree), user) {
+        // As in BuildKit, a user that is not there yet leaves the directory to root.
+        (Err(StepError::UnknownUser { .. }), Some(user)) => {
+            let (_, group) = user.split_once(':').unwrap_or_default();
+            owner(Some(&format!("0:{group}")), &tree)?
+        }
+        (owner, _) => owner?,
+    };
     let below = SnapshotFiles::new(tree.clone(), "the root file system");
     let mut placing = Placing::new(&below, owner, services.now());
     let path = placing.resolve(&copy::clean(&op.path)?)?;
