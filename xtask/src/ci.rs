@@ -51,6 +51,11 @@ fn fmt() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
+    // The bridge of the C++ package is compiled to be checked.
+    host::install_missing(&[host::Tool {
+        program: "g++",
+        package: "g++",
+    }])?;
     host::run(host::cargo().args([
         "clippy",
         "--workspace",

@@ -58,6 +58,11 @@ pub(crate) fn run(arguments: &CodegenArguments) -> Result<()> {
             python(&kinds),
         ),
         ("bindings/node/ts/errors.ts", typescript(&kinds)),
+        (
+            "bindings/cpp/include/stagewright/errors.hpp",
+            cpp_classes(&kinds),
+        ),
+        ("bindings/cpp/src/errors.cpp", cpp_raise(&kinds)),
     ];
     check_options()?;
     let mut stale = Vec::new();
@@ -92,12 +97,14 @@ fn check_options() -> Result<()> {
         "bindings/python/python/stagewright/_builder.py",
         "bindings/node/ts/builder.ts",
     );
-    let (python_text, node_text) = (read(python)?, read(node)?);
+    let cpp = "bindings/cpp/src/write.cpp";
+    let (python_text, node_text, cpp_text) = (read(python)?, read(node)?, read(cpp)?);
     // Bindings make the list of stages themselves.
     for option in options.iter().filter(|option| *option != "stages") {
         for (path, text, wanted) in [
-            (python, &python_text, format!("            \"{option}\": ")),
+            (python, &python_text, format!("        \"{option}\": ")),
             (node, &node_text, format!("  {}?: ", camel(option))),
+            (cpp, &cpp_text, format!("\"{option}\"")),
         ] {
             if !text.contains(&wanted) {
                 bail!("{path} lacks {wanted:?}: {OPTIONS} has the option {option:?}");
@@ -214,6 +221,26 @@ fn typescript(kinds: &[Kind]) -> String {
     }
     text += "};\n";
     text
+}
+
+fn cpp_classes(kinds: &[Kind]) -> String {
+    let mut text = String::new();
+    for kind in kinds {
+        let (class, doc) = (kind.class(), &kind.doc);
+        text += &format!(
+            "\n/// {doc}\nclass STAGEWRIGHT_API {class} : public Error {{\n public:\n  using Error::Error;\n}};\n"
+        );
+    }
+    text + "\n}  // namespace stagewright\n"
+}
+
+fn cpp_raise(kinds: &[Kind]) -> String {
+    let mut text = "\nnamespace stagewright {\n\nvoid raise(ErrorDetails details) {\n".to_owned();
+    for kind in kinds {
+        let (class, code) = (kind.class(), &kind.code);
+        text += &format!("  if (details.code == \"{code}\") throw {class}(std::move(details));\n");
+    }
+    text + "  throw Error(std::move(details));\n}\n\n}  // namespace stagewright\n"
 }
 
 #[cfg(test)]

@@ -48,6 +48,16 @@ impl NativeBuilder {
         Ok(NativeBuild::new(self.0.build(request)))
     }
 
+    /// What a build would do, in JSON.
+    #[napi]
+    pub fn explain(&self, request: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || {
+            let explained = builder.explain(json::parse_request(&request)?)?;
+            Ok(Some(json::explanation(&explained).to_string()))
+        })
+    }
+
     /// Finds an image by its name.
     #[napi]
     pub fn image(&self, name: String) -> napi::Result<NativeImage> {
@@ -81,6 +91,16 @@ impl NativeBuilder {
     pub fn cache_usage(&self) -> AsyncTask<Blocking> {
         let builder = self.0.clone();
         Blocking::task(move || Ok(Some(json::cache_usage(&builder.cache_usage()?).to_string())))
+    }
+
+    /// Removes what nobody needs; what was removed, in JSON.
+    #[napi]
+    pub fn prune_cache(&self, options: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || {
+            let pruned = builder.prune_cache(&json::parse_prune(&options)?)?;
+            Ok(Some(json::pruned(&pruned).to_string()))
+        })
     }
 
     /// What a check of the store finds, in JSON.

@@ -168,6 +168,34 @@ test('fifty at once of all sorts', async () => {
   });
 });
 
+// An image keeps its layers until it is collected, and is let go of in a later turn of the loop.
+async function collected() {
+  for (let i = 0; i < 3; i++) {
+    globalThis.gc();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+test('a build is explained without being done', async () => {
+  const { builder, project } = fresh();
+  await builder.build({ context: project });
+  assert.ok((await builder.explain({ context: project })).every((one) => one.verdict !== 'miss'));
+  writeFileSync(join(project, 'src/index.js'), 'other');
+  const missed = (await builder.explain({ context: project })).filter((one) => one.miss);
+  assert.deepEqual(missed.map((one) => one.name), ['[build 3/3] COPY src src']);
+  assert.match(missed[0].miss.changes[0].name, /index\.js/);
+});
+
+test('what nobody needs is pruned', async () => {
+  const { builder, project } = fresh();
+  await builder.build({ context: project });
+  await collected();
+  const pruned = await builder.pruneCache({ all: true });
+  assert.ok(pruned.bytes > 0 && pruned.items.some((item) => item.kind === 'layer'));
+  assert.equal((await builder.cacheUsage()).layers.count, 0);
+  await assert.rejects(builder.pruneCache({ kinds: ['everything'] }), { code: 'request' });
+});
+
 test('a worker thread builds', async () => {
   const { project, store } = fresh();
   const text = `
@@ -194,11 +222,7 @@ test('a worker thread builds', async () => {
 test('a thousand warm builds leave nothing', async () => {
   const { builder, project } = fresh();
   const held = async () => {
-    // What was collected is let go of in a later turn of the loop.
-    for (let i = 0; i < 3; i++) {
-      globalThis.gc();
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    await collected();
     return {
       fds: readdirSync('/proc/self/fd').length,
       threads: readdirSync('/proc/self/task').length,

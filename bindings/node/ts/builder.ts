@@ -1,5 +1,6 @@
 import { Build } from './build';
 import { awaiting, calling } from './errors';
+import type { Explained } from './events';
 import { Image } from './image';
 import { camelled, snake } from './names';
 import { native, type NativeBuilder } from './native';
@@ -82,6 +83,30 @@ export interface CacheUsage {
   totalBytes: number;
 }
 
+export type CacheItemKind = 'layer' | 'base_layer' | 'blob' | 'cache_mount' | 'context';
+
+/** What is pruned. */
+export interface PruneOptions {
+  /** Also base images, and results of steps that made no files. */
+  all?: boolean;
+  /** Stop when the store takes no more than this. */
+  keepBytes?: number;
+  /** Only what was last used before this time. */
+  usedBeforeUnixMs?: number;
+  /** Only things of these kinds. */
+  kinds?: readonly CacheItemKind[];
+  /** Only things whose names begin so. */
+  ids?: readonly string[];
+}
+
+/** What was pruned. */
+export interface Pruned {
+  items: { kind: CacheItemKind; id: string; bytes: number; lastUsedUnixMs: number }[];
+  bytes: number;
+  /** What the store still takes. */
+  leftBytes: number;
+}
+
 export interface CacheVerification {
   checked: number;
   damaged: { path: string; reason: string }[];
@@ -136,6 +161,11 @@ export class Builder {
     return new Build(calling(() => this.#native.start(request(options))), options.signal);
   }
 
+  /** Says what a build would do, and why, without doing it. */
+  async explain(options: BuildOptions): Promise<Explained[]> {
+    return camelled(JSON.parse(await awaiting(this.#native.explain(request(options)))));
+  }
+
   /** Finds an image by its name in the store. */
   image(name: string): Image {
     return new Image(calling(() => this.#native.image(name)));
@@ -159,6 +189,13 @@ export class Builder {
   /** Measures what the store takes on disk. */
   async cacheUsage(): Promise<CacheUsage> {
     return camelled(JSON.parse(await awaiting(this.#native.cacheUsage())));
+  }
+
+  /** Removes from the store what nobody needs, the least recently used first. */
+  async pruneCache(options: PruneOptions = {}): Promise<Pruned> {
+    const plain = Object.entries(options).map(([name, value]) => [snake(name), value]);
+    const asked = JSON.stringify(Object.fromEntries(plain));
+    return camelled(JSON.parse(await awaiting(this.#native.pruneCache(asked))));
   }
 
   /** Checks what the store holds against its digests. */

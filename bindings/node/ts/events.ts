@@ -26,6 +26,21 @@ export interface Miss {
   readonly changes: readonly Change[];
 }
 
+/** What a build would do with one vertex. */
+export interface Explained {
+  readonly vertex: number;
+  readonly name: string;
+  readonly stage: string;
+  readonly line: number | null;
+  readonly inputs: readonly number[];
+  readonly verdict: 'hit' | 'miss' | 'depends_on' | 'unknown' | 'source' | 'other';
+  readonly miss: Miss | null;
+  /** The vertices whose results it waits for. */
+  readonly dependsOn: readonly number[] | null;
+  /** Why nothing can be said. */
+  readonly why: string | null;
+}
+
 interface Told {
   /** Milliseconds since the build began. */
   readonly atMs: number;

@@ -5,10 +5,13 @@ export {
   Builder,
   type BuilderOptions,
   type BuildOptions,
+  type CacheItemKind,
   type CacheUsage,
   type CacheVerification,
   type HostReport,
   type NamedEntry,
+  type PruneOptions,
+  type Pruned,
   type Room,
 } from './builder';
 export {
@@ -30,6 +33,7 @@ export {
 export type {
   Change,
   Event,
+  Explained,
   Finding,
   Finished,
   Log,

@@ -16,11 +16,13 @@ export interface NativeBuild {
 
 export interface NativeBuilder {
   start(request: string): NativeBuild;
+  explain(request: string): Promise<string>;
   image(name: string): NativeImage;
   images(): Promise<string>;
   tagImage(name: string, newName: string): Promise<null>;
   removeImage(name: string): Promise<null>;
   cacheUsage(): Promise<string>;
+  pruneCache(options: string): Promise<string>;
   verifyCache(repair: boolean): Promise<string>;
   hostReport(): Promise<string>;
 }

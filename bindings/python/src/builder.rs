@@ -41,6 +41,12 @@ impl NativeBuilder {
         NativeBuild::new(builder.build(request))
     }
 
+    fn explain(&self, py: Python<'_>, request: &str) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let explained = detached(py, || builder.explain(json::parse_request(request)?))?;
+        Ok(json::explanation(&explained).to_string())
+    }
+
     fn image(&self, py: Python<'_>, name: &str) -> PyResult<NativeImage> {
         let builder = self.0.get()?;
         Ok(NativeImage::new(detached(py, || builder.image(name))?))
@@ -66,6 +72,12 @@ impl NativeBuilder {
         let builder = self.0.get()?;
         let usage = detached(py, || builder.cache_usage())?;
         Ok(json::cache_usage(&usage).to_string())
+    }
+
+    fn prune_cache(&self, py: Python<'_>, options: &str) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let pruned = detached(py, || builder.prune_cache(&json::parse_prune(options)?))?;
+        Ok(json::pruned(&pruned).to_string())
     }
 
     fn verify_cache(&self, py: Python<'_>, repair: bool) -> PyResult<String> {

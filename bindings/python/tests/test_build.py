@@ -46,6 +46,29 @@ def test_a_second_build_says_what_is_cached_and_why_the_rest_is_not(
     assert any(c.input == "file" and c.name and "index.js" in c.name for c in changes), misses
 
 
+def test_a_build_is_explained_without_being_done(
+    builder: stagewright.Builder, project: Path
+) -> None:
+    builder.build(project)
+    assert all(one.verdict != "miss" for one in builder.explain(project))
+    (project / "src/index.js").write_text("two")
+    missed = [one for one in builder.explain(project) if one.miss is not None]
+    assert [one.name for one in missed] == ["[build 3/3] COPY src src"]
+    assert missed[0].miss and "index.js" in (missed[0].miss.changes[0].name or "")
+    with pytest.raises(TypeError):
+        builder.explain(project, no_such_option=1)
+
+
+def test_what_nobody_needs_is_pruned(builder: stagewright.Builder, project: Path) -> None:
+    builder.build(project)
+    pruned = builder.prune_cache(all=True)
+    assert pruned["bytes"] > 0
+    assert "layer" in [item["kind"] for item in pruned["items"]]
+    assert builder.cache_usage()["layers"]["count"] == 0
+    with pytest.raises(stagewright.RequestError):
+        builder.prune_cache(kinds=["everything"])
+
+
 def test_arguments_are_those_that_other_clients_have(builder: stagewright.Builder) -> None:
     dockerfile = io.BytesIO(b"FROM scratch AS one\nARG V\nENV V=$V\nFROM scratch\n")
     image = builder.build(fileobj=dockerfile, buildargs={"V": "7"}, target="one", nocache=True)

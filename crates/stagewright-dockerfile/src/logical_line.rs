@@ -55,8 +55,7 @@ impl LogicalLine {
     /// Returns the place of a stretch of the joined text.
     pub(crate) fn span_of(&self, start: usize, end: usize) -> Span {
         let start = self.position(start);
-        // The last character may take several bytes.
-        let end = self.position(self.text.floor_char_boundary(end.max(1) - 1));
+        let end = self.position(end.max(1) - 1);
         Span {
             start,
             end: Position {

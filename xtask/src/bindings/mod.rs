@@ -1,6 +1,7 @@
 //! `cargo xtask bindings`: packs the packages of other languages as users get them, installs each
 //! into an empty place, and runs its tests there.
 
+mod cpp;
 mod node;
 mod place;
 mod python;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::place::Place;
-use super::{node, python};
+use super::{cpp, node, python};
 
 /// Options of `bindings`.
 #[derive(Debug, Default, clap::Args)]
@@ -15,6 +15,7 @@ pub(crate) struct BindingsArguments {
 /// A language that has a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Language {
+    Cpp,
     Node,
     Python,
 }
@@ -29,6 +30,9 @@ pub(crate) fn run(arguments: &BindingsArguments) -> Result<()> {
     }
     if wanted(Language::Node) {
         node::run(&place)?;
+    }
+    if wanted(Language::Cpp) {
+        cpp::run(&place)?;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ from ._errors import (
 from ._events import (
     Change,
     Event,
+    Explained,
     Finished,
     Log,
     Miss,
@@ -43,6 +44,7 @@ __all__ = [
     "Change",
     "DockerfileError",
     "Event",
+    "Explained",
     "ExportError",
     "FetchError",
     "Finished",

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import IO, Any, Iterable, Mapping, Sequence, Union
 
 from ._build import Build
+from ._events import Explained, read_explained
 from ._image import Image
 from ._native import NativeBuilder
 from ._stage import Stage, _Secret, _secret, _Table
@@ -99,47 +100,14 @@ class Builder:
         of an agent, or files of keys. A step that takes more than ``step_timeout`` seconds is
         ended.
         """
-        if fileobj is not None:
-            if text is not None:
-                raise TypeError("give fileobj or text, not both")
-            read = fileobj.read()
-            text = read.decode() if isinstance(read, bytes) else read
-        table = _Table()
-        contexts: dict[str, Any] = {}
-        for name, context in (build_contexts or {}).items():
-            contexts[name] = (
-                table.name(context) if isinstance(context, Stage) else os.fspath(context)
-            )
-        chosen = None if stage is None else table.name(stage)["stage"]
-        request = {
-            "context": None if path is None else os.fspath(path),
-            "context_archive": None if archive is None else os.fspath(archive),
-            "dockerfile": None if dockerfile is None else os.fspath(dockerfile),
-            "dockerfile_text": text,
-            "stages": table.stages,
-            "stage": chosen,
-            "build_contexts": contexts,
-            "target": target,
-            "build_args": dict(buildargs or {}),
-            "labels": dict(labels or {}),
-            "tags": ([tag] if tag is not None else []) + list(tags),
-            "platform": platform,
-            "no_cache": nocache,
-            "no_cache_filter": list(no_cache_filter),
-            "pull": pull,
-            "network": network_mode,
-            "secrets": {id: _secret(value) for id, value in (secrets or {}).items()},
-            "ssh": {id: [os.fspath(it) for it in paths] for id, paths in (ssh or {}).items()},
-            "extra_hosts": dict(extra_hosts or {}),
-            "shm_bytes": shmsize,
-            "ulimits": [list(limit) for limit in ulimits],
-            "step_timeout_ms": None if step_timeout is None else round(step_timeout * 1000),
-            "jobs": jobs,
-            "source_date_epoch": source_date_epoch,
-            "reproducible": reproducible,
-            "allow": list(allow),
-        }
-        return Build(self._native.start(json.dumps(request)))
+        return Build(self._native.start(_request(locals())))
+
+    def explain(self, path: _Path | None = None, **options: Any) -> list[Explained]:
+        """Says what a build would do, and why, without doing it; takes what ``start`` takes."""
+        usual: dict[str, Any] = getattr(Builder.start, "__kwdefaults__")
+        for name in options.keys() - usual.keys():
+            raise TypeError(f"explain() got an unexpected keyword argument {name!r}")
+        return read_explained(self._native.explain(_request({**usual, **options, "path": path})))
 
     def image(self, name: str) -> Image:
         """Finds an image by its name in the store."""
@@ -163,6 +131,30 @@ class Builder:
         usage: dict[str, Any] = json.loads(self._native.cache_usage())
         return usage
 
+    def prune_cache(
+        self,
+        *,
+        all: bool = False,
+        keep_bytes: int | None = None,
+        used_before_unix_ms: int | None = None,
+        kinds: Sequence[str] = (),
+        ids: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Removes from the store what nobody needs, the least recently used first.
+
+        ``all`` takes base images as well, ``keep_bytes`` stops when the store takes no more, and
+        ``kinds`` are of ``layer``, ``base_layer``, ``blob``, ``cache_mount`` and ``context``.
+        """
+        options = {
+            "all": all,
+            "keep_bytes": keep_bytes,
+            "used_before_unix_ms": used_before_unix_ms,
+            "kinds": list(kinds),
+            "ids": list(ids),
+        }
+        pruned: dict[str, Any] = json.loads(self._native.prune_cache(json.dumps(options)))
+        return pruned
+
     def verify_cache(self, *, repair: bool = False) -> dict[str, Any]:
         """Checks what the store holds against its digests."""
         found: dict[str, Any] = json.loads(self._native.verify_cache(repair))
@@ -172,3 +164,50 @@ class Builder:
         """Says what this host can do for steps."""
         report: dict[str, Any] = json.loads(self._native.host_report())
         return report
+
+
+def _request(given: dict[str, Any]) -> str:
+    """Writes the arguments of ``Builder.start``."""
+    path, stage, dockerfile = given["path"], given["stage"], given["dockerfile"]
+    archive, fileobj, text = given["archive"], given["fileobj"], given["text"]
+    if fileobj is not None:
+        if text is not None:
+            raise TypeError("give fileobj or text, not both")
+        read = fileobj.read()
+        text = read.decode() if isinstance(read, bytes) else read
+    table = _Table()
+    contexts: dict[str, Any] = {}
+    for name, context in (given["build_contexts"] or {}).items():
+        contexts[name] = (
+            table.name(context) if isinstance(context, Stage) else os.fspath(context)
+        )
+    chosen = None if stage is None else table.name(stage)["stage"]
+    request = {
+        "context": None if path is None else os.fspath(path),
+        "context_archive": None if archive is None else os.fspath(archive),
+        "dockerfile": None if dockerfile is None else os.fspath(dockerfile),
+        "dockerfile_text": text,
+        "stages": table.stages,
+        "stage": chosen,
+        "build_contexts": contexts,
+        "target": given["target"],
+        "build_args": dict(given["buildargs"] or {}),
+        "labels": dict(given["labels"] or {}),
+        "tags": ([given["tag"]] if given["tag"] is not None else []) + list(given["tags"]),
+        "platform": given["platform"],
+        "no_cache": given["nocache"],
+        "no_cache_filter": list(given["no_cache_filter"]),
+        "pull": given["pull"],
+        "network": given["network_mode"],
+        "secrets": {id: _secret(value) for id, value in (given["secrets"] or {}).items()},
+        "ssh": {id: [os.fspath(it) for it in paths] for id, paths in (given["ssh"] or {}).items()},
+        "extra_hosts": dict(given["extra_hosts"] or {}),
+        "shm_bytes": given["shmsize"],
+        "ulimits": [list(limit) for limit in given["ulimits"]],
+        "jobs": given["jobs"],
+        "step_timeout_ms": None if given["step_timeout"] is None else round(given["step_timeout"] * 1000),
+        "source_date_epoch": given["source_date_epoch"],
+        "reproducible": given["reproducible"],
+        "allow": list(given["allow"]),
+    }
+    return json.dumps(request)

@@ -104,6 +104,46 @@ class Warning:
 Event = Union[Planned, Started, Log, Progress, Finished, Warning]
 
 
+@dataclass(frozen=True)
+class Explained:
+    """What a build would do with one vertex."""
+
+    vertex: int
+    name: str
+    stage: str
+    line: int | None
+    inputs: tuple[int, ...]
+    #: ``hit``, ``miss``, ``depends_on``, ``unknown`` or ``source``.
+    verdict: str
+    miss: Miss | None
+    #: The vertices whose results it waits for.
+    depends_on: tuple[int, ...]
+    #: Why nothing can be said.
+    why: str | None
+
+
+def read_explained(text: str) -> list[Explained]:
+    """Reads what a build would do."""
+    return [
+        Explained(
+            **{
+                **fields,
+                "inputs": tuple(fields["inputs"]),
+                "depends_on": tuple(fields["depends_on"] or ()),
+                "miss": _miss(fields["miss"]),
+            }
+        )
+        for fields in json.loads(text)
+    ]
+
+
+def _miss(fields: dict[str, Any] | None) -> Miss | None:
+    if fields is None:
+        return None
+    changes = tuple(Change(**change) for change in fields["changes"])
+    return Miss(reason=fields["reason"], text=fields["text"], changes=changes)
+
+
 def read(text: str) -> Event | None:
     """Reads an event; nothing for one that this version does not know."""
     fields: dict[str, Any] = json.loads(text)
@@ -115,11 +155,7 @@ def read(text: str) -> Event | None:
         )
         return Planned(at_ms=fields["at_ms"], vertices=vertices)
     if kind == "finished":
-        miss = fields.pop("miss")
-        if miss is not None:
-            changes = tuple(Change(**change) for change in miss["changes"])
-            miss = Miss(reason=miss["reason"], text=miss["text"], changes=changes)
-        return Finished(miss=miss, **fields)
+        return Finished(miss=_miss(fields.pop("miss")), **fields)
     if kind == "started":
         return Started(**fields)
     if kind == "log":

@@ -5,6 +5,7 @@
 
 mod describe;
 mod export;
+mod prune;
 mod report;
 mod request;
 mod stage;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use describe::{check_report, outline, targets};
 pub use export::{parse_export, parse_push};
+pub use prune::{parse_prune, pruned};
 pub use report::{
     cache_usage, cache_verification, error, event, explanation, host_report, image, image_sizes,
     named_entries,

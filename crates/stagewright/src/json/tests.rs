@@ -90,3 +90,30 @@ fn an_error_has_its_code_and_its_place() {
     assert_eq!(json["message"], "Dockerfile:3: it failed");
     assert_eq!(json["exit_code"], 7);
 }
+
+#[test]
+fn what_is_pruned_is_named_as_what_was_pruned() {
+    use crate::cache::{CacheItem, CacheItemKind, PruneOptions, Pruned};
+    for kind in CacheItemKind::ALL {
+        let item = CacheItem {
+            kind,
+            id: "x".to_owned(),
+            bytes: 1,
+            last_used_unix_ms: 2,
+            uses: 3,
+            tagged: false,
+            in_use: false,
+        };
+        let written = super::pruned(&Pruned {
+            items: vec![item],
+            bytes: 1,
+            ..Pruned::default()
+        });
+        let asked = json!({ "kinds": [written["items"][0]["kind"]] });
+        let options = parse_prune(&asked.to_string()).unwrap();
+        assert_eq!(options.kinds, [kind]);
+    }
+    assert_eq!(parse_prune("{}").unwrap(), PruneOptions::default());
+    let refused = parse_prune(r#"{"keep_storage": 1}"#).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Request);
+}

@@ -1,0 +1,113 @@
+// Container images from Dockerfiles, built inside your process: no daemon, no Docker.
+//
+//   stagewright::Builder builder;
+//   auto image = builder.build({.context = ".", .tags = {"app:1"}});   // C++20; fill in the struct with C++17
+//   image.export_to("out");
+//
+// Everything here may be used from any thread. What fails throws a stagewright::Error.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "errors.hpp"
+#include "events.hpp"
+#include "stage.hpp"
+
+namespace stagewright {
+
+/// An image that was built, or that has a name in the store. Copies are the same image.
+class STAGEWRIGHT_API Image {
+ public:
+  /// The digest of the config: Docker's image id.
+  const std::string& id() const;
+  /// The names in the store.
+  const std::vector<std::string>& names() const;
+  /// The config, in the JSON of the OCI image specification.
+  const std::string& config_json() const;
+  /// Says how large the image is, by layer and by stage.
+  Sizes sizes() const;
+  /// Writes the image out. Returns the digest of its manifest, if the form has one.
+  std::optional<std::string> export_to(const std::filesystem::path& dest, const ExportOptions& options = {}) const;
+  /// Pushes the image to the registries of its names. Returns the manifest's digest.
+  std::optional<std::string> push(const PushOptions& options = {}) const;
+
+  bool operator==(const Image& other) const { return id() == other.id(); }
+  bool operator!=(const Image& other) const { return id() != other.id(); }
+
+ private:
+  friend class Build;
+  friend class Builder;
+  struct Inner;
+  explicit Image(std::shared_ptr<const Inner> inner) : inner_(std::move(inner)) {}
+  std::shared_ptr<const Inner> inner_;
+};
+
+/// Takes a build's events, on the thread that waits.
+using OnEvent = std::function<void(const Event&)>;
+
+/// A build that was started. It is cancelled when the last copy goes before its end.
+class STAGEWRIGHT_API Build {
+ public:
+  /// Blocks until the build has ended, and returns the image or throws what stopped it.
+  Image wait();
+  /// The same; gives every event that was not read yet to a function first. What the function
+  /// throws cancels the build and is thrown on when nothing runs any more.
+  Image wait(const OnEvent& on_event);
+  /// Blocks until the next event; nothing when the build has ended.
+  std::optional<Event> next_event();
+  /// Stops the build, from any thread: its steps are killed, what was finished stays cached.
+  void cancel();
+
+ private:
+  friend class Builder;
+  struct Inner;
+  explicit Build(std::shared_ptr<Inner> inner) : inner_(std::move(inner)) {}
+  std::shared_ptr<Inner> inner_;
+};
+
+/// Builds images. Copies share everything; a child made by fork() opens its own.
+class STAGEWRIGHT_API Builder {
+ public:
+  /// Opens a store, or makes it: that of the command if none is named.
+  explicit Builder(const BuilderOptions& options = {});
+
+  /// Builds an image and returns it.
+  Image build(const BuildOptions& options, const OnEvent& on_event = nullptr) const;
+  /// Starts a build at once and returns it.
+  Build start(const BuildOptions& options) const;
+  /// Says what a build would do, and why, without doing it.
+  std::vector<Explained> explain(const BuildOptions& options) const;
+
+  /// Finds an image by its name in the store.
+  Image image(const std::string& name) const;
+  /// Lists the names in the store.
+  std::vector<NamedEntry> images() const;
+  /// Gives an image another name.
+  void tag_image(const std::string& name, const std::string& new_name) const;
+  /// Removes a name from the store.
+  void remove_image(const std::string& name) const;
+
+  /// Measures what the store takes on disk.
+  CacheUsage cache_usage() const;
+  /// Removes from the store what nobody needs, the least recently used first.
+  Pruned prune_cache(const PruneOptions& options = {}) const;
+  /// Checks what the store holds against its digests; moves what is damaged aside if told so.
+  CacheVerification verify_cache(bool repair = false) const;
+  /// Says what this host can do for steps.
+  HostReport host_report() const;
+
+ private:
+  struct Inner;
+  std::shared_ptr<const Inner> inner_;
+};
+
+}  // namespace stagewright

@@ -1,0 +1,47 @@
+//! What C++ sees of the Rust half.
+#![expect(
+    unsafe_code,
+    reason = "the bridge is written by cxx; there is none by hand"
+)]
+
+use crate::build::NativeBuild;
+use crate::builder::{NativeBuilder, open_builder, to_dockerfile};
+use crate::image::NativeImage;
+
+/// What the C++ files call. What is thrown there carries the error in JSON.
+#[cxx::bridge(namespace = "stagewright::native")]
+mod ffi {
+    extern "Rust" {
+        type NativeBuilder;
+        type NativeBuild;
+        type NativeImage;
+
+        fn open_builder(
+            store: &str,
+            mirrors: Vec<String>,
+            environment: Vec<String>,
+        ) -> Result<Box<NativeBuilder>>;
+        fn to_dockerfile(stages: &str) -> Result<String>;
+
+        fn start(self: &NativeBuilder, request: &str) -> Result<Box<NativeBuild>>;
+        fn explain(self: &NativeBuilder, request: &str) -> Result<String>;
+        fn image(self: &NativeBuilder, name: &str) -> Result<Box<NativeImage>>;
+        fn images(self: &NativeBuilder) -> Result<String>;
+        fn tag_image(self: &NativeBuilder, name: &str, new_name: &str) -> Result<()>;
+        fn remove_image(self: &NativeBuilder, name: &str) -> Result<()>;
+        fn cache_usage(self: &NativeBuilder) -> Result<String>;
+        fn prune_cache(self: &NativeBuilder, options: &str) -> Result<String>;
+        fn verify_cache(self: &NativeBuilder, repair: bool) -> Result<String>;
+        fn host_report(self: &NativeBuilder) -> Result<String>;
+
+        fn next_event(self: &NativeBuild) -> Result<String>;
+        fn drop_events(self: &NativeBuild) -> Result<()>;
+        fn cancel(self: &NativeBuild) -> Result<()>;
+        fn wait(self: &NativeBuild) -> Result<Box<NativeImage>>;
+
+        fn describe(self: &NativeImage) -> Result<String>;
+        fn sizes(self: &NativeImage) -> Result<String>;
+        fn export_to(self: &NativeImage, options: &str) -> Result<String>;
+        fn push(self: &NativeImage, options: &str) -> Result<String>;
+    }
+}

@@ -1,0 +1,85 @@
+//! Builders.
+
+use std::collections::HashMap;
+
+use stagewright::{Builder, BuilderOptions, json};
+
+use crate::build::NativeBuild;
+use crate::image::NativeImage;
+use crate::owned::Owned;
+use crate::thrown::Thrown;
+
+/// A builder.
+pub(crate) struct NativeBuilder(Owned<Builder>);
+
+/// Opens a store; that of the user if none is named. The environment is given as `NAME=value`.
+pub(crate) fn open_builder(
+    store: &str,
+    mirrors: Vec<String>,
+    environment: Vec<String>,
+) -> Result<Box<NativeBuilder>, Thrown> {
+    let environment: HashMap<&str, &str> = environment
+        .iter()
+        .filter_map(|pair| pair.split_once('='))
+        .collect();
+    let store = (!store.is_empty()).then(|| store.into());
+    let mut options = BuilderOptions::of_user(store, &|name| {
+        environment.get(name).map(|value| (*value).to_owned())
+    })?;
+    for mirror in mirrors {
+        options.add_mirror(&mirror)?;
+    }
+    let builder = Builder::open(options)?;
+    Ok(Box::new(NativeBuilder(Owned::new(builder))))
+}
+
+/// Writes stages as a Dockerfile.
+pub(crate) fn to_dockerfile(stages: &str) -> Result<String, Thrown> {
+    Ok(json::parse_stage(stages)?.to_dockerfile()?)
+}
+
+impl NativeBuilder {
+    pub(crate) fn start(&self, request: &str) -> Result<Box<NativeBuild>, Thrown> {
+        let build = self.0.get()?.build(json::parse_request(request)?);
+        Ok(Box::new(NativeBuild::new(build)))
+    }
+
+    pub(crate) fn explain(&self, request: &str) -> Result<String, Thrown> {
+        let explained = self.0.get()?.explain(json::parse_request(request)?)?;
+        Ok(json::explanation(&explained).to_string())
+    }
+
+    pub(crate) fn image(&self, name: &str) -> Result<Box<NativeImage>, Thrown> {
+        Ok(Box::new(NativeImage::new(self.0.get()?.image(name)?)))
+    }
+
+    pub(crate) fn images(&self) -> Result<String, Thrown> {
+        Ok(json::named_entries(&self.0.get()?.images()?).to_string())
+    }
+
+    pub(crate) fn tag_image(&self, name: &str, new_name: &str) -> Result<(), Thrown> {
+        Ok(self.0.get()?.tag_image(name, new_name)?)
+    }
+
+    pub(crate) fn remove_image(&self, name: &str) -> Result<(), Thrown> {
+        Ok(self.0.get()?.remove_image(name)?)
+    }
+
+    pub(crate) fn cache_usage(&self) -> Result<String, Thrown> {
+        Ok(json::cache_usage(&self.0.get()?.cache_usage()?).to_string())
+    }
+
+    pub(crate) fn prune_cache(&self, options: &str) -> Result<String, Thrown> {
+        let builder = self.0.get()?;
+        let pruned = builder.prune_cache(&json::parse_prune(options)?)?;
+        Ok(json::pruned(&pruned).to_string())
+    }
+
+    pub(crate) fn verify_cache(&self, repair: bool) -> Result<String, Thrown> {
+        Ok(json::cache_verification(&self.0.get()?.verify_cache(repair)?).to_string())
+    }
+
+    pub(crate) fn host_report(&self) -> Result<String, Thrown> {
+        Ok(json::host_report(&self.0.get()?.host_report()?).to_string())
+    }
+}

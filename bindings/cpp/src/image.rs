@@ -1,0 +1,42 @@
+//! Images.
+
+use std::sync::Arc;
+
+use stagewright::{Image, json};
+
+use crate::owned::Owned;
+use crate::thrown::Thrown;
+
+/// An image of the store.
+pub(crate) struct NativeImage(Owned<Image>);
+
+impl NativeImage {
+    pub(crate) fn new(image: Image) -> Self {
+        Self(Owned::new(image))
+    }
+
+    pub(crate) fn describe(&self) -> Result<String, Thrown> {
+        Ok(json::image(self.0.get()?).to_string())
+    }
+
+    pub(crate) fn sizes(&self) -> Result<String, Thrown> {
+        Ok(json::image_sizes(&self.0.get()?.sizes()?).to_string())
+    }
+
+    /// Returns the manifest's digest, or nothing when the form has none.
+    pub(crate) fn export_to(&self, options: &str) -> Result<String, Thrown> {
+        let exported = self.0.get()?.export(&json::parse_export(options)?)?;
+        Ok(exported
+            .manifest
+            .map_or_else(String::new, |it| it.to_string()))
+    }
+
+    /// Returns the manifest's digest.
+    pub(crate) fn push(&self, options: &str) -> Result<String, Thrown> {
+        let (export, push) = json::parse_push(options)?;
+        let exported = self.0.get()?.push(&export, &push, Arc::new(|_| {}))?;
+        Ok(exported
+            .manifest
+            .map_or_else(String::new, |it| it.to_string()))
+    }
+}

@@ -1,0 +1,163 @@
+// Builders, builds and images.
+#include "stagewright/stagewright.hpp"
+
+#include <unistd.h>
+
+#include "bridge.hpp"
+
+namespace stagewright {
+
+struct Image::Inner {
+  rust::Box<native::NativeImage> image;
+  std::string id;
+  std::vector<std::string> names;
+  std::string config;
+
+  explicit Inner(rust::Box<native::NativeImage> made) : image(std::move(made)) {
+    const auto json = Json::parse(std::string(calling([&] { return image->describe(); })));
+    id = json.at("id");
+    names = json.at("names").get<std::vector<std::string>>();
+    config = json.at("config").dump();
+  }
+};
+
+struct Build::Inner {
+  rust::Box<native::NativeBuild> build;
+};
+
+struct Builder::Inner {
+  rust::Box<native::NativeBuilder> builder;
+};
+
+const std::string& Image::id() const { return inner_->id; }
+const std::vector<std::string>& Image::names() const { return inner_->names; }
+const std::string& Image::config_json() const { return inner_->config; }
+
+Sizes Image::sizes() const {
+  return read_sizes(std::string(calling([&] { return inner_->image->sizes(); })));
+}
+
+namespace {
+
+std::optional<std::string> digest(const rust::String& text) {
+  if (text.empty()) return std::nullopt;
+  return std::string(text);
+}
+
+}  // namespace
+
+std::optional<std::string> Image::export_to(const std::filesystem::path& dest, const ExportOptions& options) const {
+  const auto json = export_json(dest, options);
+  return digest(calling([&] { return inner_->image->export_to(json); }));
+}
+
+std::optional<std::string> Image::push(const PushOptions& options) const {
+  const auto json = push_json(options);
+  return digest(calling([&] { return inner_->image->push(json); }));
+}
+
+Image Build::wait() {
+  const auto inner = inner_;
+  calling([&] { inner->build->drop_events(); });
+  return Image(std::make_shared<const Image::Inner>(calling([&] { return inner->build->wait(); })));
+}
+
+Image Build::wait(const OnEvent& on_event) {
+  if (!on_event) return wait();
+  try {
+    while (const auto event = next_event()) on_event(*event);
+  } catch (...) {
+    cancel();
+    try {
+      wait();
+    } catch (const Error&) {
+      // That it was cancelled is known.
+    }
+    throw;
+  }
+  return wait();
+}
+
+std::optional<Event> Build::next_event() {
+  const auto inner = inner_;
+  for (;;) {
+    const auto text = std::string(calling([&] { return inner->build->next_event(); }));
+    if (text.empty()) return std::nullopt;
+    if (auto event = read_event(text)) return event;
+  }
+}
+
+void Build::cancel() {
+  calling([&] { inner_->build->cancel(); });
+}
+
+Builder::Builder(const BuilderOptions& options) {
+  rust::Vec<rust::String> mirrors;
+  for (const auto& [name, place] : options.registry_mirrors) mirrors.push_back(rust::String::lossy(name + "=" + place));
+  rust::Vec<rust::String> environment;
+  if (options.environment) {
+    for (const auto& [name, value] : *options.environment) environment.push_back(rust::String::lossy(name + "=" + value));
+  } else {
+    for (char** pair = environ; pair != nullptr && *pair != nullptr; ++pair) {
+      environment.push_back(rust::String::lossy(*pair));
+    }
+  }
+  const auto store = options.store ? options.store->string() : std::string();
+  const auto named = text(store);
+  inner_ = std::make_shared<const Inner>(Inner{
+      calling([&] { return native::open_builder(named, std::move(mirrors), std::move(environment)); })});
+}
+
+Image Builder::build(const BuildOptions& options, const OnEvent& on_event) const {
+  return start(options).wait(on_event);
+}
+
+Build Builder::start(const BuildOptions& options) const {
+  const auto json = request_json(options);
+  return Build(std::make_shared<Build::Inner>(
+      Build::Inner{calling([&] { return inner_->builder->start(json); })}));
+}
+
+std::vector<Explained> Builder::explain(const BuildOptions& options) const {
+  const auto json = request_json(options);
+  return read_explained(std::string(calling([&] { return inner_->builder->explain(json); })));
+}
+
+Image Builder::image(const std::string& name) const {
+  const auto named = text(name);
+  return Image(std::make_shared<const Image::Inner>(calling([&] { return inner_->builder->image(named); })));
+}
+
+std::vector<NamedEntry> Builder::images() const {
+  return read_entries(std::string(calling([&] { return inner_->builder->images(); })));
+}
+
+void Builder::tag_image(const std::string& name, const std::string& new_name) const {
+  const auto from = text(name);
+  const auto to = text(new_name);
+  calling([&] { inner_->builder->tag_image(from, to); });
+}
+
+void Builder::remove_image(const std::string& name) const {
+  const auto named = text(name);
+  calling([&] { inner_->builder->remove_image(named); });
+}
+
+CacheUsage Builder::cache_usage() const {
+  return read_usage(std::string(calling([&] { return inner_->builder->cache_usage(); })));
+}
+
+Pruned Builder::prune_cache(const PruneOptions& options) const {
+  const auto json = prune_json(options);
+  return read_pruned(std::string(calling([&] { return inner_->builder->prune_cache(json); })));
+}
+
+CacheVerification Builder::verify_cache(bool repair) const {
+  return read_verification(std::string(calling([&] { return inner_->builder->verify_cache(repair); })));
+}
+
+HostReport Builder::host_report() const {
+  return read_host(std::string(calling([&] { return inner_->builder->host_report(); })));
+}
+
+}  // namespace stagewright

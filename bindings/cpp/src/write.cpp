@@ -1,0 +1,88 @@
+// What goes into the library.
+#include "json.hpp"
+
+namespace stagewright {
+
+std::string written(const Json& json) {
+  try {
+    return json.dump();
+  } catch (const Json::exception&) {
+    raise({"request", "a text is not UTF-8", {}, {}, {}, {}, {}, {}, {}, {}});
+  }
+}
+
+Json secret_json(const Secret& secret) {
+  if (const auto* path = std::get_if<std::filesystem::path>(&secret.value())) return {{"file", path->string()}};
+  // Bytes, since a secret need not be UTF-8.
+  Json bytes = Json::array();
+  for (const unsigned char byte : std::get<std::string>(secret.value())) bytes.push_back(byte);
+  return {{"bytes", std::move(bytes)}};
+}
+
+std::string request_json(const BuildOptions& options) {
+  Table table;
+  Json json = {
+      {"build_args", options.build_args},
+      {"labels", options.labels},
+      {"tags", options.tags},
+      {"no_cache", options.no_cache},
+      {"no_cache_filter", options.no_cache_filter},
+      {"pull", options.pull},
+      {"extra_hosts", options.extra_hosts},
+      {"reproducible", options.reproducible},
+      {"allow", options.allow},
+      {"ulimits", Json::array()},
+      {"secrets", Json::object()},
+      {"ssh", Json::object()},
+      {"build_contexts", Json::object()},
+  };
+  put(json, "context", options.context);
+  if (options.context_archive) json["context_archive"] = options.context_archive->string();
+  put(json, "dockerfile", options.dockerfile);
+  put(json, "dockerfile_text", options.dockerfile_text);
+  put(json, "target", options.target);
+  put(json, "platform", options.platform);
+  put(json, "network", options.network);
+  put(json, "shm_bytes", options.shm_bytes);
+  put(json, "jobs", options.jobs);
+  put(json, "step_timeout_ms", options.step_timeout_ms);
+  put(json, "source_date_epoch", options.source_date_epoch);
+  for (const auto& limit : options.ulimits) json["ulimits"].push_back({limit.name, limit.soft, limit.hard});
+  for (const auto& [id, value] : options.secrets) json["secrets"][id] = secret_json(value);
+  for (const auto& [id, paths] : options.ssh) {
+    for (const auto& path : paths) json["ssh"][id].push_back(path.string());
+  }
+  for (const auto& [name, source] : options.build_contexts) json["build_contexts"][name] = table.name(source);
+  if (options.stage) json["stage"] = table.name(*options.stage).at("stage");
+  json["stages"] = table.stages();
+  return written(json);
+}
+
+std::string export_json(const std::filesystem::path& dest, const ExportOptions& options) {
+  Json json = {{"kind", options.kind},
+               {"dest", dest.string()},
+               {"names", options.names},
+               {"force_compression", options.force_compression}};
+  put(json, "compression", options.compression);
+  put(json, "compression_level", options.compression_level);
+  return written(json);
+}
+
+std::string push_json(const PushOptions& options) {
+  Json json = {{"names", options.names},
+               {"force_compression", options.force_compression},
+               {"by_digest", options.by_digest},
+               {"insecure", options.insecure}};
+  put(json, "compression", options.compression);
+  put(json, "compression_level", options.compression_level);
+  return written(json);
+}
+
+std::string prune_json(const PruneOptions& options) {
+  Json json = {{"all", options.all}, {"kinds", options.kinds}, {"ids", options.ids}};
+  put(json, "keep_bytes", options.keep_bytes);
+  put(json, "used_before_unix_ms", options.used_before_unix_ms);
+  return written(json);
+}
+
+}  // namespace stagewright
