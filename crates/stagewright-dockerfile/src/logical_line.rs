@@ -55,7 +55,8 @@ impl LogicalLine {
     /// Returns the place of a stretch of the joined text.
     pub(crate) fn span_of(&self, start: usize, end: usize) -> Span {
         let start = self.position(start);
-        let end = self.position(end.max(1) - 1);
+        // The last character may take several bytes.
+        let end = self.position(self.text.floor_char_boundary(end.max(1) - 1));
         Span {
             start,
             end: Position {
