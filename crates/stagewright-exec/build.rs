@@ -12,7 +12,7 @@ fn main() {
             directory.join(folder).display()
         );
     }
-    for file in ["step", "message", "wire"] {
+    for file in ["step", "message", "tree", "wire"] {
         println!(
             "cargo::rerun-if-changed={}",
             directory.join(format!("src/{file}.rs")).display()

@@ -21,6 +21,9 @@ mod sys;
 #[path = "../src/step.rs"]
 #[allow(dead_code, reason = "the library uses the rest")]
 mod step;
+#[path = "../src/tree.rs"]
+mod tree;
+mod trees;
 mod trouble;
 #[path = "../src/wire.rs"]
 mod wire;

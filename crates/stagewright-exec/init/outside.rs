@@ -7,7 +7,7 @@ use crate::message::{Failure, FailureKind, Means, Report, Request};
 use crate::step::{Network, Step};
 use crate::sys;
 use crate::trouble::Doing;
-use crate::wire;
+use crate::{trees, wire};
 
 /// The control socket.
 pub(crate) fn control() -> BorrowedFd<'static> {
@@ -20,6 +20,7 @@ pub(crate) fn serve() {
     let Some((bytes, stdin)) = receive_message() else { return };
     let report = match wire::parse::<Request>(&bytes) {
         Ok(Request::Run { step, means }) => run(step, means, stdin),
+        Ok(Request::Tree { map }) => trees::serve(map),
         Ok(_) => Err(unsupported("this request")),
         Err(_) => Err(unsupported("a request that is not of this version")),
     };
@@ -28,7 +29,7 @@ pub(crate) fn serve() {
     }
 }
 
-fn unsupported(what: &str) -> Failure {
+pub(crate) fn unsupported(what: &str) -> Failure {
     Failure {
         kind: FailureKind::Unsupported,
         doing: format!("{what} is not supported"),
@@ -38,12 +39,12 @@ fn unsupported(what: &str) -> Failure {
 }
 
 /// Sends a report to the caller, if it is still there.
-fn send(report: &Report) {
+pub(crate) fn send(report: &Report) {
     let _ = sys::send_all(control(), &wire::message(report));
 }
 
 /// Receives a message, and the step's standard input if it has one.
-fn receive_message() -> Option<(Vec<u8>, Option<OwnedFd>)> {
+pub(crate) fn receive_message() -> Option<(Vec<u8>, Option<OwnedFd>)> {
     let (length, stdin) = receive_exactly(4)?;
     let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
     if length > wire::MESSAGE_BYTES_MAX {
@@ -69,6 +70,9 @@ fn receive_exactly(count: usize) -> Option<(Vec<u8>, Option<OwnedFd>)> {
 }
 
 fn run(step: Step, means: Means, stdin: Option<OwnedFd>) -> Result<(), Failure> {
+    if let Some(namespace) = &means.user_namespace {
+        sys::join_user_namespace(namespace).doing("joining the user namespace", namespace)?;
+    }
     let mut namespaces =
         sys::CLONE_NEWNS | sys::CLONE_NEWPID | sys::CLONE_NEWIPC | sys::CLONE_NEWUTS;
     if step.network == Network::None {

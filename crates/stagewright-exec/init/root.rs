@@ -1,12 +1,12 @@
 //! The step's root file system and everything that is mounted into it.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::message::{Failure, Means};
-use crate::step::{Mount, ResolvConf, RootFs, Security, Step};
+use crate::step::{Mount, Network, ResolvConf, RootFs, Security, Step};
 use crate::stubs::Stubs;
 use crate::sys;
 use crate::trouble::Doing;
@@ -50,16 +50,19 @@ const LINKS: [(&CStr, &CStr); 6] = [
 pub(crate) fn enter(step: &Step, means: &Means) -> Result<Stubs, Failure> {
     sys::mount(c"none", c"/", c"", sys::MS_REC | sys::MS_PRIVATE, None)
         .doing("making mounts private", "/")?;
-    let root = root(&step.root)?;
+    let rootless = means.user_namespace.is_some();
+    let root = root(&step.root, rootless)?;
     let mut stubs = Stubs::default();
-    let mut place = Place { root: &root, stubs: &mut stubs, device_mounts: Vec::new() };
+    let mut place =
+        Place { root: &root, stubs: &mut stubs, device_mounts: Vec::new(), rootless };
     place.kernel_files(step)?;
     place.devices(step)?;
     place.network_files(step, means)?;
     for mount in &step.mounts {
         place.mount(mount)?;
     }
-    if step.security == Security::Sandbox {
+    // In a user namespace nobody makes devices, and the kernel opens none that were made there.
+    if step.security == Security::Sandbox && !rootless {
         place.forbid_devices()?;
     }
     if step.readonly_root {
@@ -74,10 +77,10 @@ pub(crate) fn enter(step: &Step, means: &Means) -> Result<Stubs, Failure> {
 }
 
 /// Mounts the root file system where only this namespace sees it.
-fn root(root: &RootFs) -> Result<OwnedFd, Failure> {
+fn root(root: &RootFs, rootless: bool) -> Result<OwnedFd, Failure> {
     let directory = match root {
         RootFs::Overlay { lowers, upper, work } if !lowers.is_empty() => {
-            let overlay = overlay(lowers, Some((upper, work))).doing("mounting the root", upper)?;
+            let overlay = overlay(lowers, Some((upper, work)), rootless).doing("mounting the root", upper)?;
             // The draft's own folder is hidden by the mount; the overlay holds what it needs of it.
             let place = upper.parent().unwrap_or(upper).to_owned();
             let target = sys::open(&place, sys::O_PATH, 0).doing("opening", &place)?;
@@ -105,6 +108,7 @@ const OVERLAY_OPTIONS: [(&CStr, &CStr); 5] = [
 fn overlay(
     lowers: &[PathBuf],
     writable: Option<(&PathBuf, &PathBuf)>,
+    rootless: bool,
 ) -> std::io::Result<OwnedFd> {
     let make = |one_by_one: bool| -> std::io::Result<OwnedFd> {
         let overlay = sys::FileSystem::open(c"overlay")?;
@@ -119,6 +123,10 @@ fn overlay(
         // a base image's files name other files.
         for (option, value) in OVERLAY_OPTIONS {
             overlay.set(option, value)?;
+        }
+        if rootless {
+            // Only root of the host may use the other ones, `trusted.overlay`.
+            overlay.flag(c"userxattr")?;
         }
         if let Some((upper, work)) = writable {
             overlay.set(c"upperdir", &sys::c_string(upper)?)?;
@@ -156,6 +164,8 @@ struct Place<'a> {
     stubs: &'a mut Stubs,
     /// The mounts whose devices can be used.
     device_mounts: Vec<OwnedFd>,
+    /// Whether this is root of a user namespace only.
+    rootless: bool,
 }
 
 impl Place<'_> {
@@ -200,7 +210,12 @@ impl Place<'_> {
             Security::Sandbox => guarded | sys::MS_RDONLY,
             Security::Insecure => guarded,
         };
-        self.new_mount(c"sysfs", Path::new("/sys"), readonly, None)?;
+        // Only who made the network namespace may mount it anew.
+        if self.rootless && step.network == Network::Host {
+            self.bind(Path::new("/sys"), Path::new("/sys"), readonly & sys::MS_RDONLY != 0)?;
+        } else {
+            self.new_mount(c"sysfs", Path::new("/sys"), readonly, None)?;
+        }
         if step.security == Security::Insecure {
             return Ok(());
         }
@@ -248,7 +263,15 @@ impl Place<'_> {
         }
         let guarded = sys::MS_NOSUID | sys::MS_NOEXEC;
         let terminals = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
-        self.new_mount(c"devpts", Path::new("/dev/pts"), guarded, Some(terminals))?;
+        let pts = Path::new("/dev/pts");
+        match self.new_mount(c"devpts", pts, guarded, Some(terminals)) {
+            // A user namespace of one group has no group of terminals.
+            Err(failure) if self.rootless && failure.errno == sys::EINVAL => {
+                let terminals = c"newinstance,ptmxmode=0666,mode=0620";
+                self.new_mount(c"devpts", pts, guarded, Some(terminals))?;
+            }
+            other => other?,
+        }
         self.keep_devices("/dev/pts")?;
         let size = std::ffi::CString::new(format!("mode=1777,size={}", step.shm_bytes))
             .unwrap_or_default();
@@ -265,10 +288,14 @@ impl Place<'_> {
         name: &CStr,
         device: (u32, u32),
     ) -> std::io::Result<()> {
-        sys::mknod_at(nodes, name, sys::S_IFCHR | 0o666, device)?;
-        sys::chmod_at(nodes, name, 0o666)?;
         let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW;
         let place = sys::open_at(dev, name, flags, 0o666)?;
+        if self.rootless {
+            let host = Path::new("/dev").join(OsStr::from_bytes(name.to_bytes()));
+            return sys::attach(sys::clone_mount_at(&host)?.as_fd(), place.as_fd());
+        }
+        sys::mknod_at(nodes, name, sys::S_IFCHR | 0o666, device)?;
+        sys::chmod_at(nodes, name, 0o666)?;
         let node = sys::clone_mount(nodes, name)?;
         sys::attach(node.as_fd(), place.as_fd())?;
         self.device_mounts.push(node);
@@ -396,7 +423,7 @@ impl Place<'_> {
             ([], _) => sys::FileSystem::open(c"tmpfs").and_then(|memory| memory.mount()),
             // An overlay needs two layers or a writable one.
             ([only], None) => sys::clone_mount_at(only),
-            _ => overlay(lowers, scratch),
+            _ => overlay(lowers, scratch, self.rootless),
         }
         .doing("stacking layers", target)?;
         let inside = sys::open_in_root(stack.as_fd(), source, sys::O_PATH)

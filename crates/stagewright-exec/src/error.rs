@@ -41,7 +41,7 @@ pub enum ProbeError {
 pub enum ExecError {
     /// The executable could not be started.
     #[error("starting the sandbox")]
-    Spawn(#[source] io::Error),
+    Spawn(#[from] io::Error),
     /// The sandbox could not be made.
     #[error("{doing}{}", quoted(.subject))]
     Setup {

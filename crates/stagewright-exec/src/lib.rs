@@ -6,21 +6,26 @@
 //! [`Sandbox::run`] runs a [`Step`].
 
 mod error;
+mod ids;
 #[allow(
     dead_code,
     clippy::large_enum_variant,
     reason = "both ends share it; sent once a step"
 )]
 mod message;
+mod namespace;
 mod report;
 mod sandbox;
 mod step;
+mod tree;
 #[allow(dead_code, reason = "both ends share it; the executable uses the rest")]
 mod wire;
 
 pub use error::{ExecError, ProbeError};
+pub use namespace::UserNamespace;
 pub use report::{HostFinding, HostReport, Mode};
 pub use sandbox::{CancelHandle, ProbeOptions, Sandbox, Stream};
 pub use step::{
     Exit, Limits, Mount, Network, ResolvConf, Resource, RootFs, Security, Step, Ulimit, User,
 };
+pub use tree::{TreeChange, TreeNode};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::step::{
     Exit, Limits, Mount, Network, ResolvConf, Resource, RootFs, Security, Step, Ulimit, User,
 };
+use crate::tree::{TreeChange, TreeNode};
 use crate::wire::{Bytes, Input, Malformed, Wire, wire_enum, wire_struct};
 
 /// What the executable inside is asked to do.
@@ -15,8 +16,8 @@ pub(crate) enum Request {
     Run { step: Step, means: Means },
     /// Say what the host can do.
     Probe { scratch: PathBuf, means: Means },
-    /// Work on directory trees inside the user namespace, as further messages say.
-    Tree { means: Means },
+    /// Make a user namespace, and work on trees of files in it, as further messages say.
+    Tree { map: IdMap },
 }
 
 /// How to isolate, as the probe of the host decided.
@@ -24,14 +25,8 @@ pub(crate) enum Request {
 pub(crate) struct Means {
     /// The way of isolating.
     pub(crate) way: Way,
-    /// User ids of a user namespace; empty for none.
-    pub(crate) uids: Vec<IdRange>,
-    /// Group ids of a user namespace.
-    pub(crate) gids: Vec<IdRange>,
-    /// The setuid program that maps several user ids, when it is needed.
-    pub(crate) newuidmap: Option<PathBuf>,
-    /// The setuid program that maps several group ids.
-    pub(crate) newgidmap: Option<PathBuf>,
+    /// The user namespace to join, as a file of `/proc`.
+    pub(crate) user_namespace: Option<PathBuf>,
     /// The contents of the host's `/etc/resolv.conf`.
     pub(crate) resolv_conf: Bytes,
     /// The cgroup file systems, for steps that ask for one.
@@ -49,15 +44,39 @@ pub(crate) enum Way {
     Chroot,
 }
 
-/// A range of ids.
+/// Who maps the ids of a new user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct IdRange {
-    /// The first id inside.
-    pub(crate) inside: u32,
-    /// The first id outside.
-    pub(crate) outside: u32,
-    /// How many.
-    pub(crate) count: u32,
+pub(crate) enum IdMap {
+    /// The caller, after the first report; the first message after that says that it is done.
+    ByCaller,
+    /// The executable itself: root inside is this user and group outside, and there is nobody else.
+    One { uid: u32, gid: u32 },
+}
+
+/// What is to be done in the user namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TreeRequest {
+    /// Go on: the ids are mapped.
+    Mapped,
+    /// Say what a tree holds, parents before what is in them.
+    Walk { root: PathBuf },
+    /// Open a file for reading. The descriptor comes with the reply.
+    Open { root: PathBuf, path: PathBuf },
+    /// Change things in a tree.
+    Change {
+        root: PathBuf,
+        changes: Vec<TreeChange>,
+    },
+    /// Remove a tree.
+    Remove { path: PathBuf },
+}
+
+/// The reply to a [`TreeRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TreeReply {
+    Done,
+    Walked { nodes: Vec<TreeNode> },
+    Failed { failure: Failure },
 }
 
 /// A directory of a cgroup file system in which cgroups can be made.
@@ -131,22 +150,44 @@ pub(crate) struct Deliver {
 wire_enum!(Request {
     1 => Run { step, means },
     2 => Probe { scratch, means },
-    3 => Tree { means },
+    3 => Tree { map },
 });
 wire_struct!(Means {
     way,
-    uids,
-    gids,
-    newuidmap,
-    newgidmap,
+    user_namespace,
     resolv_conf,
     cgroups,
 });
 wire_enum!(Way { 1 => Namespaces, 2 => UserNamespace, 3 => Chroot });
-wire_struct!(IdRange {
-    inside,
-    outside,
-    count
+wire_enum!(IdMap { 1 => ByCaller, 2 => One { uid, gid } });
+wire_enum!(TreeRequest {
+    1 => Mapped,
+    2 => Walk { root },
+    3 => Open { root, path },
+    4 => Change { root, changes },
+    5 => Remove { path },
+});
+wire_enum!(TreeReply { 1 => Done, 2 => Walked { nodes }, 3 => Failed { failure } });
+wire_struct!(TreeNode {
+    path,
+    mode,
+    uid,
+    gid,
+    seconds,
+    nanos,
+    links,
+    device,
+    inode,
+    special,
+    target,
+    xattrs,
+});
+wire_enum!(TreeChange {
+    1 => Owner { path, uid, gid, mode },
+    2 => Xattr { path, name, value },
+    3 => ClearXattr { path, name },
+    4 => Remove { path },
+    5 => Times { path, seconds, nanos },
 });
 wire_struct!(CgroupHome {
     controllers,

@@ -15,6 +15,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::error::{ExecError, ProbeError};
 use crate::message::{Failure, FailureKind, Means, Report, Request, Way};
+use crate::namespace::UserNamespace;
 use crate::report::{HostReport, Mode};
 use crate::step::{Exit, Limits, Step};
 use crate::wire::{self, Bytes};
@@ -29,6 +30,8 @@ const PIECE_BYTES: usize = 32 << 10;
 pub struct ProbeOptions {
     /// A directory for the executable, where memory cannot be executed.
     pub scratch: Option<PathBuf>,
+    /// The user namespace that steps run in; nothing for root.
+    pub namespace: Option<Arc<UserNamespace>>,
 }
 
 /// Where a step wrote to.
@@ -70,6 +73,7 @@ pub struct Sandbox {
     path: PathBuf,
     resolv_conf: Vec<u8>,
     report: HostReport,
+    namespace: Option<Arc<UserNamespace>>,
 }
 
 impl Sandbox {
@@ -78,7 +82,7 @@ impl Sandbox {
     /// # Errors
     /// When no way of running a step works here.
     pub fn probe(options: ProbeOptions) -> Result<Self, ProbeError> {
-        let report = HostReport::of_this_host();
+        let report = HostReport::of_this_host(options.namespace.as_deref());
         if report.mode == Mode::None {
             return Err(ProbeError::NoMode(report.reason.clone()));
         }
@@ -89,6 +93,7 @@ impl Sandbox {
             path,
             resolv_conf,
             report,
+            namespace: options.namespace,
         })
     }
 
@@ -148,7 +153,7 @@ impl Sandbox {
         }
         let request = Request::Run {
             step: step.clone(),
-            means: self.means(),
+            means: self.means()?,
         };
         running
             .send(&wire::message(&request), stdin)
@@ -161,32 +166,56 @@ impl Sandbox {
             result: None,
         };
         // Declared after it, the pipes are closed before the end is waited for.
-        attendant.run(step, running.control()?, output, cancel)
+        let ended = attendant.run(step, running.control()?, output, cancel);
+        ended.map_err(|error| self.explained(step, error))
     }
 
-    fn means(&self) -> Means {
-        Means {
-            way: Way::Namespaces,
-            uids: Vec::new(),
-            gids: Vec::new(),
-            newuidmap: None,
-            newgidmap: None,
+    /// Says what to change when ids are missing.
+    fn explained(&self, step: &Step, error: ExecError) -> ExecError {
+        match &error {
+            ExecError::Setup { doing, source, .. }
+                if doing == "becoming the user" && source.kind() == io::ErrorKind::InvalidInput =>
+            {
+                let (uid, gid) = (step.user.uid, step.user.gid);
+                let lack = match self.report.mode {
+                    Mode::OneId => self.report.reason.clone(),
+                    _ => "the ranges in /etc/subuid and /etc/subgid do not reach so far: make them longer".to_owned(),
+                };
+                ExecError::Unsupported(format!(
+                    "the user {uid}:{gid} cannot be had without root here: {lack}"
+                ))
+            }
+            _ => error,
+        }
+    }
+
+    fn means(&self) -> Result<Means, ExecError> {
+        let user_namespace = match &self.namespace {
+            Some(namespace) => Some(namespace.file()?.to_owned()),
+            None => None,
+        };
+        Ok(Means {
+            way: match user_namespace {
+                Some(_) => Way::UserNamespace,
+                None => Way::Namespaces,
+            },
+            user_namespace,
             resolv_conf: Bytes(self.resolv_conf.clone()),
             cgroups: Vec::new(),
-        }
+        })
     }
 }
 
 /// The executable while it runs. However its use ends, by a panic as well, the step ends with it
 /// and is waited for.
 #[derive(Debug)]
-struct Running {
+pub(crate) struct Running {
     control: Option<UnixStream>,
     child: Child,
 }
 
 impl Running {
-    fn start(command: &mut Command) -> Result<Self, ExecError> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self, ExecError> {
         let (control, theirs) = UnixStream::pair().map_err(ExecError::Spawn)?;
         let child = command
             .env_clear()
@@ -201,12 +230,16 @@ impl Running {
         })
     }
 
-    fn control(&self) -> Result<&UnixStream, ExecError> {
+    pub(crate) fn control(&self) -> Result<&UnixStream, ExecError> {
         self.control.as_ref().ok_or(ExecError::Lost)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends bytes, the first ones together with a descriptor.
-    fn send(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    pub(crate) fn send(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let Some(mut control) = self.control.as_ref() else {
             return Ok(());
         };
@@ -235,7 +268,7 @@ impl Drop for Running {
 }
 
 /// Puts the executable into memory, or into a file where memory cannot be executed.
-fn place_executable(scratch: Option<PathBuf>) -> Result<(OwnedFd, PathBuf), ProbeError> {
+pub(crate) fn place_executable(scratch: Option<PathBuf>) -> Result<(OwnedFd, PathBuf), ProbeError> {
     if let Some(directory) = scratch {
         let path = directory.join("stagewright-init");
         write_executable(&path).map_err(ProbeError::Prepare)?;
@@ -404,7 +437,7 @@ fn copy(
     Ok(())
 }
 
-fn failed(failure: Failure) -> ExecError {
+pub(crate) fn failed(failure: Failure) -> ExecError {
     let subject = String::from_utf8_lossy(&failure.subject.0).into_owned();
     let source = io::Error::from_raw_os_error(failure.errno);
     match failure.kind {

@@ -93,6 +93,7 @@ fn measure(place: &Path, source: &Path, threads: NonZeroUsize) -> Vec<(&'static 
         packed: None,
         unpacked: Some(source.to_owned()),
         keeper: None,
+        namespace: None,
     };
     let written = time(&mut times, "pack (both hashes, index)", || {
         agent
@@ -107,6 +108,7 @@ fn measure(place: &Path, source: &Path, threads: NonZeroUsize) -> Vec<(&'static 
         packed: Some(place.join("packed.tar")),
         unpacked: None,
         keeper: None,
+        namespace: None,
     };
     time(&mut times, "unpack (checked)", || {
         agent.unpack(&packed, &place.join("unpacked")).unwrap()

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
+use stagewright_exec::UserNamespace;
 use stagewright_layer::{EntryKind, EntryPath, LayerIndex, Mtime, WrittenLayer};
 
 use crate::content::{Content, NewEntry};
@@ -34,6 +35,8 @@ pub(crate) enum Owners {
     /// All belong to the user of this process. What a step made is root's, and what it changed
     /// belongs to whom it belonged.
     One,
+    /// What is made belongs to the user of this process until somebody else gives it away.
+    Later,
 }
 
 impl OverlayXattrs {
@@ -84,6 +87,16 @@ pub trait TreeAgent: Send + Sync + fmt::Debug {
 
     /// Returns whether files belong to whom their layers say, so that a scan finds their owners.
     fn keeps_owners(&self) -> bool;
+
+    /// Returns the user namespace whose ids own files; nothing where this process may touch all.
+    fn namespace(&self) -> Option<&Arc<UserNamespace>> {
+        None
+    }
+
+    /// Makes the top directory of a tree one that this process may move.
+    fn settle(&self, _root: &Path) -> Result<(), SnapshotError> {
+        Ok(())
+    }
 }
 
 /// Touches files in this process.
@@ -119,8 +132,16 @@ impl DirectAgent {
     /// and attributes that only root may make are left out of unpacked forms; packed forms keep
     /// everything.
     pub fn with_one_owner(threads: usize) -> Self {
+        Self::of_a_user(threads, Owners::One)
+    }
+
+    /// Returns an agent that makes files for somebody who gives them to their owners.
+    pub(crate) fn with_later_owners(threads: usize) -> Self {
+        Self::of_a_user(threads, Owners::Later)
+    }
+
+    fn of_a_user(threads: usize, owners: Owners) -> Self {
         let overlay_xattrs = OverlayXattrs::User;
-        let owners = Owners::One;
         Self {
             options: CreateOptions {
                 threads: threads.max(1),
@@ -215,7 +236,7 @@ impl TreeAgent for DirectAgent {
 }
 
 /// Returns the entries of a layer with their bytes, out of whichever form it has.
-fn entries_of(layer: &TreeLayer) -> Vec<NewEntry> {
+pub(crate) fn entries_of(layer: &TreeLayer) -> Vec<NewEntry> {
     let files = Arc::new(LayerFiles::new(layer.clone()));
     let records = layer.index.records().iter().enumerate();
     records

@@ -352,7 +352,7 @@ impl NewTree<'_> {
 
     /// Returns whether what only root may do is left out.
     fn lets_go(&self) -> bool {
-        self.options.owners == Owners::One
+        self.options.owners != Owners::Kept
     }
 
     fn must_chown(&self, metadata: &Metadata) -> bool {
@@ -367,6 +367,8 @@ impl NewTree<'_> {
                 tracing::warn!(name = %shown, "the store's file system can't hold an attribute");
                 Ok(())
             }
+            // Set by whoever sets the owner.
+            Err(Errno::PERM) if self.options.owners == Owners::Later => Ok(()),
             Err(Errno::PERM) if self.lets_go() => {
                 tracing::warn!(name = %shown, "without root an attribute is left out");
                 Ok(())

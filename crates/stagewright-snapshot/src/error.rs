@@ -82,6 +82,9 @@ pub enum SnapshotError {
         #[source]
         source: io::Error,
     },
+    /// A file that belongs to an id of the user namespace can't be changed; the message names it.
+    #[error("can't make a layer without root: {0}")]
+    Mapped(#[source] io::Error),
     /// A layer's tar can't be written.
     #[error(transparent)]
     Pack(#[from] WriteError),

@@ -81,7 +81,16 @@ impl LayerFiles {
             ),
         };
         drop(opened);
-        open_below(&root, &record.entry.path, unpacked).map(Source::Unpacked)
+        let path = &record.entry.path;
+        match (open_below(&root, path, unpacked), &self.layer.namespace) {
+            // It belongs to another id of the namespace, or is in a directory that does.
+            (Err(error), Some(namespace)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let file = namespace.open_file(unpacked, path.as_path())?;
+                let file = File::from_parts(file.into(), path.below(unpacked));
+                Ok(Source::Unpacked(file))
+            }
+            (opened, _) => opened.map(Source::Unpacked),
+        }
     }
 }
 

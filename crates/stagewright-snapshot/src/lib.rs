@@ -7,10 +7,10 @@
 //!   of what the step changed, imports the layers of images, and makes the other forms of layers.
 //! - [`LayerBuilder`] makes the layer of a COPY, an ADD or a WORKDIR, without a mount.
 //!
-//! Files of unpacked layers are touched by a [`TreeAgent`]: in this process when it may, by a
+//! Files of unpacked layers are touched by a [`TreeAgent`]: in this process when it may, by the
 //! process in the user namespace to whose ids they belong otherwise.
 //!
-//! This crate mounts nothing and starts no process.
+//! This crate mounts nothing.
 
 mod agent;
 mod builder;
@@ -20,6 +20,8 @@ mod create;
 mod damage;
 mod error;
 mod file;
+mod look;
+mod mapped;
 mod pack;
 mod parallel;
 mod prepared;
@@ -36,6 +38,7 @@ pub use content::{Content, NewEntry};
 pub use damage::Keeper;
 pub use error::SnapshotError;
 pub use file::FileReader;
+pub use mapped::MappedAgent;
 pub use prepared::Prepared;
 pub use snapshots::{Forms, PackedLayer, Snapshots};
 pub use tree::{FileId, MergedTree, Resolved, TreeEntry, TreeError, TreeLayer, Walk};

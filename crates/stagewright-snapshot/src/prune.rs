@@ -215,6 +215,7 @@ mod tests {
             packed: None,
             unpacked: None,
             keeper: None,
+            namespace: None,
         }])
     }
 

@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::FileType;
 use stagewright_digest::{ContentDigest, ContentHasher};
-use stagewright_layer::{
-    Entry, EntryKind, EntryPath, LayerIndex, Metadata, Mtime, Record, xattr_belongs,
-};
+use stagewright_exec::UserNamespace;
+use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex, Metadata, Record, xattr_belongs};
 
 use crate::agent::Owners;
 use crate::error::SnapshotError;
+use crate::look::{Here, Inside, Node, Tree, Xattrs};
 use crate::parallel::on_threads;
 use crate::sys;
 
@@ -38,26 +37,52 @@ pub(crate) fn scan(
     threads: usize,
     owners: Owners,
 ) -> Result<LayerIndex, SnapshotError> {
-    let failed = |path: &EntryPath, source| SnapshotError::Scan {
+    let top =
+        sys::open_directory(root).map_err(|source| failed(root, &EntryPath::root(), source))?;
+    read_tree(root, &Here(top), threads, owners == Owners::One)
+}
+
+/// Reads one whose files belong to ids of a user namespace. With `one_owner` all is said to be
+/// root's.
+pub(crate) fn scan_mapped(
+    root: &Path,
+    threads: usize,
+    one_owner: bool,
+    namespace: &UserNamespace,
+) -> Result<LayerIndex, SnapshotError> {
+    let inside =
+        Inside::new(root, namespace).map_err(|source| failed(root, &EntryPath::root(), source))?;
+    read_tree(root, &inside, threads, one_owner)
+}
+
+fn failed(root: &Path, path: &EntryPath, source: io::Error) -> SnapshotError {
+    SnapshotError::Scan {
         path: path.below(root),
         source,
-    };
-    let descriptor =
-        sys::open_directory(root).map_err(|source| failed(&EntryPath::root(), source))?;
+    }
+}
+
+fn read_tree(
+    root: &Path,
+    tree: &dyn Tree,
+    threads: usize,
+    one_owner: bool,
+) -> Result<LayerIndex, SnapshotError> {
     let mut scan = Scan {
-        root: &descriptor,
-        owners,
+        tree,
+        one_owner,
         records: Vec::new(),
         unread: Vec::new(),
         waiting: Vec::new(),
         first_names: HashMap::new(),
     };
-    let stat =
-        rustix::fs::fstat(&descriptor).map_err(|errno| failed(&EntryPath::root(), errno.into()))?;
-    scan.waiting.push((EntryPath::root(), stat));
+    let top = tree
+        .top()
+        .map_err(|source| failed(root, &EntryPath::root(), source))?;
+    scan.waiting.push((EntryPath::root(), top));
     while let Some((path, stat)) = scan.waiting.pop() {
         scan.visit(&path, &stat)
-            .map_err(|source| failed(&path, source))?;
+            .map_err(|source| failed(root, &path, source))?;
     }
     let Scan {
         mut records,
@@ -66,7 +91,7 @@ pub(crate) fn scan(
     } = scan;
     let paths: Vec<&EntryPath> = unread.iter().map(|&at| &records[at].entry.path).collect();
     let contents =
-        read_all(&descriptor, &paths, threads).map_err(|(at, source)| failed(paths[at], source))?;
+        read_all(tree, &paths, threads).map_err(|(at, source)| failed(root, paths[at], source))?;
     for (at, read) in unread.into_iter().zip(contents) {
         let entry = &mut records[at].entry;
         entry.kind = EntryKind::File {
@@ -88,39 +113,37 @@ pub(crate) fn scan(
 }
 
 struct Scan<'a> {
-    root: &'a OwnedFd,
-    owners: Owners,
+    tree: &'a dyn Tree,
+    one_owner: bool,
     records: Vec<Record>,
     /// Positions of files whose content was not read yet.
     unread: Vec<usize>,
     /// In reverse order.
-    waiting: Vec<(EntryPath, Stat)>,
+    waiting: Vec<(EntryPath, Node)>,
     /// The first name of each file that has several.
     first_names: HashMap<(u64, u64), EntryPath>,
 }
 
 impl Scan<'_> {
-    fn visit(&mut self, path: &EntryPath, stat: &Stat) -> io::Result<()> {
-        let (uid, gid) = match self.owners {
-            Owners::Kept => (stat.st_uid, stat.st_gid),
-            // In the user namespace of the step it was root's.
-            Owners::One => (0, 0),
+    fn visit(&mut self, path: &EntryPath, stat: &Node) -> io::Result<()> {
+        // In the user namespace of the step it was root's.
+        let (uid, gid) = if self.one_owner {
+            (0, 0)
+        } else {
+            (stat.uid, stat.gid)
         };
         let mut metadata = Metadata {
-            mode: stat.st_mode & 0o7777,
+            mode: stat.mode & 0o7777,
             uid,
             gid,
-            mtime: Mtime {
-                seconds: stat.st_mtime,
-                nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
-            },
+            mtime: stat.mtime,
             ..Metadata::default()
         };
         let device = (
-            rustix::fs::major(stat.st_rdev),
-            rustix::fs::minor(stat.st_rdev),
+            rustix::fs::major(stat.special),
+            rustix::fs::minor(stat.special),
         );
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
+        let kind = match FileType::from_raw_mode(stat.mode) {
             FileType::Directory => {
                 let (opaque, xattrs) = self.list(path)?;
                 metadata.xattrs = xattrs;
@@ -130,8 +153,8 @@ impl Scan<'_> {
                 self.records.push(Entry::whiteout(path.clone()).into());
                 return Ok(());
             }
-            _ if stat.st_nlink > 1 && self.is_another_name(path, stat) => {
-                let target = self.first_names[&(stat.st_dev, stat.st_ino)].clone();
+            _ if stat.links > 1 && self.is_another_name(path, stat) => {
+                let target = self.first_names[&stat.file].clone();
                 EntryKind::Hardlink { target }
             }
             FileType::RegularFile => {
@@ -139,12 +162,9 @@ impl Scan<'_> {
                 let content = ContentDigest::from_bytes([0; 32]);
                 EntryKind::File { bytes: 0, content }
             }
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(self.root, path.as_path(), Vec::new())?;
-                EntryKind::Symlink {
-                    target: target.into_bytes(),
-                }
-            }
+            FileType::Symlink => EntryKind::Symlink {
+                target: self.tree.link(path)?,
+            },
             FileType::CharacterDevice => EntryKind::CharDevice {
                 major: device.0,
                 minor: device.1,
@@ -168,41 +188,28 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn is_another_name(&mut self, path: &EntryPath, stat: &Stat) -> bool {
+    fn is_another_name(&mut self, path: &EntryPath, stat: &Node) -> bool {
         let first = self
             .first_names
-            .entry((stat.st_dev, stat.st_ino))
+            .entry(stat.file)
             .or_insert_with(|| path.clone());
         first != path
     }
 
     /// Queues what is in a directory, and returns whether it is opaque, and its attributes.
     fn list(&mut self, path: &EntryPath) -> io::Result<(bool, Xattrs)> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let directory = sys::open_below(self.root, path, flags, Mode::empty())?;
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&directory)? {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.to_vec());
-            }
+        let (mut children, all) = self.tree.list(path)?;
+        children.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
+        for (name, node) in children {
+            self.waiting
+                .push((path.child(&name).map_err(io::Error::other)?, node));
         }
-        names.sort_unstable_by(|one, other| other.cmp(one));
-        for name in names {
-            let stat = rustix::fs::statat(&directory, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
-            let child = path.child(&name).map_err(io::Error::other)?;
-            self.waiting.push((child, stat));
-        }
-        let all = sys::xattrs(&directory)?;
         let opaque = OPAQUE
             .iter()
             .any(|name| all.get(*name).is_some_and(|value| value == b"y"));
         Ok((opaque, own_xattrs(all)?))
     }
 }
-
-type Xattrs = std::collections::BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Keeps the attributes that belong to an image.
 fn own_xattrs(all: Xattrs) -> io::Result<Xattrs> {
@@ -225,7 +232,7 @@ struct ReadFile {
 
 /// Reads files in parallel. An error comes with the position of its path.
 fn read_all(
-    root: &OwnedFd,
+    tree: &dyn Tree,
     paths: &[&EntryPath],
     threads: usize,
 ) -> Result<Vec<ReadFile>, (usize, io::Error)> {
@@ -239,7 +246,7 @@ fn read_all(
                 return Ok(done);
             }
             for (at, path) in paths.iter().enumerate().skip(start).take(FILES_AT_ONCE) {
-                let read = read_one(root, path, &mut piece).map_err(|error| (at, error))?;
+                let read = read_one(tree, path, &mut piece).map_err(|error| (at, error))?;
                 done.push((at, read));
             }
         }
@@ -250,9 +257,8 @@ fn read_all(
     Ok(all.into_iter().map(|(_, read)| read).collect())
 }
 
-fn read_one(root: &OwnedFd, path: &EntryPath, piece: &mut [u8]) -> io::Result<ReadFile> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    let file = sys::open_below(root, path, flags, Mode::empty())?;
+fn read_one(tree: &dyn Tree, path: &EntryPath, piece: &mut [u8]) -> io::Result<ReadFile> {
+    let file = tree.open(path)?;
     let mut hasher = ContentHasher::new();
     let mut bytes = 0;
     loop {
@@ -265,7 +271,7 @@ fn read_one(root: &OwnedFd, path: &EntryPath, piece: &mut [u8]) -> io::Result<Re
         hasher.update(&piece[..count]);
         bytes += count as u64;
     }
-    let xattrs = own_xattrs(sys::xattrs(&file)?)?;
+    let xattrs = own_xattrs(tree.xattrs(path, &file)?)?;
     Ok(ReadFile {
         bytes,
         content: hasher.finish(),

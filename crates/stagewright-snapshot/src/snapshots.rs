@@ -210,6 +210,7 @@ impl Snapshots {
             packed,
             unpacked,
             keeper: Some(self.keeper(id)),
+            namespace: self.agent().namespace().cloned(),
         })
     }
 
@@ -326,6 +327,7 @@ impl Snapshots {
                     packed,
                     unpacked: None,
                     keeper: None,
+                    namespace: None,
                 },
                 &draft.fs(),
             )?;
@@ -474,6 +476,9 @@ impl Snapshots {
         record: LayerRecord,
     ) -> Result<Layer, SnapshotError> {
         fs::write(draft.index(), index.encode()).map_err(SnapshotError::Draft)?;
+        if draft.fs().symlink_metadata().is_ok() {
+            self.agent().settle(&draft.fs())?;
+        }
         let record = LayerRecord {
             content_bytes: index.content_bytes(),
             entries: index.len() as u64,
@@ -491,10 +496,12 @@ impl Snapshots {
         id: &LayerId,
         index: Arc<LayerIndex>,
     ) -> Result<Layer, SnapshotError> {
+        self.agent().settle(&draft.fs())?;
         let layer = TreeLayer {
             index,
             packed: None,
             keeper: None,
+            namespace: self.agent().namespace().cloned(),
             unpacked: Some(draft.fs()),
         };
         let (synced, written) = std::thread::scope(|scope| {
@@ -537,6 +544,7 @@ impl Snapshots {
                     packed,
                     unpacked: None,
                     keeper: None,
+                    namespace: None,
                 },
                 &draft.fs(),
             )?;
@@ -552,6 +560,7 @@ impl Snapshots {
             packed: Some(packed),
             unpacked: None,
             keeper: Some(self.keeper(id)),
+            namespace: self.agent().namespace().cloned(),
         };
         self.agent().unpack(&layer, &draft.fs())?;
         self.publish(draft, id, &index, LayerRecord::default())

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use stagewright_exec::UserNamespace;
 use stagewright_layer::{Child, Entry, EntryKind, EntryPath, InvalidPath, LayerIndex, Metadata};
 use thiserror::Error;
 
@@ -71,6 +72,8 @@ pub struct TreeLayer {
     pub unpacked: Option<PathBuf>,
     /// Who is told when its bytes turn out to be damaged, when it is stored.
     pub keeper: Option<Keeper>,
+    /// The user namespace to whose ids its unpacked form belongs, where that is needed to read it.
+    pub namespace: Option<Arc<UserNamespace>>,
 }
 
 /// The same for all names of one file.
@@ -590,6 +593,7 @@ mod tests {
             packed: None,
             unpacked: None,
             keeper: None,
+            namespace: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use stagewright_digest::{ActionKey, LayerId};
-use stagewright_exec::{ProbeOptions, Sandbox, Ulimit};
+use stagewright_exec::{ProbeOptions, Sandbox, Ulimit, UserNamespace};
 use stagewright_layer::Mtime;
 use stagewright_plan::Vertex;
 use stagewright_snapshot::{Forms, MergedTree, Snapshots};
@@ -72,17 +72,32 @@ impl std::fmt::Debug for Secret {
 
 /// The sandbox of a builder, probed when the first step runs: a build that runs nothing does not
 /// pay for it.
-#[derive(Debug, Default)]
-pub struct LazySandbox(OnceLock<Sandbox>);
+#[derive(Debug)]
+pub struct LazySandbox {
+    namespace: Option<Arc<UserNamespace>>,
+    probed: OnceLock<Sandbox>,
+}
 
 impl LazySandbox {
+    /// Returns one that is not probed yet. Steps run in a user namespace if there is one.
+    #[must_use]
+    pub fn new(namespace: Option<Arc<UserNamespace>>) -> Self {
+        Self {
+            namespace,
+            probed: OnceLock::new(),
+        }
+    }
+
     /// Returns the sandbox, probing the host if nobody did.
     pub fn get(&self) -> Result<&Sandbox, StepError> {
-        if let Some(sandbox) = self.0.get() {
+        if let Some(sandbox) = self.probed.get() {
             return Ok(sandbox);
         }
-        let probed = Sandbox::probe(ProbeOptions::default())?;
-        Ok(self.0.get_or_init(|| probed))
+        let probed = Sandbox::probe(ProbeOptions {
+            namespace: self.namespace.clone(),
+            ..ProbeOptions::default()
+        })?;
+        Ok(self.probed.get_or_init(|| probed))
     }
 }
 

@@ -171,10 +171,29 @@ pub(crate) fn remove_file(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Removes trees of files that belong to ids which this process's user does not have.
+#[derive(Clone)]
+pub struct Remover(RemoveTree);
+
+type RemoveTree = std::sync::Arc<dyn Fn(&Path) -> io::Result<()> + Send + Sync>;
+
+impl Remover {
+    /// Wraps what removes a directory and all in it; one that is not there is no error.
+    pub fn new(remove: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self(std::sync::Arc::new(remove))
+    }
+}
+
+impl std::fmt::Debug for Remover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Remover")
+    }
+}
+
 /// Removes a file, or a directory and all in it; what is not there is what is wanted.
-pub(crate) fn remove_any(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_any(path: &Path, remover: Option<&Remover>) -> io::Result<()> {
     match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => remove_tree(path),
+        Ok(metadata) if metadata.is_dir() => remove_owned_tree(path, remover),
         Ok(_) => remove_file(path).map(drop),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
@@ -192,6 +211,16 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
             fs::remove_dir_all(path)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// As [`remove_tree`], but that `remover` is asked to remove what this process may not.
+pub(crate) fn remove_owned_tree(path: &Path, remover: Option<&Remover>) -> io::Result<()> {
+    match (remove_tree(path), remover) {
+        (Err(error), Some(remover)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            (remover.0)(path)
+        }
+        (result, _) => result,
     }
 }
 

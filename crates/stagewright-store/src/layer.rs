@@ -225,7 +225,7 @@ impl LayerDraft {
             let (from, to) = (self.dir().join(name), directory.join(name));
             // What a broken attempt left behind has no record: it is replaced.
             if existing.is_none() {
-                disk::remove_any(&to)?;
+                disk::remove_any(&to, self.store.remover())?;
             }
             // The index of a packed form says where in it the files are: it comes with it.
             let replaces = to.symlink_metadata().is_err() || name == INDEX && packs;

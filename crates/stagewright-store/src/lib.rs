@@ -42,6 +42,7 @@ mod verify;
 pub use audit::{Room, Usage};
 pub use blob::{Blob, BlobWriter};
 pub use cache_mount::{CacheMountLease, Sharing};
+pub use disk::Remover;
 pub use document::{CONTEXT_KIND, PlaceRecord, RESOLUTION_KIND, TAG_KIND};
 pub use error::StoreError;
 pub use gc::{Item, ItemKind, PruneOptions, Pruned};

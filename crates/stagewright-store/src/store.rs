@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use fs_err as fs;
 
-use crate::disk;
+use crate::disk::{self, Remover};
 use crate::error::StoreError;
 use crate::files;
 use crate::lease::Lease;
@@ -55,6 +55,7 @@ pub struct Store {
 struct Inner {
     path: PathBuf,
     found: FoundDamage,
+    remover: Option<Remover>,
 }
 
 impl Store {
@@ -64,12 +65,21 @@ impl Store {
     /// When the folder cannot be made or written, belongs to a newer version of the program, or
     /// holds something else.
     pub fn open(options: StoreOptions) -> Result<Self, StoreError> {
+        Self::open_with(options, None)
+    }
+
+    /// As [`Store::open`]; `remover` is asked to remove trees that this process may not.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(options: StoreOptions, remover: Option<Remover>) -> Result<Self, StoreError> {
         let path = options.path;
         disk::create_dir_all(&path)?;
         let store = Self {
             inner: Arc::new(Inner {
                 path,
                 found: FoundDamage::default(),
+                remover,
             }),
             lease: None,
         };
@@ -84,6 +94,10 @@ impl Store {
     /// Returns the folder.
     pub fn path(&self) -> &Path {
         &self.inner.path
+    }
+
+    pub(crate) fn remover(&self) -> Option<&Remover> {
+        self.inner.remover.as_ref()
     }
 
     pub(crate) fn with_lease(&self, lease: Lease) -> Self {
@@ -138,7 +152,7 @@ impl Store {
         tracing::warn!(found, known = VERSION, "the store is of an older version");
         if found < OLDEST_VERSION {
             for folder in FOLDERS.iter().filter(|folder| **folder != "locks") {
-                disk::remove_tree(&self.path().join(folder))?;
+                disk::remove_owned_tree(&self.path().join(folder), self.remover())?;
                 disk::create_dir_all(&self.path().join(folder))?;
             }
         } else {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use crate::disk;
+use crate::disk::{self, Remover};
 use crate::error::StoreError;
 use crate::files::file_name;
 use crate::lock::{self, FileLock};
@@ -23,6 +23,7 @@ const OWNER_SUFFIX: &str = ".owner";
 pub struct TempDir {
     path: PathBuf,
     owner: PathBuf,
+    remover: Option<Remover>,
     _lock: FileLock,
 }
 
@@ -35,7 +36,7 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        if let Err(error) = disk::remove_tree(&self.path) {
+        if let Err(error) = disk::remove_owned_tree(&self.path, self.remover.as_ref()) {
             tracing::debug!(%error, "a temporary folder stays until the next cleaning");
             return;
         }
@@ -58,6 +59,7 @@ impl Store {
         Ok(TempDir {
             path,
             owner,
+            remover: self.remover().cloned(),
             _lock: lock,
         })
     }
@@ -80,7 +82,7 @@ impl Store {
                 continue;
             };
             if let Some(folder) = folder {
-                disk::remove_tree(&path.with_file_name(folder))?;
+                disk::remove_owned_tree(&path.with_file_name(folder), self.remover())?;
             }
             disk::remove_file(&path)?;
         }

@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use stagewright_exec::HostReport;
+use stagewright_exec::{HostReport, UserNamespace};
 use stagewright_fetch::RegistryOptions;
-use stagewright_snapshot::{DirectAgent, Snapshots};
+use stagewright_snapshot::{DirectAgent, MappedAgent, Snapshots, TreeAgent};
 use stagewright_solver::{CancellationToken, LazySandbox};
-use stagewright_store::{Store, StoreOptions};
+use stagewright_store::{Remover, Store, StoreOptions};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
@@ -70,20 +70,28 @@ impl Builder {
     /// # Errors
     /// [`ErrorKind::Store`] when its folder cannot be used.
     pub fn open(options: BuilderOptions) -> Result<Self, Error> {
-        let store = Store::open(StoreOptions {
-            path: options.store,
-        })?;
+        // Made when a step first needs it.
+        let root = rustix::process::geteuid().is_root();
+        let namespace = (!root).then(|| Arc::new(UserNamespace::new(false)));
+        let remover = namespace
+            .clone()
+            .map(|namespace| Remover::new(move |path| namespace.remove(path)));
+        let path = options.store;
+        let store = Store::open_with(StoreOptions { path }, remover)?;
         let store_limit = match options.store_limit {
             Some(bytes) => bytes,
             None => usual_limit(store.path()),
         };
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let agent = Arc::new(DirectAgent::of_this_user(threads.get()));
+        let agent: Arc<dyn TreeAgent> = match &namespace {
+            None => Arc::new(DirectAgent::of_this_user(threads.get())),
+            Some(namespace) => Arc::new(MappedAgent::new(Arc::clone(namespace), threads.get())),
+        };
         Ok(Self(Arc::new(Inner {
             snapshots: Snapshots::new(store.clone(), agent, threads),
             store,
             store_limit,
-            sandbox: Arc::new(LazySandbox::default()),
+            sandbox: Arc::new(LazySandbox::new(namespace)),
             registries: options.registries,
             runtime: OnceLock::new(),
         })))

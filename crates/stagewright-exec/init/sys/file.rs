@@ -15,6 +15,7 @@ pub(crate) const O_RDWR: c_int = 0o2;
 pub(crate) const O_CREAT: c_int = 0o100;
 pub(crate) const O_EXCL: c_int = 0o200;
 pub(crate) const O_PATH: c_int = 0o10_000_000;
+pub(crate) const O_NONBLOCK: c_int = 0o4000;
 pub(crate) const O_CLOEXEC: c_int = 0o2_000_000;
 #[cfg(target_arch = "x86_64")]
 pub(crate) const O_DIRECTORY: c_int = 0o200_000;
@@ -100,6 +101,16 @@ pub(crate) fn open_in_root(
     flags: c_int,
 ) -> io::Result<OwnedFd> {
     open_resolving(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens what is at a path below `root`, if no link and no mount is on the way.
+pub(crate) fn open_plain(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: c_int,
+) -> io::Result<OwnedFd> {
+    let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+    open_resolving(root, path, flags | O_NOFOLLOW, resolve)
 }
 
 /// Opens a directory below `root`, if no link and no mount is on the way.
@@ -296,6 +307,13 @@ pub(crate) fn set_times_at(
     Ok(())
 }
 
+/// Sets both times of a path below the working directory.
+pub(crate) fn set_time(path: &CStr, seconds: i64, nanoseconds: i64) -> io::Result<()> {
+    let time = TimeSpec { seconds, nanoseconds };
+    // SAFETY: the working directory is borrowed by number.
+    set_times_at(unsafe { BorrowedFd::borrow_raw(AT_FDCWD) }, path, [time, time])
+}
+
 /// Returns the names in a directory, but `.` and `..`.
 pub(crate) fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     let mut found = Vec::new();
@@ -450,6 +468,35 @@ pub(crate) fn receive(
             return Err(error);
         }
     }
+}
+
+/// Sends a byte together with a descriptor.
+pub(crate) fn send_descriptor(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+    const MSG_NOSIGNAL: c_int = 0x4000;
+    const SCM_RIGHTS: c_int = 1;
+    const SOL_SOCKET: c_int = 1;
+    let mut byte = 0u8;
+    let mut part = raw::IoVec { base: (&raw mut byte).cast(), length: 1 };
+    let mut control = raw::DescriptorMessage {
+        // The header and one number; the padding is not counted.
+        length: 20,
+        level: SOL_SOCKET,
+        kind: SCM_RIGHTS,
+        fd: fd.as_raw_fd(),
+        padding: 0,
+    };
+    let message = raw::MsgHdr {
+        name: std::ptr::null_mut(),
+        name_length: 0,
+        parts: &raw mut part,
+        part_count: 1,
+        control: (&raw mut control).cast(),
+        control_length: size_of::<raw::DescriptorMessage>(),
+        flags: 0,
+    };
+    // SAFETY: `message` points to one buffer and one control message that live on.
+    let sent = unsafe { raw::sendmsg(socket.as_raw_fd(), &raw const message, MSG_NOSIGNAL) };
+    if sent == 1 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sends all bytes, without a signal when nobody reads.

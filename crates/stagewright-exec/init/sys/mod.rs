@@ -6,7 +6,9 @@ mod file;
 mod mount;
 mod process;
 mod raw;
+mod xattr;
 
 pub(crate) use file::*;
 pub(crate) use mount::*;
 pub(crate) use process::*;
+pub(crate) use xattr::*;

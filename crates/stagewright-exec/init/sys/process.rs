@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::io;
+use std::os::fd::AsRawFd;
 
 use super::raw;
 
@@ -9,6 +10,7 @@ pub(crate) const CLONE_NEWCGROUP: c_long = 0x0200_0000;
 pub(crate) const CLONE_NEWNS: c_long = 0x0002_0000;
 pub(crate) const CLONE_NEWUTS: c_long = 0x0400_0000;
 pub(crate) const CLONE_NEWIPC: c_long = 0x0800_0000;
+pub(crate) const CLONE_NEWUSER: c_long = 0x1000_0000;
 pub(crate) const CLONE_NEWPID: c_long = 0x2000_0000;
 pub(crate) const CLONE_NEWNET: c_long = 0x4000_0000;
 pub(crate) const SIGKILL: c_int = 9;
@@ -21,6 +23,23 @@ unsafe extern "C" {
 pub(crate) fn unshare(flags: c_long) -> io::Result<()> {
     // SAFETY: no memory is passed.
     raw::check_long(unsafe { raw::syscall(raw::number::UNSHARE, flags) })?;
+    Ok(())
+}
+
+/// Becomes root of a user namespace.
+pub(crate) fn join_user_namespace(path: &std::path::Path) -> io::Result<()> {
+    let namespace = super::open(path, super::O_RDONLY | super::O_CLOEXEC, 0)?;
+    // SAFETY: no memory is passed.
+    raw::check(unsafe { raw::setns(namespace.as_raw_fd(), CLONE_NEWUSER as c_int) })?;
+    become_root()
+}
+
+/// Takes the ids that root has in the user namespace.
+pub(crate) fn become_root() -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    raw::check(unsafe { raw::setresgid(0, 0, 0) })?;
+    // SAFETY: no memory is passed.
+    raw::check(unsafe { raw::setresuid(0, 0, 0) })?;
     Ok(())
 }
 
@@ -113,12 +132,20 @@ pub(crate) fn set_hostname(name: &str) -> io::Result<()> {
 
 pub(crate) fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     // SAFETY: the groups are as many as said.
-    raw::check(unsafe { raw::setgroups(groups.len(), groups.as_ptr()) })?;
+    match raw::check(unsafe { raw::setgroups(groups.len(), groups.as_ptr()) }) {
+        // A user namespace of one group has no others to give.
+        Err(error) if error.raw_os_error() == Some(super::EPERM) && groups_are_fixed() => {}
+        other => drop(other?),
+    }
     // SAFETY: no memory is passed.
     raw::check(unsafe { raw::setresgid(gid, gid, gid) })?;
     // SAFETY: no memory is passed.
     raw::check(unsafe { raw::setresuid(uid, uid, uid) })?;
     Ok(())
+}
+
+fn groups_are_fixed() -> bool {
+    std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 /// Sets a resource limit, never above what the host's hard limit allows.

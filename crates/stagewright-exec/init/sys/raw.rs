@@ -64,6 +64,23 @@ unsafe extern "C" {
     pub(super) fn pipe2(fds: *mut c_int, flags: c_int) -> c_int;
     pub(super) fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
     pub(super) fn kill(pid: c_int, signal: c_int) -> c_int;
+    pub(super) fn setns(fd: c_int, kind: c_int) -> c_int;
+    pub(super) fn llistxattr(path: *const c_char, list: *mut c_char, size: usize) -> isize;
+    pub(super) fn lgetxattr(
+        path: *const c_char,
+        name: *const c_char,
+        value: *mut c_void,
+        size: usize,
+    ) -> isize;
+    pub(super) fn lsetxattr(
+        path: *const c_char,
+        name: *const c_char,
+        value: *const c_void,
+        size: usize,
+        flags: c_int,
+    ) -> c_int;
+    pub(super) fn lremovexattr(path: *const c_char, name: *const c_char) -> c_int;
+    pub(super) fn sendmsg(fd: c_int, message: *const MsgHdr, flags: c_int) -> isize;
     pub(super) fn setsid() -> c_int;
     pub(super) fn setpgid(pid: c_int, group: c_int) -> c_int;
     pub(super) fn tcsetpgrp(fd: c_int, group: c_int) -> c_int;

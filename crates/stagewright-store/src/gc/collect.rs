@@ -266,7 +266,7 @@ impl<'a> Bin<'a> {
             io::ErrorKind::NotADirectory => Ok(false),
             _ => Err(error),
         })?;
-        disk::remove_any(path)
+        disk::remove_any(path, self.store.remover())
     }
 
     /// Removes what was taken. That it is gone is durable first: a name that came back after a crash
@@ -279,7 +279,7 @@ impl<'a> Bin<'a> {
         }
         if let Some(folder) = self.folder {
             for path in list(folder.path())? {
-                disk::remove_any(&path)?;
+                disk::remove_any(&path, self.store.remover())?;
             }
         }
         Ok(())

@@ -1,0 +1,155 @@
+//! The ids that a user may use: the own ones, and those of `/etc/subuid` and `/etc/subgid`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use fs_err as fs;
+
+/// Where programs are looked for that map ids: never along a caller's `PATH`.
+const PROGRAM_FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
+
+/// A user and a group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ids {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl Ids {
+    pub(crate) fn of_this_process() -> Self {
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+}
+
+/// A range of ids: the first, and how many.
+type Range = (u32, u32);
+
+/// The ranges that a user may use besides the own ids, and the programs that map them.
+#[derive(Debug)]
+pub(crate) struct SubordinateIds {
+    uids: Vec<Range>,
+    gids: Vec<Range>,
+    newuidmap: PathBuf,
+    newgidmap: PathBuf,
+}
+
+impl SubordinateIds {
+    /// Finds those of the user of this process; fails with what is missing.
+    pub(crate) fn of_this_user() -> Result<Self, String> {
+        let uid = Ids::of_this_process().uid;
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let name = name_of(&passwd, uid);
+        let ranges = |file: &str| {
+            let found = ranges(
+                &fs::read_to_string(file).unwrap_or_default(),
+                name.as_deref(),
+                uid,
+            );
+            if found.is_empty() {
+                let who = name.clone().unwrap_or_else(|| uid.to_string());
+                return Err(format!(
+                    "{file} has no range for {who}: add one (`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {who}`)"
+                ));
+            }
+            Ok(found)
+        };
+        let program = |name: &str| {
+            let places = PROGRAM_FOLDERS
+                .iter()
+                .map(|folder| Path::new(folder).join(name));
+            let missing =
+                || format!("{name} is not installed: install the package uidmap (shadow-utils)");
+            places
+                .into_iter()
+                .find(|path| path.exists())
+                .ok_or_else(missing)
+        };
+        Ok(Self {
+            uids: ranges("/etc/subuid")?,
+            gids: ranges("/etc/subgid")?,
+            newuidmap: program("newuidmap")?,
+            newgidmap: program("newgidmap")?,
+        })
+    }
+
+    /// Maps the ids of a process's new user namespace: root is the own id, the ranges follow.
+    pub(crate) fn map(&self, own: Ids, pid: u32) -> io::Result<()> {
+        for (program, own, ranges) in [
+            (&self.newuidmap, own.uid, &self.uids),
+            (&self.newgidmap, own.gid, &self.gids),
+        ] {
+            let mut command = Command::new(program);
+            command
+                .arg(pid.to_string())
+                .args(["0", &own.to_string(), "1"]);
+            let mut inside = 1u32;
+            for (first, count) in ranges {
+                command.args([inside.to_string(), first.to_string(), count.to_string()]);
+                inside = inside.saturating_add(*count);
+            }
+            let output = command.env_clear().stdin(Stdio::null()).output()?;
+            // Its status may have been taken by a host that reaps every child: the map tells.
+            let map = fs::read_to_string(format!(
+                "/proc/{pid}/{}_map",
+                if program == &self.newuidmap {
+                    "uid"
+                } else {
+                    "gid"
+                }
+            ))?;
+            if map.trim().is_empty() {
+                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Err(io::Error::other(format!(
+                    "{} failed: {said}",
+                    program.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the name of a user.
+fn name_of(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+/// Returns the ranges of a user out of the text of `/etc/subuid`.
+fn ranges(text: &str, name: Option<&str>, uid: u32) -> Vec<Range> {
+    let uid = uid.to_string();
+    let of_line = |line: &str| {
+        let mut fields = line.trim().split(':');
+        let who = fields.next()?;
+        let range = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        (Some(who) == name || who == uid).then_some(range)
+    };
+    let found = text.lines().filter_map(of_line);
+    found.filter(|(_, count)| *count > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_found_by_name_and_by_number() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1001:1001::/home/ann:/bin/sh\n";
+        assert_eq!(name_of(passwd, 1001).as_deref(), Some("ann"));
+        assert_eq!(name_of(passwd, 7), None);
+        let text = "bob:100000:65536\nann:165536:65536\n1001:300000:10\nann:1:0\nann:x:y\n# ann\n";
+        assert_eq!(
+            ranges(text, Some("ann"), 1001),
+            [(165_536, 65_536), (300_000, 10)]
+        );
+        assert_eq!(ranges(text, None, 1001), [(300_000, 10)]);
+        assert_eq!(ranges(text, None, 7), []);
+    }
+}
