@@ -1,4 +1,4 @@
-//! Without root: what only copies is built the same, what runs a step says that it needs root.
+//! Without root: the same images as with it, where the user's ids allow it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,12 +13,18 @@ struct Account {
     folder: tempfile::TempDir,
 }
 
+/// A user that no file knows, and that has no subordinate ids therefore.
+const NOBODY_KNOWN: &str = "54321";
+
 impl Account {
     fn new() -> Self {
-        let user = match std::env::var("STAGEWRIGHT_TEST_USER") {
-            Ok(user) => user,
+        match std::env::var("STAGEWRIGHT_TEST_USER") {
+            Ok(user) => Self::of(user),
             Err(_) => panic!("there is no unprivileged user to run as: run `cargo xtask test`"),
-        };
+        }
+    }
+
+    fn of(user: String) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("stagewright-user-")
             .tempdir()
@@ -34,29 +40,11 @@ impl Account {
         self.folder.path().join(name)
     }
 
+    /// Builds a project into a layout.
     fn build(&self, project: &Project, name: &str) -> Output {
-        let owned = output(
-            Command::new("chown")
-                .args(["-R", &self.user])
-                .arg(self.folder.path())
-                .arg(project.path()),
-        );
-        let _ = owned.success();
-        let readable = std::fs::Permissions::from_mode(0o755);
-        fs_err::set_permissions(self.folder.path(), readable).unwrap();
-        let mut command = Command::new("setpriv");
+        let mut command = self.command("build", project);
         command
-            .args([
-                "--reuid",
-                &self.user,
-                "--regid",
-                &self.user,
-                "--init-groups",
-                "--reset-env",
-            ])
-            .arg(self.path("stagewright"))
-            .args(["build", "--progress=rawjson", "--store"])
-            .arg(self.path("store"))
+            .arg("--progress=rawjson")
             .arg(format!(
                 "--build-context=busybox=oci-layout://{}",
                 self.path("busybox").display()
@@ -65,6 +53,43 @@ impl Account {
             .arg(format!("type=oci,dest={}", self.path(name).display()))
             .arg(project.path());
         output(&mut command)
+    }
+
+    /// Runs a verb of the cache.
+    fn cache(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command("cache", &Project::new());
+        command.args(arguments);
+        output(&mut command)
+    }
+
+    fn command(&self, verb: &str, project: &Project) -> Command {
+        let owned = output(
+            Command::new("chown")
+                .args(["-R", &format!("{0}:{0}", self.user)])
+                .arg(self.path("busybox"))
+                .arg(project.path()),
+        );
+        let _ = owned.success();
+        let owned = output(
+            Command::new("chown")
+                .arg(format!("{0}:{0}", self.user))
+                .arg(self.folder.path()),
+        );
+        let _ = owned.success();
+        let readable = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(self.folder.path(), readable).unwrap();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", &self.user, "--regid", &self.user])
+            .args(["--clear-groups", "--reset-env", "env"])
+            .arg(format!("HOME={}", self.folder.path().display()))
+            .arg(format!(
+                "STAGEWRIGHT_STORE={}",
+                self.path("store").display()
+            ))
+            .arg(self.path("stagewright"))
+            .arg(verb);
+        command
     }
 }
 
@@ -97,13 +122,67 @@ USER 33
     assert_eq!(again.executed(), [""; 0]);
 }
 
+/// Builds as root and as a user, and says where the images differ.
+fn different(account: &Account, project: &Project) -> Vec<String> {
+    let root = Stagewright::with_busybox();
+    let out = tempfile::tempdir().unwrap();
+    let theirs = out.path().join("image");
+    let _ = root.build_into(project, &theirs, &[]).success();
+    let _ = account.build(project, "image").success();
+    differences(&Image::read(&account.path("image")), &Image::read(&theirs))
+}
+
+const OWNERS: &str = "\
+FROM busybox AS base
+RUN mkdir -p /srv/a /srv/b && echo 1 > /srv/a/f && ln /srv/a/f /srv/a/g && echo gone > /srv/b/gone \\
+    && chown 33:34 /srv/a/f && chown 5:6 /srv/b && chmod 4755 /srv/a/f && chmod 700 /srv/b
+RUN rm /srv/a/g && rm -rf /srv/b && mkdir /srv/b && chown 1000:1000 /srv/b && ln -s a /srv/link
+USER 1000:1000
+RUN echo mine > /srv/b/x && chmod 600 /srv/b/x && test ! -e /srv/b/gone
+FROM busybox
+COPY --from=base --chown=7:8 /srv/a /a
+COPY --from=base /srv/b /b
+RUN test \"$(stat -c %u:%g:%a /b/x)\" = 1000:1000:600 && rm -r /a
+";
+
 #[test]
 #[ignore = "needs root to become another user"]
-fn privileged_a_step_without_root_says_that_it_needs_it() {
-    let project = Project::new().file("Dockerfile", "FROM busybox\nRUN true\n");
+fn privileged_steps_make_the_same_image_without_root() {
+    let project = Project::new().file("Dockerfile", OWNERS);
     let account = Account::new();
-    let failed = account.build(&project, "image");
+    let different = different(&account, &project);
+    assert!(different.is_empty(), "{}", different.join("\n"));
+    let again = stagewright_testkit::Build {
+        output: account.build(&project, "again").success(),
+    };
+    assert_eq!(again.executed(), [""; 0]);
+    let verified = account.cache(&["verify"]).success();
+    assert!(verified.stdout.contains("all whole"), "{verified}");
+    // Files of ids that the user does not have go too.
+    let _ = account.cache(&["prune", "--all"]).success();
+    let left = fs_err::read_dir(account.path("store/layers")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_a_user_without_subordinate_ids_runs_what_needs_one_id() {
+    let dockerfile = "\
+FROM busybox
+COPY --chown=33:34 Dockerfile /given
+RUN echo 1 > /mine && chmod 750 /mine && mkdir /dir && mv /mine /dir/moved && rm /given
+COPY --chown=33:34 --chmod=640 Dockerfile /given
+";
+    let project = Project::new().file("Dockerfile", dockerfile);
+    let account = Account::of(NOBODY_KNOWN.to_owned());
+    let different = different(&account, &project);
+    assert!(different.is_empty(), "{}", different.join("\n"));
+
+    project.write("Dockerfile", "FROM busybox\nRUN chown 33:33 /bin\n");
+    let failed = account.build(&project, "no");
     assert_eq!(failed.code(), Some(1), "{failed}");
     assert!(failed.stderr.contains("Dockerfile:2"), "{failed}");
-    assert!(failed.stderr.contains("root"), "{failed}");
+    let told = output(&mut account.command("doctor", &project)).success();
+    assert!(told.stdout.contains("rootless with one id"), "{told}");
+    assert!(told.stdout.contains("/etc/subuid"), "{told}");
 }

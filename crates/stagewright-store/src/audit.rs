@@ -115,11 +115,16 @@ fn room_of(folder: &Path) -> io::Result<Room> {
 }
 
 /// Adds up the blocks of a file or tree; what goes while it is measured counts nothing, and a file
-/// with several names counts once.
+/// with several names counts once. Of a directory that only another id of a step may look into, itself alone is counted.
 pub(crate) fn bytes_below(path: &Path, seen: &mut HashSet<(u64, u64)>) -> io::Result<u64> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied]
+                .contains(&error.kind()) =>
+        {
+            return Ok(0);
+        }
         Err(error) => return Err(error),
     };
     let linked = !metadata.is_dir() && metadata.nlink() > 1;
@@ -128,7 +133,11 @@ pub(crate) fn bytes_below(path: &Path, seen: &mut HashSet<(u64, u64)>) -> io::Re
     }
     let mut bytes = metadata.blocks() * 512;
     if metadata.is_dir() {
-        for entry in fs::read_dir(path)? {
+        let entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(bytes),
+            entries => entries?,
+        };
+        for entry in entries {
             bytes += bytes_below(&entry?.path(), seen)?;
         }
     }
