@@ -8,6 +8,7 @@ mod adding;
 mod bases;
 mod cache;
 mod cache_mounts;
+mod cache_transfer;
 mod code_stages;
 mod commands;
 mod contexts;

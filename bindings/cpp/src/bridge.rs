@@ -42,6 +42,7 @@ mod ffi {
         fn describe(self: &NativeImage) -> Result<String>;
         fn sizes(self: &NativeImage) -> Result<String>;
         fn export_to(self: &NativeImage, options: &str) -> Result<String>;
+        fn export_cache(self: &NativeImage, to: &str) -> Result<String>;
         fn push(self: &NativeImage, options: &str) -> Result<String>;
     }
 }

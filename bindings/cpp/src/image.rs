@@ -32,6 +32,15 @@ impl NativeImage {
     }
 
     /// Returns the manifest's digest.
+    pub(crate) fn export_cache(&self, to: &str) -> Result<String, Thrown> {
+        let image = self.0.get()?;
+        let exported = image.export_cache(&to.parse()?, Arc::new(|_| {}))?;
+        Ok(exported
+            .manifest
+            .map_or_else(String::new, |it| it.to_string()))
+    }
+
+    /// Returns the manifest's digest.
     pub(crate) fn push(&self, options: &str) -> Result<String, Thrown> {
         let (export, push) = json::parse_push(options)?;
         let exported = self.0.get()?.push(&export, &push, Arc::new(|_| {}))?;

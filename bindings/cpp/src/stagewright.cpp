@@ -56,6 +56,10 @@ std::optional<std::string> Image::push(const PushOptions& options) const {
   return digest(calling([&] { return inner_->image->push(json); }));
 }
 
+std::optional<std::string> Image::export_cache(const std::string& to) const {
+  return digest(calling([&] { return inner_->image->export_cache(to); }));
+}
+
 Image Build::wait() {
   const auto inner = inner_;
   calling([&] { inner->build->drop_events(); });

@@ -28,6 +28,7 @@ std::string request_json(const BuildOptions& options) {
       {"no_cache", options.no_cache},
       {"no_cache_filter", options.no_cache_filter},
       {"pull", options.pull},
+      {"cache_from", options.cache_from},
       {"extra_hosts", options.extra_hosts},
       {"reproducible", options.reproducible},
       {"allow", options.allow},
@@ -62,7 +63,8 @@ std::string export_json(const std::filesystem::path& dest, const ExportOptions& 
   Json json = {{"kind", options.kind},
                {"dest", dest.string()},
                {"names", options.names},
-               {"force_compression", options.force_compression}};
+               {"force_compression", options.force_compression},
+               {"inline_cache", options.inline_cache}};
   put(json, "compression", options.compression);
   put(json, "compression_level", options.compression_level);
   return written(json);
@@ -72,7 +74,8 @@ std::string push_json(const PushOptions& options) {
   Json json = {{"names", options.names},
                {"force_compression", options.force_compression},
                {"by_digest", options.by_digest},
-               {"insecure", options.insecure}};
+               {"insecure", options.insecure},
+               {"inline_cache", options.inline_cache}};
   put(json, "compression", options.compression);
   put(json, "compression_level", options.compression_level);
   return written(json);

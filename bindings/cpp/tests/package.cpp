@@ -125,6 +125,19 @@ void a_dockerfile_becomes_an_image_that_is_exported() {
   CHECK(fresh.builder.verify_cache().damaged.empty());
 }
 
+void another_builder_runs_nothing_with_the_cache() {
+  Fresh fresh("cache-to");
+  Fresh other("cache-from");
+  const auto cache = (fresh.folder / "exported").string();
+  const auto image = fresh.builder.build(fresh.project());
+  CHECK(image.export_cache("type=local,dest=" + cache + ",mode=max").has_value());
+  auto options = fresh.project();
+  options.cache_from = {"type=local,src=" + cache};
+  std::size_t executed = 0;
+  finished(other.builder, options, &executed);
+  CHECK(executed == 0);
+}
+
 void a_second_build_says_what_is_cached_and_why_the_rest_is_not() {
   Fresh fresh("cache");
   std::size_t executed = 0;
@@ -336,6 +349,7 @@ int main(int, char** arguments) {
   fs::remove_all(work);
   const std::pair<const char*, void (*)()> tests[] = {
       {"a Dockerfile becomes an image that is exported", a_dockerfile_becomes_an_image_that_is_exported},
+      {"another builder runs nothing with the cache", another_builder_runs_nothing_with_the_cache},
       {"a second build says what is cached and why the rest is not",
        a_second_build_says_what_is_cached_and_why_the_rest_is_not},
       {"what nobody needs is pruned", what_nobody_needs_is_pruned},

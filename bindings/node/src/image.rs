@@ -73,6 +73,16 @@ impl NativeImage {
         })
     }
 
+    /// Exports the cache of its build and returns the manifest's digest.
+    #[napi]
+    pub fn export_cache(&self, to: String) -> AsyncTask<Blocking> {
+        let image = self.0.clone();
+        Blocking::task(move || {
+            let exported = image.export_cache(&to.parse()?, Arc::new(|_| {}))?;
+            Ok(exported.manifest.map(|digest| digest.to_string()))
+        })
+    }
+
     /// Pushes it and returns the manifest's digest.
     #[napi]
     pub fn push(&self, push: String) -> AsyncTask<Blocking> {

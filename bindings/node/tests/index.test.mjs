@@ -91,6 +91,17 @@ test('a second build says what is cached and why the rest is not', async () => {
   assert.ok(changes.some((change) => change.input === 'file' && change.name.includes('index.js')));
 });
 
+test('another builder runs nothing with the cache', async () => {
+  const { builder, project, folder } = fresh();
+  const cache = join(folder, 'cache');
+  const image = await builder.build({ context: project });
+  assert.match(await image.exportCache(`type=local,dest=${cache},mode=max`), /^sha256:/);
+  const other = new Builder({ store: join(folder, 'other'), environment: {} });
+  const cacheFrom = [`type=local,src=${cache}`];
+  assert.deepEqual(await executed(other.start({ context: project, cacheFrom })), []);
+  await assert.rejects(image.exportCache('type=gha'), /type=gha is not supported/);
+});
+
 test('a stage in code hits what the Dockerfile made, and mixes with it', async () => {
   const { builder, project } = fresh();
   await builder.build({ context: project });

@@ -36,6 +36,8 @@ export interface BuildOptions {
   noCache?: boolean;
   noCacheFilter?: readonly string[];
   pull?: boolean;
+  /** Caches of other builds: a reference, or what `--cache-from` takes. */
+  cacheFrom?: readonly string[];
   network?: 'default' | 'host' | 'none';
   secrets?: Record<string, SecretValue>;
   /** The socket of an ssh agent, or files of keys, by id. */

@@ -9,6 +9,8 @@ export interface ExportOptions {
   kind?: 'oci_directory' | 'oci_archive' | 'docker_archive' | 'directory' | 'tar';
   names?: string[];
   compression?: Compression;
+  /** The image is a cache, too, for the `cacheFrom` of other builds. */
+  inlineCache?: boolean;
 }
 
 /** How an image is pushed. */
@@ -17,6 +19,8 @@ export interface PushOptions {
   compression?: Compression;
   byDigest?: boolean;
   insecure?: boolean;
+  /** The image is a cache, too, for the `cacheFrom` of other builds. */
+  inlineCache?: boolean;
 }
 
 /** How large an image is. */
@@ -53,13 +57,23 @@ export class Image {
 
   /** Writes the image out and returns the digest of its manifest, if it has one. */
   export(dest: string, options: ExportOptions = {}): Promise<string | null> {
-    const { kind = 'oci_directory', ...rest } = options;
-    return awaiting(this.#native.export(JSON.stringify({ kind, dest, ...rest })));
+    const { kind = 'oci_directory', inlineCache = false, ...rest } = options;
+    return awaiting(this.#native.export(JSON.stringify({ kind, dest, inline_cache: inlineCache, ...rest })));
   }
 
   /** Pushes the image to the registries of its names; returns the digest. */
   push(options: PushOptions = {}): Promise<string | null> {
-    const { byDigest, ...rest } = options;
-    return awaiting(this.#native.push(JSON.stringify({ by_digest: byDigest ?? false, ...rest })));
+    const { byDigest = false, inlineCache = false, ...rest } = options;
+    const push = { by_digest: byDigest, inline_cache: inlineCache, ...rest };
+    return awaiting(this.#native.push(JSON.stringify(push)));
+  }
+
+  /**
+   * Exports the cache of the build that made the image; returns the digest of its manifest. `to` is
+   * what `--cache-to` takes: `type=registry,ref=REF,mode=max`, `type=local,dest=FOLDER`. Only an image
+   * that was just built has a cache.
+   */
+  exportCache(to: string): Promise<string | null> {
+    return awaiting(this.#native.exportCache(to));
   }
 }

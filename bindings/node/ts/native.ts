@@ -4,6 +4,7 @@ export interface NativeImage {
   describe(): string;
   sizes(): Promise<string>;
   export(options: string): Promise<string | null>;
+  exportCache(to: string): Promise<string | null>;
   push(options: string): Promise<string | null>;
 }
 

@@ -44,4 +44,10 @@ impl NativeImage {
         })?;
         Ok(exported.manifest.map(|digest| digest.to_string()))
     }
+
+    fn export_cache(&self, py: Python<'_>, to: &str) -> PyResult<Option<String>> {
+        let image = self.0.get()?;
+        let exported = detached(py, || image.export_cache(&to.parse()?, Arc::new(|_| {})))?;
+        Ok(exported.manifest.map(|digest| digest.to_string()))
+    }
 }

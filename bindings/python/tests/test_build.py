@@ -46,6 +46,20 @@ def test_a_second_build_says_what_is_cached_and_why_the_rest_is_not(
     assert any(c.input == "file" and c.name and "index.js" in c.name for c in changes), misses
 
 
+def test_another_builder_runs_nothing_with_the_cache(
+    builder: stagewright.Builder, project: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    image = builder.build(project, tag="app:1")
+    assert image.export_cache(f"type=local,dest={cache},mode=max") is not None
+    with stagewright.Builder(tmp_path / "other", environment={}) as other:
+        assert executed(other.start(project, cache_from=[f"type=local,src={cache}"])) == []
+    with pytest.raises(stagewright.StagewrightError, match="type=gha is not supported"):
+        image.export_cache("type=gha")
+    with pytest.raises(stagewright.StagewrightError, match="just built"):
+        builder.image("app:1").export_cache(f"type=local,dest={cache}")
+
+
 def test_a_build_is_explained_without_being_done(
     builder: stagewright.Builder, project: Path
 ) -> None:

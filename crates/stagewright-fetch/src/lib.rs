@@ -57,6 +57,6 @@ pub use push::PushOptions;
 pub use registries_conf::{
     Mirror, MirrorArgument, MirrorPull, RegistriesConf, RegistriesError, RegistryRule,
 };
-pub use registry_client::{FetchedDocument, RegistryClient, ResolvedImage};
+pub use registry_client::{FetchedDocument, FoundManifest, RegistryClient, ResolvedImage};
 pub use registry_files::{RegistryFiles, RegistryFilesError};
 pub use tls::{TlsError, TlsOptions};

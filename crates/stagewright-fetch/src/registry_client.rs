@@ -80,6 +80,21 @@ pub struct FetchedDocument {
     pub source: String,
 }
 
+/// The manifest of a platform, found by a reference.
+#[derive(Debug, Clone)]
+pub struct FoundManifest {
+    /// What the reference stands for: the index, or the manifest itself.
+    pub root: Digest,
+    /// What the manifest is.
+    pub descriptor: Descriptor,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it says.
+    pub manifest: Manifest,
+    /// The registry or mirror that gave it.
+    pub source: String,
+}
+
 impl RegistryClient {
     /// Makes a client. Connects to nothing and reads no file until it is used.
     pub fn new(options: RegistryOptions) -> Self {
@@ -130,18 +145,34 @@ impl RegistryClient {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<ResolvedImage, FetchError> {
-        let root = self.fetch_document(reference).await?;
-        let pinned = reference.with_digest(root.descriptor.digest);
+        let found = self.find_manifest(reference, platform).await?;
+        let pinned = reference.with_digest(found.root);
+        self.finish(pinned, found).await
+    }
+
+    /// Fetches the manifest of a platform and nothing that it names. It may be of an artifact that is
+    /// no image.
+    pub async fn find_manifest(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<FoundManifest, FetchError> {
+        let mut found = self.fetch_document(reference).await?;
+        let root = found.descriptor.digest;
         let image_error = |source| FetchError::Image {
             reference: reference.familiar(),
             source: Box::new(source),
         };
-        let mut found = root.clone();
         for _ in 0..INDEX_DEPTH_MAX {
-            let index = match &found.document {
+            let index = match found.document {
                 Document::Manifest(manifest) => {
-                    let manifest = manifest.clone();
-                    return self.finish(pinned, &root, found, &manifest).await;
+                    return Ok(FoundManifest {
+                        root,
+                        manifest: *manifest,
+                        descriptor: found.descriptor,
+                        bytes: found.bytes,
+                        source: found.source,
+                    });
                 }
                 Document::Index(index) => index,
             };
@@ -153,7 +184,7 @@ impl RegistryClient {
                 .await?;
         }
         Err(image_error(ImageError::Damaged {
-            manifest: root.descriptor.digest,
+            manifest: root,
             reason: format!("its indexes are nested more than {INDEX_DEPTH_MAX} deep"),
         }))
     }
@@ -161,17 +192,15 @@ impl RegistryClient {
     async fn finish(
         &self,
         reference: Reference,
-        root: &FetchedDocument,
-        found: FetchedDocument,
-        manifest: &Manifest,
+        found: FoundManifest,
     ) -> Result<ResolvedImage, FetchError> {
         let config_bytes = self
-            .fetch_bytes(&reference, &manifest.config, CONFIG_BYTES_MAX)
+            .fetch_bytes(&reference, &found.manifest.config, CONFIG_BYTES_MAX)
             .await?;
         let summary = summarize(
-            root.descriptor.digest,
+            found.root,
             found.descriptor.digest,
-            manifest,
+            &found.manifest,
             &config_bytes,
         )
         .map_err(|source| FetchError::Image {

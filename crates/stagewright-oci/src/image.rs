@@ -151,6 +151,17 @@ pub(crate) fn resolve_document(
     root: &Descriptor,
     platform: &Platform,
 ) -> Result<ImageSummary, ImageError> {
+    let (descriptor, manifest) = find_manifest(source, root, platform)?;
+    let config = read_blob(source, &manifest.config, CONFIG_BYTES_MAX)?;
+    summarize(root.digest, descriptor.digest, &manifest, &config)
+}
+
+/// Follows indexes to the manifest of a platform.
+pub(crate) fn find_manifest(
+    source: &dyn ImageSource,
+    root: &Descriptor,
+    platform: &Platform,
+) -> Result<(Descriptor, Manifest), ImageError> {
     let mut descriptor = root.clone();
     for _ in 0..INDEX_DEPTH_MAX {
         let bytes = read_blob(source, &descriptor, MANIFEST_BYTES_MAX)?;
@@ -161,10 +172,7 @@ pub(crate) fn resolve_document(
                     .map_err(|available| ImageError::no_platform(platform, &available))?
                     .clone();
             }
-            Document::Manifest(manifest) => {
-                let config = read_blob(source, &manifest.config, CONFIG_BYTES_MAX)?;
-                return summarize(root.digest, descriptor.digest, &manifest, &config);
-            }
+            Document::Manifest(manifest) => return Ok((descriptor, *manifest)),
         }
     }
     Err(ImageError::Damaged {

@@ -8,11 +8,13 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use stagewright_digest::Digest;
 
+use crate::config::CONFIG_BYTES_MAX;
 use crate::descriptor::Descriptor;
 use crate::image::{
-    ImageError, ImageSelector, ImageSource, ImageSummary, VerifiedReader, resolve_document,
+    ImageError, ImageSelector, ImageSource, ImageSummary, VerifiedReader, find_manifest, read_blob,
+    resolve_document,
 };
-use crate::manifest::{Document, Index, MANIFEST_BYTES_MAX};
+use crate::manifest::{Document, Index, MANIFEST_BYTES_MAX, Manifest};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -76,6 +78,27 @@ impl ImageLayout {
         &self.index
     }
 
+    /// Finds a manifest and reads its config, of whatever kind it is.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged.
+    pub fn manifest(
+        &self,
+        selector: &ImageSelector,
+        platform: &Platform,
+    ) -> Result<(Manifest, Vec<u8>), ImageError> {
+        let (_, manifest) = find_manifest(self, &self.select(selector)?, platform)?;
+        let config = read_blob(self, &manifest.config, CONFIG_BYTES_MAX)?;
+        Ok((manifest, config))
+    }
+
+    fn select(&self, selector: &ImageSelector) -> Result<Descriptor, ImageError> {
+        select_entry(&self.path, &self.index, selector, |digest| {
+            let size = fs::metadata(self.blob_path(digest)).ok()?.len();
+            Some(size)
+        })
+    }
+
     /// Returns the path at which a blob is, or would be.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.path.join(blob_name(digest))
@@ -88,11 +111,7 @@ impl ImageSource for ImageLayout {
         selector: &ImageSelector,
         platform: &Platform,
     ) -> Result<ImageSummary, ImageError> {
-        let root = select_entry(&self.path, &self.index, selector, |digest| {
-            let size = fs::metadata(self.blob_path(digest)).ok()?.len();
-            Some(size)
-        })?;
-        resolve_document(self, &root, platform)
+        resolve_document(self, &self.select(selector)?, platform)
     }
 
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {

@@ -92,7 +92,7 @@ pub enum SnapshotError {
     #[error("can't read layer {layer}")]
     Import {
         /// The layer.
-        layer: DiffId,
+        layer: LayerId,
         /// Why.
         #[source]
         source: ReadIndexError,
@@ -106,6 +106,14 @@ pub enum SnapshotError {
         expected: DiffId,
         /// What came.
         found: DiffId,
+    },
+    /// A layer that was made elsewhere does not hold what its name says.
+    #[error("the layer that came holds {found}, its name says {expected}")]
+    WrongContent {
+        /// What its name says.
+        expected: LayerId,
+        /// What it holds.
+        found: LayerId,
     },
     /// A layer can't be compressed or decompressed.
     #[error(transparent)]

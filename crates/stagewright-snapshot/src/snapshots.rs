@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 use stagewright_digest::{ContentDigest, DiffId, LayerId};
-use stagewright_layer::{EntryPath, LayerIndex, Mtime, WrittenLayer, decompress, read_index};
+use stagewright_layer::{
+    EntryPath, LayerIndex, Mtime, ReadLayer, WrittenLayer, decompress, read_index,
+};
 use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
 use crate::agent::TreeAgent;
@@ -290,20 +292,42 @@ impl Snapshots {
         forms: Forms,
         blob: impl FnOnce() -> io::Result<Box<dyn BufRead + Send>>,
     ) -> Result<Layer, SnapshotError> {
-        let id = LayerId::Pulled(*diff_id);
+        self.import_as(&LayerId::Pulled(*diff_id), forms, blob)
+    }
+
+    /// Stores a layer that a step made elsewhere, as [`Snapshots::import`] does. Its name is checked
+    /// against what it holds.
+    ///
+    /// # Errors
+    /// When the blob can't be read, holds other files than its name says, or can't be stored.
+    pub fn import_made(
+        &self,
+        content: &ContentDigest,
+        forms: Forms,
+        blob: impl FnOnce() -> io::Result<Box<dyn BufRead + Send>>,
+    ) -> Result<Layer, SnapshotError> {
+        self.import_as(&LayerId::Made(*content), forms, blob)
+    }
+
+    fn import_as(
+        &self,
+        id: &LayerId,
+        forms: Forms,
+        blob: impl FnOnce() -> io::Result<Box<dyn BufRead + Send>>,
+    ) -> Result<Layer, SnapshotError> {
         let present = || -> Result<Option<Layer>, SnapshotError> {
-            Ok(self.store().layer(&id)?.filter(|layer| forms.are_in(layer)))
+            Ok(self.store().layer(id)?.filter(|layer| forms.are_in(layer)))
         };
         if let Some(layer) = present()? {
             return Ok(layer);
         }
-        let _making = self.store().lock_making(&id)?;
+        let _making = self.store().lock_making(id)?;
         if let Some(layer) = present()? {
             return Ok(layer);
         }
-        let existing = self.store().layer(&id)?;
+        let existing = self.store().layer(id)?;
         if let Some(packed) = existing.as_ref().and_then(Layer::packed_path) {
-            return self.unpack_into(&id, packed);
+            return self.unpack_into(id, packed);
         }
         let draft = self.store().layer_draft()?;
         let tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
@@ -312,9 +336,10 @@ impl Snapshots {
             reader: plain,
             copy: io::BufWriter::with_capacity(1 << 17, tar),
         };
-        let read = copy.index(diff_id)?;
+        let read = copy.index(id)?;
+        self.check_name(id, &read)?;
         let record = LayerRecord {
-            diff_id: Some(*diff_id),
+            diff_id: Some(read.diff_id),
             packed_bytes: Some(read.bytes),
             ..LayerRecord::default()
         };
@@ -335,7 +360,24 @@ impl Snapshots {
         if !forms.packed {
             fs::remove_file(draft.packed()).map_err(SnapshotError::Draft)?;
         }
-        self.publish(draft, &id, &read.index, record)
+        self.publish(draft, id, &read.index, record)
+    }
+
+    /// Checks that a layer that was read is the one that its name says.
+    fn check_name(&self, id: &LayerId, read: &ReadLayer) -> Result<(), SnapshotError> {
+        match id {
+            LayerId::Pulled(expected) if read.diff_id != *expected => {
+                Err(SnapshotError::WrongDiffId {
+                    expected: *expected,
+                    found: read.diff_id,
+                })
+            }
+            LayerId::Made(_) if self.name(&read.index) != *id => Err(SnapshotError::WrongContent {
+                expected: *id,
+                found: self.name(&read.index),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the unpacked form of a layer, and makes it if it is missing.
@@ -674,18 +716,12 @@ struct Copying<R> {
 
 impl<R: Read> Copying<R> {
     /// Reads a layer's tar to its end.
-    fn index(mut self, expected: &DiffId) -> Result<stagewright_layer::ReadLayer, SnapshotError> {
+    fn index(mut self, layer: &LayerId) -> Result<ReadLayer, SnapshotError> {
         let read = read_index(&mut self).map_err(|source| SnapshotError::Import {
-            layer: *expected,
+            layer: *layer,
             source,
         })?;
         self.copy.flush().map_err(SnapshotError::Draft)?;
-        if read.diff_id != *expected {
-            return Err(SnapshotError::WrongDiffId {
-                expected: *expected,
-                found: read.diff_id,
-            });
-        }
         Ok(read)
     }
 }

@@ -18,6 +18,7 @@ use stagewright_store::{CompressedBlob, RESOLUTION_KIND, Store, TAG_KIND};
 
 use crate::error::StepError;
 use crate::event::EventKind;
+use crate::imported_cache::ImportedCache;
 use crate::reporter::Reporter;
 
 /// How the blob of a layer is called that came with its image.
@@ -64,12 +65,30 @@ struct StoredLayer {
 
 /// Where the blob of a layer can be had.
 #[derive(Clone)]
-enum Origin {
+pub(crate) enum Origin {
     Registry(Reference),
     Disk(Arc<dyn ImageSource>),
 }
 
-/// Base images of one build.
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Registry(reference) => write!(f, "Registry({reference})"),
+            Self::Disk(_) => f.write_str("Disk"),
+        }
+    }
+}
+
+/// A layer that is not stored, and where it can be had.
+struct MissingLayer {
+    id: LayerId,
+    descriptor: Descriptor,
+    /// How the store calls the form in which it comes.
+    codec: String,
+    origin: Origin,
+}
+
+/// Base images of one build, and the layers of caches from elsewhere.
 pub struct Images {
     store: Store,
     snapshots: Snapshots,
@@ -79,6 +98,7 @@ pub struct Images {
     pull: bool,
     /// The registries' layers that this build knows of. Held only to look up or insert.
     origins: Mutex<BTreeMap<DiffId, (Descriptor, Origin)>>,
+    cache: Arc<ImportedCache>,
 }
 
 impl Images {
@@ -98,7 +118,19 @@ impl Images {
             named,
             pull,
             origins: Mutex::default(),
+            cache: Arc::default(),
         }
+    }
+
+    /// Looks results up in caches from elsewhere, too.
+    #[must_use]
+    pub fn with_cache(self, cache: Arc<ImportedCache>) -> Self {
+        Self { cache, ..self }
+    }
+
+    /// Returns the caches from elsewhere.
+    pub(crate) fn cache(&self) -> &ImportedCache {
+        &self.cache
     }
 
     /// Finds out what an image is: from a named context, among the images with local names, from
@@ -270,8 +302,9 @@ impl Images {
         found
     }
 
-    /// Sees to it that layers are stored, downloading those of base images that are not yet.
-    /// Layers are moved at the same time; a layer that two steps want is moved once.
+    /// Sees to it that layers are stored, downloading those of base images, and of caches from
+    /// elsewhere, that are not yet. Layers are moved at the same time; a layer that two steps want is
+    /// moved once.
     ///
     /// # Errors
     /// When a layer cannot be had, or is not what its image says.
@@ -283,10 +316,8 @@ impl Images {
     ) -> Result<(), StepError> {
         let mut missing = Vec::new();
         for layer in layers {
-            if let LayerId::Pulled(diff_id) = layer
-                && self.store.layer(layer)?.is_none()
-            {
-                missing.push(self.fetch_layer(*diff_id, reporter, event));
+            if self.store.layer(layer)?.is_none() {
+                missing.push(self.fetch_layer(*layer, reporter, event));
             }
         }
         for result in futures_util::future::join_all(missing).await {
@@ -297,28 +328,75 @@ impl Images {
 
     async fn fetch_layer(
         &self,
-        diff_id: DiffId,
+        id: LayerId,
         reporter: &Reporter,
         event: u64,
     ) -> Result<(), StepError> {
-        let origin = self.origins().get(&diff_id).cloned();
-        let Some((descriptor, origin)) = origin else {
-            return Err(StepError::Image {
-                message: format!(
-                    "layer {diff_id} of a base image is not stored and its origin is not known: build with --pull"
-                ),
-                registry: false,
-            });
-        };
-        let id = LayerId::Pulled(diff_id);
-        if self.store.blob(&descriptor.digest)?.is_none() {
-            self.fetch_blob(&descriptor, &origin, reporter, event)
+        let fetched = self.try_fetch_layer(id, reporter, event).await;
+        if matches!(id, LayerId::Made(_)) {
+            match &fetched {
+                Ok(()) => self.cache.adopt_layer(&id, &self.store)?,
+                Err(_) => self.cache.lose(id),
+            }
+        }
+        fetched
+    }
+
+    async fn try_fetch_layer(
+        &self,
+        id: LayerId,
+        reporter: &Reporter,
+        event: u64,
+    ) -> Result<(), StepError> {
+        let missing = self.find_layer(id)?;
+        if self.store.blob(&missing.descriptor.digest)?.is_none() {
+            self.fetch_blob(&missing.descriptor, &missing.origin, reporter, event)
                 .await?;
         }
         let (store, snapshots) = (self.store.clone(), self.snapshots.clone());
-        tokio::task::spawn_blocking(move || import(&store, &snapshots, id, diff_id, &descriptor))
+        tokio::task::spawn_blocking(move || import(&store, &snapshots, &missing))
             .await
             .map_err(|join| StepError::Internal(join.to_string()))?
+    }
+
+    /// Finds out where a layer can be had.
+    fn find_layer(&self, id: LayerId) -> Result<MissingLayer, StepError> {
+        let unknown = |message| StepError::Image {
+            message,
+            registry: false,
+        };
+        match id {
+            LayerId::Pulled(diff_id) => {
+                let origin = self.origins().get(&diff_id).cloned();
+                let (descriptor, origin) = origin.ok_or_else(|| {
+                    unknown(format!(
+                        "layer {diff_id} of a base image is not stored and its origin is not known: build with --pull"
+                    ))
+                })?;
+                Ok(MissingLayer {
+                    id,
+                    descriptor,
+                    codec: PULLED_CODEC.to_owned(),
+                    origin,
+                })
+            }
+            LayerId::Made(_) => {
+                let layer = self.cache.layer(&id).ok_or_else(|| {
+                    unknown(match self.cache.names(&id) {
+                        true => {
+                            format!("the imported cache knows of layer {id} and does not hold it")
+                        }
+                        false => format!("layer {id} is not stored any more: build again"),
+                    })
+                })?;
+                Ok(MissingLayer {
+                    id,
+                    descriptor: layer.descriptor.clone(),
+                    codec: layer.codec.clone(),
+                    origin: layer.origin.clone(),
+                })
+            }
+        }
     }
 
     async fn fetch_blob(
@@ -367,31 +445,35 @@ impl Images {
     }
 }
 
-/// Makes a layer of a blob that was downloaded, as a directory: what needs a base image's files
-/// mounts them.
-fn import(
-    store: &Store,
-    snapshots: &Snapshots,
-    id: LayerId,
-    diff_id: DiffId,
-    descriptor: &Descriptor,
-) -> Result<(), StepError> {
+/// Makes a layer of a blob that was downloaded. Those of base images become directories: what needs a
+/// base image's files mounts them. Those of caches are exported or copied from as often.
+fn import(store: &Store, snapshots: &Snapshots, missing: &MissingLayer) -> Result<(), StepError> {
+    let MissingLayer {
+        id,
+        descriptor,
+        codec,
+        ..
+    } = missing;
     let digest = descriptor.digest;
-    let imported = snapshots.import(&diff_id, Forms::UNPACKED, || {
+    let open = || -> io::Result<Box<dyn io::BufRead + Send>> {
         let blob = store.blob(&digest).map_err(io::Error::other)?;
         let blob = blob.ok_or_else(|| io::Error::other(format!("blob {digest} is gone")))?;
         let file = fs::File::open(blob.path)?;
         Ok(Box::new(BufReader::with_capacity(1 << 17, file)))
-    });
+    };
+    let imported = match id {
+        LayerId::Pulled(diff_id) => snapshots.import(diff_id, Forms::UNPACKED, open),
+        LayerId::Made(content) => snapshots.import_made(content, Forms::PACKED, open),
+    };
     if let Err(error) = imported {
         // If it is the blob that is damaged it is set aside, and downloaded again the next time.
         store.check_blob(&digest)?;
         return Err(error.into());
     }
-    store.update_record(&id, |record| {
+    store.update_record(id, |record| {
         if record.compressed.iter().all(|blob| blob.digest != digest) {
             record.compressed.push(CompressedBlob {
-                codec: PULLED_CODEC.to_owned(),
+                codec: codec.clone(),
                 digest,
                 bytes: descriptor.size,
                 media_type: descriptor.media_type.clone(),

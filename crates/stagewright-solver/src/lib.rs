@@ -10,6 +10,7 @@
 mod accounts;
 pub mod action;
 mod archive;
+mod cache_document;
 mod context_files;
 mod copy;
 mod error;
@@ -17,6 +18,7 @@ mod event;
 mod explain;
 mod file_step;
 mod images;
+mod imported_cache;
 mod miss;
 mod parallel;
 mod parts;
@@ -30,15 +32,20 @@ mod services;
 mod snapshot_files;
 mod solve;
 mod ssh_agent;
+mod used_results;
 mod vertex;
 
 pub use accounts::Account;
+pub use cache_document::{
+    CACHE_CONFIG_TYPE, CacheDocument, CachedLayer, CachedResult, INLINE_CACHE_FIELD,
+};
 pub use context_files::ContextFiles;
 pub use error::{SolveError, StepError};
 pub use event::{CheckFinding, Event, EventKind, LogStream, Outcome, VertexInfo};
 pub use explain::{Explained, Verdict, explain};
 pub use file_step::accounts_of;
 pub use images::{Images, NamedImage, PULLED_CODEC, TaggedImage};
+pub use imported_cache::{CacheSource, ImportedCache};
 pub use miss::{Change, MissReason};
 pub use parts::{Part, Parts};
 pub use remote::{Remotes, fetch_context};
@@ -47,4 +54,5 @@ pub use services::{LazySandbox, Limits, Secret, Services, SolveOptions};
 pub use solve::{Solved, solve};
 pub use ssh_agent::SshAgent;
 pub use tokio_util::sync::CancellationToken;
+pub use used_results::UsedResults;
 pub use vertex::{Snapshot, VertexResult};

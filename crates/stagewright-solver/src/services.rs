@@ -11,16 +11,18 @@ use stagewright_exec::{ProbeOptions, Sandbox, Ulimit, UserNamespace};
 use stagewright_layer::Mtime;
 use stagewright_plan::Vertex;
 use stagewright_snapshot::{Forms, MergedTree, Snapshots};
-use stagewright_store::Store;
+use stagewright_store::{ActionResult, Store};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache_document::CachedResult;
 use crate::context_files::ContextFiles;
 use crate::error::StepError;
 use crate::images::Images;
 use crate::remote::Remotes;
 use crate::reporter::Reporter;
 use crate::ssh_agent::SshAgent;
+use crate::used_results::UsedResults;
 use crate::vertex::Snapshot;
 
 /// What a build is told besides its plan.
@@ -123,6 +125,8 @@ pub struct Services {
     pub runtime: Handle,
     /// What the build was told.
     pub options: SolveOptions,
+    /// The results that it used.
+    pub used: UsedResults,
 }
 
 /// A lock on an action, and whether another build held it.
@@ -190,6 +194,27 @@ impl Services {
             }),
             None => Err(StepError::Cancelled),
         }
+    }
+
+    /// Returns the results that the build used, each with all its keys.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn used_results(&self) -> Result<Vec<CachedResult>, StepError> {
+        self.used.list(&self.store, self.images.cache())
+    }
+
+    /// Remembers that a result was found or made under these keys, and keeps one from elsewhere.
+    pub(crate) fn note_use<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k ActionKey> + Clone,
+        result: &ActionResult,
+    ) -> Result<(), StepError> {
+        for key in keys.clone() {
+            self.images.cache().adopt(key, &self.store)?;
+        }
+        self.used.note(keys, result);
+        Ok(())
     }
 
     /// Returns a build context.

@@ -147,10 +147,13 @@ async fn solve_step(
         )));
     };
     let quick = action::quick_parts(&services.options, &vertex.op, inputs).map(|parts| parts.key());
-    // A result whose parts are lost is a hit all the same, after they are written anew.
+    // A result whose parts are lost is a hit all the same, after they are written anew. One from
+    // elsewhere never had any, and making them would need the files.
+    let from_elsewhere = |key: &ActionKey| services.images.cache().find(key).is_some();
     if let Some(result) = look_up(services, vertex, quick.as_ref())?
-        && result.parts.is_some()
+        && (result.parts.is_some() || quick.as_ref().is_some_and(from_elsewhere))
     {
+        services.note_use(&quick, &result)?;
         return Ok((parent.with(&result), Outcome::Hit));
     }
     // Keys that need files to be read are computed away from the threads that schedule.
@@ -160,6 +163,11 @@ async fn solve_step(
     .await?;
     let key = work.parts.key();
     if let Some(mut result) = look_up(services, vertex, Some(&key))? {
+        services.note_use(quick.iter().chain([&key]), &result)?;
+        // What is from elsewhere is recorded when its layer has come.
+        if !is_stored(services, &result)? {
+            return Ok((parent.with(&result), Outcome::Hit));
+        }
         if result.parts.is_none() {
             result.parts = Some(services.store.put_parts(&work.parts.encode())?);
             services.store.record_action(&key, &result)?;
@@ -169,6 +177,7 @@ async fn solve_step(
         return Ok((parent.with(&result), Outcome::Hit));
     }
     let (result, outcome) = execute(build, id, inputs, work, key).await?;
+    services.note_use(quick.iter().chain([&key]), &result)?;
     remember_quick(services, quick.as_ref(), &result)?;
     Ok((parent.with(&result), outcome))
 }
@@ -250,10 +259,21 @@ pub(crate) fn look_up(
     vertex: &Vertex,
     key: Option<&ActionKey>,
 ) -> Result<Option<ActionResult>, StepError> {
-    match key {
-        Some(key) if !vertex.no_cache => Ok(services.store.action(key)?),
-        _ => Ok(None),
+    let Some(key) = key.filter(|_| !vertex.no_cache) else {
+        return Ok(None);
+    };
+    match services.store.action(key)? {
+        Some(result) => Ok(Some(result)),
+        None => Ok(services.images.cache().find(key)),
     }
+}
+
+/// Says whether the layer of a result is stored, if it has one.
+fn is_stored(services: &Services, result: &ActionResult) -> Result<bool, StepError> {
+    Ok(match &result.layer {
+        None => true,
+        Some(layer) => services.store.layer(layer)?.is_some(),
+    })
 }
 
 /// Lets the next build find the result by what is known without reading files.

@@ -185,6 +185,11 @@ impl Registry {
             .contains(&(repository.to_owned(), digest.to_owned()))
     }
 
+    /// Returns the bytes of a blob.
+    pub fn blob(&self, digest: &str) -> Option<Vec<u8>> {
+        Some(lock(&self.state).blobs.get(digest)?.to_vec())
+    }
+
     /// Returns the media type and bytes of a manifest by tag or digest.
     pub fn manifest(&self, repository: &str, name: &str) -> Option<(String, Vec<u8>)> {
         let key = (repository.to_owned(), name.to_owned());

@@ -24,6 +24,9 @@ pub struct Export {
     pub latest_file_time: Option<i64>,
     /// Annotations.
     pub annotations: Vec<Annotation>,
+    /// The config says which actions made the layers, so that the image is a cache, too
+    /// ([`CacheFrom::Registry`](crate::CacheFrom::Registry)).
+    pub inline_cache: bool,
 }
 
 /// A text by key that an image carries outside of its config.

@@ -5,18 +5,21 @@ use std::sync::Arc;
 
 use stagewright_digest::LayerId;
 use stagewright_dockerfile::Dockerfile;
-use stagewright_fetch::git_commit_time;
+use stagewright_fetch::{RegistryOptions, git_commit_time};
 use stagewright_oci::Platform;
 use stagewright_plan::{
     KnownImages, LowerOptions, Lowered, NetworkMode, Plan, SourceOp, StageInfo, lower,
 };
 use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
-    CancellationToken, ContextFiles, EventKind, EventSink, Explained, Images, Limits, Remotes,
-    Reporter, Secret, Services, SolveOptions, SshAgent, StepError, fetch_context, solve,
+    CancellationToken, ContextFiles, EventKind, EventSink, Explained, Images, ImportedCache,
+    Limits, Remotes, Reporter, Secret, Services, SolveOptions, SshAgent, StepError, UsedResults,
+    fetch_context, solve,
 };
+use tokio::sync::OnceCell;
 
 use crate::builder::Builder;
+use crate::cache_transfer::{self, CacheFrom};
 use crate::checks::{self, CheckReport};
 use crate::describe::{self, Outline, Targets};
 use crate::error::{Error, ErrorKind};
@@ -149,6 +152,8 @@ struct Job {
     cancel: CancellationToken,
     platform: Platform,
     now_unix_ms: u64,
+    /// The caches from elsewhere, read once.
+    cache: OnceCell<Arc<ImportedCache>>,
 }
 
 impl Job {
@@ -181,27 +186,43 @@ impl Job {
             cancel,
             platform,
             now_unix_ms,
+            cache: OnceCell::new(),
         })
     }
 
     /// Builds. What turns out to be damaged is set aside at once and is then as if it had never been
-    /// there: the build begins anew, finds the rest in the cache, and makes what is missing.
+    /// there: the build begins anew, finds the rest in the cache, and makes what is missing. So it does
+    /// when a layer of a cache from elsewhere cannot be had.
     async fn run(self) -> Result<Image, Error> {
-        let mut restarts = 0;
+        let (mut restarts, mut first) = (0, true);
         loop {
-            let seen = self.builder.damage_seen();
-            let result = self.run_once(restarts == 0).await;
+            let (seen, lost) = (self.builder.damage_seen(), self.lost_layers());
+            let result = self.run_once(first).await;
+            first = false;
             let damaged = self.builder.damage_seen() > seen;
             for warning in self.builder.take_warnings() {
                 self.reporter.warn(warning);
             }
-            if result.is_ok() || !damaged || restarts == RESTARTS_MAX || self.cancel.is_cancelled()
-            {
-                self.keep_limit().await;
-                return result;
+            let goes_on = damaged && restarts < RESTARTS_MAX || self.lost_layers() > lost;
+            match &result {
+                Err(error) if goes_on && !self.cancel.is_cancelled() => {
+                    if !damaged {
+                        self.reporter.warn(format!(
+                            "{error}: the build begins anew, and the steps that made it run"
+                        ));
+                    }
+                }
+                _ => {
+                    self.keep_limit().await;
+                    return result;
+                }
             }
-            restarts += 1;
+            restarts += u32::from(damaged);
         }
+    }
+
+    fn lost_layers(&self) -> usize {
+        self.cache.get().map_or(0, |cache| cache.lost_layers())
     }
 
     /// Makes room in the store if it takes too much. The build is done: a failure is only told.
@@ -223,8 +244,8 @@ impl Job {
         let input = Input::open(&self.request, store, &self.reporter, remote)?;
         let images = Images::new(
             store.clone(),
-            self.session.clone(),
-            self.builder.inner().registries.clone(),
+            self.session.with_latest_time(self.request.file_time()),
+            self.registries(),
             input.named_images.clone(),
             self.request.pull,
         );
@@ -233,6 +254,20 @@ impl Job {
 
     async fn prepare(&self) -> Result<Prepared, Error> {
         let (input, images, remotes) = self.read().await?;
+        let import = || {
+            cache_transfer::import(
+                &self.request,
+                self.registries(),
+                &self.platform,
+                &self.reporter,
+            )
+        };
+        let cache = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(cancelled()),
+            cache = self.cache.get_or_init(import) => cache,
+        };
+        let images = images.with_cache(Arc::clone(cache));
         let plan = self.plan(&input, &images, input.target.clone()).await?;
         let services =
             Arc::new(self.services(input.contexts.clone(), &input.secrets, images, remotes)?);
@@ -241,6 +276,18 @@ impl Job {
             plan,
             services,
         })
+    }
+
+    /// Returns how registries are reached.
+    fn registries(&self) -> RegistryOptions {
+        let mut options = self.builder.inner().registries.clone();
+        let hosts = self
+            .request
+            .cache_from
+            .iter()
+            .filter_map(CacheFrom::insecure_host);
+        options.insecure.extend(hosts);
+        options
     }
 
     /// Tells what the build checks found, and what of the file is not followed.
@@ -301,6 +348,18 @@ impl Job {
             .collect();
         // Not the build's time: that may be one that all builds share.
         store.note_use(&used.into_iter().collect::<Vec<_>>(), unix_ms_now())?;
+        // An image is kept with all its layers, but those of base images.
+        let made_layers: Vec<LayerId> = solved
+            .layers
+            .iter()
+            .filter(|layer| matches!(layer, LayerId::Made(_)))
+            .copied()
+            .collect();
+        services
+            .images
+            .ensure(&made_layers, &self.reporter, 0)
+            .await
+            .map_err(failure::of_step)?;
         let stages = stage_names
             .into_iter()
             .zip(solved.stages)
@@ -483,6 +542,7 @@ impl Job {
                 ssh,
                 allow,
             },
+            used: UsedResults::default(),
         })
     }
 }

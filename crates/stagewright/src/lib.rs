@@ -23,7 +23,10 @@
 mod build;
 mod builder;
 mod cache;
+mod cache_options;
+mod cache_transfer;
 mod checks;
+mod csv;
 mod definition;
 mod describe;
 mod environment;
@@ -53,7 +56,9 @@ pub use cache::{
     CacheDamage, CacheItem, CacheItemKind, CacheRoom, CacheUsage, CacheVerification, LayerUse,
     PruneOptions, Pruned,
 };
+pub use cache_transfer::{CacheFrom, CacheMode, CachePlace, CacheTo, export_cache};
 pub use checks::{CheckReport, check_dockerfile};
+pub use csv::csv_fields;
 pub use describe::{Outline, OutlineArg, OutlineMount, Target, Targets};
 pub use error::{Error, ErrorKind};
 pub use export::{Annotation, AnnotationLevel, Compression, Export, ExportKind, Push};

@@ -8,7 +8,7 @@ use stagewright_oci::{
     Descriptor, Index, LayerEncoding, Manifest, OutgoingBlob, OutgoingImage, OutgoingPlatform,
     Platform, media_type,
 };
-use stagewright_solver::PULLED_CODEC;
+use stagewright_solver::{INLINE_CACHE_FIELD, PULLED_CODEC};
 use stagewright_store::CompressedBlob;
 
 use crate::error::{Error, ErrorKind};
@@ -117,20 +117,34 @@ fn annotations(
     Ok(found)
 }
 
+/// A layer on its way out.
+pub(crate) struct OutgoingLayer {
+    pub(crate) id: LayerId,
+    pub(crate) blob: OutgoingBlob,
+    /// How the store calls the form.
+    pub(crate) codec: String,
+    /// The name of its tar where that is not the layer's own, since times were changed.
+    diff_id: Option<DiffId>,
+}
+
 impl Image {
     fn outgoing_platform(&self, export: &Export) -> Result<OutgoingPlatform, Error> {
         let docker = export.docker_media_types();
         let mut config = self.config().clone();
-        let mut layers = Vec::new();
-        let mut blobs = Vec::new();
+        let mut outgoing = Vec::new();
         for (place, layer) in self.layer_ids().iter().enumerate() {
-            let (blob, diff_id) = self.layer_blob(layer, export, docker)?;
-            if let Some(diff_id) = diff_id {
+            let layer = self.layer_blob(layer, export, docker)?;
+            if let Some(diff_id) = layer.diff_id {
                 config.rootfs.diff_ids[place] = diff_id;
             }
-            layers.push(blob.descriptor.clone());
-            blobs.push(blob);
+            outgoing.push(layer);
         }
+        if export.inline_cache {
+            let document = self.inline_cache(&outgoing)?;
+            config.other.insert(INLINE_CACHE_FIELD.to_owned(), document);
+        }
+        let mut blobs: Vec<OutgoingBlob> = outgoing.into_iter().map(|layer| layer.blob).collect();
+        let layers = blobs.iter().map(|blob| blob.descriptor.clone()).collect();
         let config_type = if docker {
             media_type::DOCKER_CONFIG
         } else {
@@ -162,14 +176,13 @@ impl Image {
         })
     }
 
-    /// Returns the blob of a layer: as it came with its image, else compressed as asked for. With
-    /// it comes the name of its tar where that is not the layer's own, since times were changed.
-    fn layer_blob(
+    /// Returns the blob of a layer: as it came with its image, else compressed as asked for.
+    pub(crate) fn layer_blob(
         &self,
         layer: &LayerId,
         export: &Export,
         docker: bool,
-    ) -> Result<(OutgoingBlob, Option<DiffId>), Error> {
+    ) -> Result<OutgoingLayer, Error> {
         self.ensure_layer(layer)?;
         let (store, snapshots) = (self.store(), self.snapshots());
         let record = store
@@ -210,7 +223,12 @@ impl Image {
             let message = format!("blob {} is gone from the store: build again", blob.digest);
             Error::new(ErrorKind::Store, message)
         })?;
-        Ok((OutgoingBlob::file(descriptor, stored.path), diff_id))
+        Ok(OutgoingLayer {
+            id: *layer,
+            blob: OutgoingBlob::file(descriptor, stored.path),
+            codec: blob.codec,
+            diff_id,
+        })
     }
 }
 

@@ -78,7 +78,7 @@ pub fn push_images(
 }
 
 /// Pushes to each repository in turn, each shown as a vertex.
-async fn push_each(
+pub(crate) async fn push_each(
     client: &RegistryClient,
     image: &OutgoingImage,
     options: &PushOptions,

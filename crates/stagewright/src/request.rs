@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cache_transfer::CacheFrom;
 use crate::stage::Stage;
 use stagewright_plan::RemoteKind;
 
@@ -35,6 +36,9 @@ pub struct BuildRequest {
     pub no_cache_filter: Vec<String>,
     /// Ask the registries for base images even if the store has images of their names.
     pub pull: bool,
+    /// Caches that other builds exported: what the store has not is looked up there. One that cannot
+    /// be had is told of and left out.
+    pub cache_from: Vec<CacheFrom>,
     /// The network of steps that name none.
     pub network: Network,
     /// Secrets that steps may mount.
@@ -80,6 +84,7 @@ impl BuildRequest {
             no_cache: false,
             no_cache_filter: Vec::new(),
             pull: false,
+            cache_from: Vec::new(),
             network: Network::Default,
             secrets: Vec::new(),
             ssh: Vec::new(),

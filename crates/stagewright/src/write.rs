@@ -214,6 +214,6 @@ fn write_file(
     result
 }
 
-fn export_error(error: &dyn std::error::Error) -> Error {
+pub(crate) fn export_error(error: &dyn std::error::Error) -> Error {
     Error::new(ErrorKind::Export, failure::chain(error))
 }

@@ -216,6 +216,8 @@ struct BuildOptions {
   bool no_cache = false;
   std::vector<std::string> no_cache_filter;
   bool pull = false;
+  /// Caches of other builds: a reference, or what --cache-from takes.
+  std::vector<std::string> cache_from;
   /// "default", "host" or "none".
   std::optional<std::string> network;
   std::map<std::string, Secret> secrets;
@@ -242,6 +244,8 @@ struct ExportOptions {
   std::optional<std::string> compression;
   std::optional<int> compression_level;
   bool force_compression = false;
+  /// The image is a cache, too, for the cache_from of other builds.
+  bool inline_cache = false;
 };
 
 /// How an image is pushed.
@@ -253,6 +257,8 @@ struct PushOptions {
   bool force_compression = false;
   bool by_digest = false;
   bool insecure = false;
+  /// The image is a cache, too, for the cache_from of other builds.
+  bool inline_cache = false;
 };
 
 /// What is pruned; of what remains nothing is touched.

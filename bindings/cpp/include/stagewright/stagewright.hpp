@@ -39,6 +39,10 @@ class STAGEWRIGHT_API Image {
   std::optional<std::string> export_to(const std::filesystem::path& dest, const ExportOptions& options = {}) const;
   /// Pushes the image to the registries of its names. Returns the manifest's digest.
   std::optional<std::string> push(const PushOptions& options = {}) const;
+  /// Exports the cache of the build that made the image; `to` is what --cache-to takes:
+  /// "type=registry,ref=REF,mode=max", "type=local,dest=FOLDER". Only an image that was just built has a
+  /// cache. Returns the manifest's digest.
+  std::optional<std::string> export_cache(const std::string& to) const;
 
   bool operator==(const Image& other) const { return id() == other.id(); }
   bool operator!=(const Image& other) const { return id() != other.id(); }

@@ -80,6 +80,7 @@ class Builder:
         nocache: bool = False,
         no_cache_filter: Sequence[str] = (),
         pull: bool = False,
+        cache_from: Sequence[str] = (),
         network_mode: str | None = None,
         secrets: Mapping[str, _Secret] | None = None,
         ssh: Mapping[str, Sequence[_Path]] | None = None,
@@ -97,8 +98,8 @@ class Builder:
         ``path`` is the context: a folder, or the address of a repository. ``dockerfile`` is a path
         in it; ``fileobj`` and ``text`` give the Dockerfile itself. A ``stage`` in code is built
         instead of a Dockerfile, or on one that is named as well. ``ssh`` has for each id the socket
-        of an agent, or files of keys. A step that takes more than ``step_timeout`` seconds is
-        ended.
+        of an agent, or files of keys. ``cache_from`` has caches of other builds, each a reference or
+        what ``--cache-from`` takes. A step that takes more than ``step_timeout`` seconds is ended.
         """
         return Build(self._native.start(_request(locals())))
 
@@ -198,6 +199,7 @@ def _request(given: dict[str, Any]) -> str:
         "no_cache": given["nocache"],
         "no_cache_filter": list(given["no_cache_filter"]),
         "pull": given["pull"],
+        "cache_from": list(given["cache_from"]),
         "network": given["network_mode"],
         "secrets": {id: _secret(value) for id, value in (given["secrets"] or {}).items()},
         "ssh": {id: [os.fspath(it) for it in paths] for id, paths in (given["ssh"] or {}).items()},

@@ -43,17 +43,20 @@ class Image:
         kind: str = "oci_directory",
         names: Sequence[str] = (),
         compression: str = "gzip",
+        inline_cache: bool = False,
     ) -> str | None:
         """Writes the image out and returns the digest of its manifest, if it has one.
 
         ``kind`` is ``oci_directory``, ``oci_archive``, ``docker_archive``, ``directory`` or ``tar``;
-        ``compression`` is ``gzip``, ``zstd`` or ``uncompressed``.
+        ``compression`` is ``gzip``, ``zstd`` or ``uncompressed``. With ``inline_cache`` the image is a
+        cache, too, for the ``cache_from`` of other builds.
         """
         export = {
             "kind": kind,
             "dest": os.fspath(dest),
             "names": list(names),
             "compression": compression,
+            "inline_cache": inline_cache,
         }
         return self._native.export(json.dumps(export))
 
@@ -63,6 +66,7 @@ class Image:
         compression: str = "gzip",
         by_digest: bool = False,
         insecure: bool = False,
+        inline_cache: bool = False,
     ) -> str | None:
         """Pushes the image to the registries of its names, or of those given; returns the digest.
 
@@ -73,5 +77,15 @@ class Image:
             "compression": compression,
             "by_digest": by_digest,
             "insecure": insecure,
+            "inline_cache": inline_cache,
         }
         return self._native.push(json.dumps(push))
+
+    def export_cache(self, to: str) -> str | None:
+        """Exports the cache of the build that made the image; returns the digest of its manifest.
+
+        ``to`` is what ``--cache-to`` takes: ``type=registry,ref=REF,mode=max``,
+        ``type=local,dest=FOLDER``. Only an image that was just built has a cache. Blocks, with
+        Python's lock released.
+        """
+        return self._native.export_cache(to)

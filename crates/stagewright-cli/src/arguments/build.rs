@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
+use stagewright::{CachePlace, CacheTo};
 
 use super::annotation::AnnotationArgument;
 use super::cache::parse_duration;
@@ -11,8 +12,8 @@ use super::call::{CallArgument, CallMethod};
 use super::output::OutputArgument;
 use super::unsupported::Unsupported;
 use super::values::{
-    ExtraHost, KeyValue, MirrorArgument, NamedContextArgument, SecretArgument, SshArgument, Ulimit,
-    parse_bytes,
+    CacheFromArgument, ExtraHost, KeyValue, MirrorArgument, NamedContextArgument, SecretArgument,
+    SshArgument, Ulimit, parse_bytes,
 };
 
 /// Flags of `stagewright build`, as docker spells them.
@@ -92,6 +93,14 @@ pub(crate) struct BuildArguments {
     /// Don't use the cache for these stages
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(crate) no_cache_filter: Vec<String>,
+    /// Look results up in a cache that was exported elsewhere (`REF`, `type=registry,ref=REF`,
+    /// `type=local,src=FOLDER`)
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_from: Vec<CacheFromArgument>,
+    /// Export the cache (`type=registry,ref=REF`, `type=local,dest=FOLDER`, each with `mode=min|max`;
+    /// `type=inline`)
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_to: Vec<CacheTo>,
     /// Ask the registries for newer base images
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_name = "BOOL",
@@ -174,7 +183,21 @@ impl BuildArguments {
         let call = self.call.filter(|call| call.method != CallMethod::Build);
         call.or(self.check.then_some(CallArgument::CHECK))
     }
+
+    /// Returns whether images are to be caches, too.
+    pub(crate) fn inline_cache(&self) -> bool {
+        let inline = |to: &CacheTo| to.place == CachePlace::Inline;
+        let argument = self
+            .build_arg
+            .iter()
+            .rfind(|given| given.name == INLINE_CACHE);
+        let value = argument.and_then(|given| given.value.as_deref());
+        self.cache_to.iter().any(inline) || matches!(value, Some("1" | "true"))
+    }
 }
+
+/// The build argument by which BuildKit's users ask for an inline cache.
+const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
 
 /// The network of a RUN step that names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -297,7 +320,7 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_kept_to_be_refused() {
         for (line, flag) in [
-            ("--cache-from type=local,src=x .", Some("--cache-from")),
+            ("--policy x .", Some("--policy")),
             ("--provenance=false", None),
             ("--sbom=false --attest=type=sbom,disabled=true", None),
             ("--provenance=mode=max", Some("--provenance")),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use stagewright::{Annotation, Push};
+use stagewright::{Annotation, Push, csv_fields};
 
 use super::annotation;
 
@@ -299,41 +299,6 @@ fn boolean(key: &str, value: &str) -> Result<bool, String> {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
         _ => Err(format!("{key} is true or false, not {value:?}")),
-    }
-}
-
-/// Splits a line at its commas; a field in double quotes may hold some, and a doubled quote in it
-/// is one.
-pub(super) fn csv_fields(text: &str) -> Result<Vec<String>, String> {
-    let mut fields = Vec::new();
-    let mut rest = text;
-    loop {
-        let mut field = String::new();
-        if let Some(mut quoted) = rest.strip_prefix('"') {
-            loop {
-                let end = quoted.find('"').ok_or("a quote is not closed")?;
-                field.push_str(&quoted[..end]);
-                quoted = &quoted[end + 1..];
-                match quoted.strip_prefix('"') {
-                    Some(after) => {
-                        field.push('"');
-                        quoted = after;
-                    }
-                    None => break,
-                }
-            }
-            rest = quoted;
-        } else {
-            let end = rest.find(',').unwrap_or(rest.len());
-            field.push_str(&rest[..end]);
-            rest = &rest[end..];
-        }
-        fields.push(field);
-        match rest.strip_prefix(',') {
-            Some(after) => rest = after,
-            None if rest.is_empty() => return Ok(fields),
-            None => return Err("after a closing quote comes a comma".to_owned()),
-        }
     }
 }
 

@@ -36,8 +36,6 @@ const FLAGS: &[Flag] = &[
         &["type=sbom,disabled=true", "type=provenance,disabled=true"],
     ),
     flag("--builder", Takes::Value, &[]),
-    flag("--cache-from", Takes::Value, &[]),
-    flag("--cache-to", Takes::Value, &[]),
     flag("--cgroup-parent", Takes::Value, &[]),
     flag("--compress", Takes::OptionalValue, FALSE),
     flag("--cpu-period", Takes::Value, &[]),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use stagewright::NamedContext;
+use stagewright::{CacheFrom, NamedContext};
 
 /// `NAME=VALUE`, or `NAME` alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl FromStr for SecretArgument {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (mut id, mut file, mut variable, mut kind) = (None, None, None, None);
-        for field in super::output::csv_fields(text)? {
+        for field in stagewright::csv_fields(text)? {
             match field.split_once('=') {
                 Some(("id", value)) => id = Some(value.to_owned()),
                 Some(("src" | "source", value)) => file = Some(value.to_owned()),
@@ -276,6 +276,18 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         return Err(format!("{text:?} is out of range"));
     }
     Ok(bytes as u64)
+}
+
+/// A value of `--cache-from`, which may name several caches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CacheFromArgument(pub(crate) Vec<CacheFrom>);
+
+impl FromStr for CacheFromArgument {
+    type Err = stagewright::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        CacheFrom::parse_all(text).map(Self)
+    }
 }
 
 #[cfg(test)]

@@ -25,13 +25,15 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
             .collect()
     };
     let write = |images: &[Image]| {
-        outputs::Outputs {
+        let outputs = outputs::Outputs {
             arguments,
             images: &images.iter().collect::<Vec<_>>(),
             mode: mode(arguments),
             epoch: input.request.source_date_epoch,
-        }
-        .write()
+        };
+        let written = outputs.write()?;
+        outputs.export_caches()?;
+        Ok::<_, Failure>(written)
     };
     let seen = builder.damage_seen();
     let mut images = build()?;

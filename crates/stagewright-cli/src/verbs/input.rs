@@ -60,6 +60,11 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
         no_cache: arguments.no_cache,
         no_cache_filter: arguments.no_cache_filter.clone(),
         pull: arguments.pull,
+        cache_from: arguments
+            .cache_from
+            .iter()
+            .flat_map(|argument| argument.0.iter().cloned())
+            .collect(),
         network: match arguments.network {
             NetworkArgument::Default => Network::Default,
             NetworkArgument::Host => Network::Host,

@@ -4,11 +4,12 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use stagewright::{
-    Compression, Export, ExportKind, Exported, Image, Push, export_images, export_images_to,
+    CachePlace, Compression, Export, ExportKind, Exported, Image, Push, export_cache,
+    export_images, export_images_to,
 };
 
 use super::load;
-use super::push::push_shown;
+use super::push::{push_shown, shown};
 use crate::arguments::{
     ArchiveForm, BuildArguments, Compression as CompressionArgument, OutputArgument, OutputKind,
     ProgressMode,
@@ -141,7 +142,26 @@ impl Outputs<'_> {
             oci_media_types: output.oci_media_types,
             latest_file_time,
             annotations: annotations.cloned().collect(),
+            inline_cache: self.arguments.inline_cache(),
         })
+    }
+
+    /// Exports the cache to wherever it was asked for.
+    pub(crate) fn export_caches(&self) -> Result<(), Failure> {
+        for to in &self.arguments.cache_to {
+            // That went with the image.
+            if to.place == CachePlace::Inline {
+                continue;
+            }
+            let exported = shown(self.mode, |events| export_cache(self.images, to, events));
+            match exported {
+                Err(Failure::Library(error)) if to.ignore_error => {
+                    eprintln!("warning: the cache was not exported: {error}");
+                }
+                exported => drop(exported?),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -166,6 +186,21 @@ pub(crate) fn check(arguments: &BuildArguments) -> Result<(), Failure> {
         let message = "what is pushed needs a name: give it one with -t, or name= of the output";
         return Err(Failure::Usage(message.to_owned()));
     }
+    let inline = arguments
+        .cache_to
+        .iter()
+        .any(|to| to.place == CachePlace::Inline);
+    let images = pushes || arguments.load;
+    if inline
+        && !images
+        && !arguments
+            .output
+            .iter()
+            .any(|output| has_config(&output.kind))
+    {
+        let message = "an inline cache is part of an image that is pushed or written: add --push, or -o type=oci";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     if streams > 1 {
         let message = "only one output can go to standard output; give the others a dest";
         return Err(Failure::Usage(message.to_owned()));
@@ -175,6 +210,20 @@ pub(crate) fn check(arguments: &BuildArguments) -> Result<(), Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     Ok(())
+}
+
+/// Returns whether an output writes an image, with its config.
+fn has_config(kind: &OutputKind) -> bool {
+    match kind {
+        OutputKind::Oci { .. }
+        | OutputKind::DockerArchive { .. }
+        | OutputKind::Load
+        | OutputKind::Push(_) => true,
+        OutputKind::Directory { .. }
+        | OutputKind::Tar { .. }
+        | OutputKind::Store
+        | OutputKind::CacheOnly => false,
+    }
 }
 
 /// Returns whether an output goes to standard output.

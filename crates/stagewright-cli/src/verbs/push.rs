@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
-use stagewright::{Builder, Export, Exported, Image, Push, push_images};
+use stagewright::{Builder, Export, Exported, Image, Push, PushEvents, push_images};
 
 use super::interrupts::Interrupts;
 use super::watch;
@@ -40,6 +40,14 @@ pub(crate) fn push_shown(
     push: &Push,
     mode: ProgressMode,
 ) -> Result<Exported, Failure> {
+    shown(mode, |events| push_images(images, export, push, events))
+}
+
+/// Does something that tells of its progress, and shows it.
+pub(crate) fn shown<T: Send>(
+    mode: ProgressMode,
+    work: impl FnOnce(PushEvents) -> Result<T, stagewright::Error> + Send,
+) -> Result<T, Failure> {
     // Nothing has to be tidied up: what was sent stays with the registry, tags come last.
     let _signals = Interrupts::listen(|| std::process::exit(130))?;
     let mut renderer = watch::renderer(mode);
@@ -51,7 +59,7 @@ pub(crate) fn push_shown(
                 // Nobody has to listen.
                 let _ = sender.send(event);
             });
-            push_images(images, export, push, events)
+            work(events)
         });
         loop {
             match events.recv_timeout(watch::TICK) {

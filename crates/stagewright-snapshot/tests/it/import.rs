@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stagewright_digest::{DiffId, LayerId};
+use stagewright_digest::{ContentDigest, DiffId, LayerId};
 use stagewright_layer::{Codec, Compressor, Entry, LayerWriter};
 use stagewright_snapshot::{Forms, SnapshotError};
 
@@ -34,6 +34,39 @@ fn compressed(tar: &[u8], codec: Codec) -> Vec<u8> {
 
 fn reader(bytes: Vec<u8>) -> io::Result<Box<dyn BufRead + Send>> {
     Ok(Box::new(io::Cursor::new(bytes)))
+}
+
+/// A layer that a step made is named by its files: others do not get its name, whatever their tar is.
+#[test]
+fn a_layer_from_elsewhere_holds_what_its_name_says() {
+    let place = Place::new();
+    let (tar, _) = tar();
+    let made = ContentDigest::of(b"others");
+    let blob = || reader(compressed(&tar, Codec::GZIP));
+    let error = place
+        .snapshots
+        .import_made(&made, Forms::PACKED, blob)
+        .unwrap_err();
+    let SnapshotError::WrongContent { expected, found } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(expected, LayerId::Made(made));
+    assert!(place.snapshots.store().layer(&expected).unwrap().is_none());
+    let LayerId::Made(made) = found else {
+        panic!("{found}");
+    };
+    let layer = place
+        .snapshots
+        .import_made(&made, Forms::PACKED, blob)
+        .unwrap();
+    assert_eq!(std::fs::read(layer.packed_path().unwrap()).unwrap(), tar);
+    // Where times are part of the name, it is another one.
+    let dated = Place::new();
+    let snapshots = dated.snapshots.with_latest_time(Some(1));
+    let error = snapshots
+        .import_made(&made, Forms::PACKED, blob)
+        .unwrap_err();
+    assert!(matches!(error, SnapshotError::WrongContent { .. }));
 }
 
 #[test]

@@ -22,6 +22,8 @@ struct ExportJson {
     compression_level: Option<i32>,
     #[serde(default)]
     force_compression: bool,
+    #[serde(default)]
+    inline_cache: bool,
 }
 
 /// A [`Push`], and the form in which the image goes.
@@ -32,6 +34,7 @@ struct PushJson {
     compression: Option<CompressionJson>,
     compression_level: Option<i32>,
     force_compression: bool,
+    inline_cache: bool,
     by_digest: bool,
     insecure: bool,
 }
@@ -83,6 +86,7 @@ pub fn parse_export(text: &str) -> Result<Export, Error> {
         compression: json.compression.map(Into::into).unwrap_or_default(),
         compression_level: json.compression_level,
         force_compression: json.force_compression,
+        inline_cache: json.inline_cache,
         ..Export::default()
     })
 }
@@ -98,6 +102,7 @@ pub fn parse_push(text: &str) -> Result<(Export, Push), Error> {
         compression: json.compression.map(Into::into).unwrap_or_default(),
         compression_level: json.compression_level,
         force_compression: json.force_compression,
+        inline_cache: json.inline_cache,
         ..Export::default()
     };
     let push = Push {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::stage::{StageJson, stages};
+use crate::cache_transfer::CacheFrom;
 use crate::error::{Error, ErrorKind};
 use crate::request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
@@ -39,6 +40,8 @@ struct RequestJson {
     no_cache: bool,
     no_cache_filter: Vec<String>,
     pull: bool,
+    /// As `--cache-from` has them: `type=registry,ref=…`, `type=local,src=…`, or a reference.
+    cache_from: Vec<String>,
     network: Option<NetworkJson>,
     secrets: BTreeMap<String, SecretJson>,
     /// Sockets or files of keys by id.
@@ -134,6 +137,10 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
         };
         named_contexts.push((name, context));
     }
+    let mut cache_from = Vec::new();
+    for text in &json.cache_from {
+        cache_from.extend(CacheFrom::parse_all(text)?);
+    }
     Ok(BuildRequest {
         context,
         dockerfile,
@@ -147,6 +154,7 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
         no_cache: json.no_cache,
         no_cache_filter: json.no_cache_filter,
         pull: json.pull,
+        cache_from,
         network: json.network.map(Into::into).unwrap_or_default(),
         secrets: json
             .secrets

@@ -1,0 +1,210 @@
+//! A cache that was exported elsewhere: its results are looked up after the store's.
+//!
+//! Nothing of it but the document is downloaded before a step, or the image, needs a layer. A layer
+//! that cannot be had then is lost: the build begins anew, without the results that made it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use stagewright_digest::{ActionKey, LayerId};
+use stagewright_fetch::RegistryClient;
+use stagewright_oci::{
+    CONFIG_BYTES_MAX, Descriptor, ImageLayout, ImageSelector, Manifest, Platform, Reference,
+};
+use stagewright_store::{ActionResult, Store, StoreError};
+
+use crate::cache_document::{CACHE_CONFIG_TYPE, CacheDocument, CachedResult, INLINE_CACHE_FIELD};
+use crate::images::Origin;
+
+/// Where a cache is imported from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheSource {
+    /// A cache in a registry, or an image that carries one.
+    Registry(Reference),
+    /// A cache in an image layout on disk.
+    Layout {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Which of those that are there.
+        selector: ImageSelector,
+    },
+}
+
+/// Results of other machines, from any number of places.
+#[derive(Debug, Default)]
+pub struct ImportedCache {
+    results: Vec<CachedResult>,
+    by_key: HashMap<ActionKey, usize>,
+    layers: HashMap<LayerId, ImportedLayer>,
+    /// Layers that could not be had when they were needed.
+    lost: Mutex<BTreeSet<LayerId>>,
+}
+
+/// A layer that comes with an imported cache.
+#[derive(Debug, Clone)]
+pub(crate) struct ImportedLayer {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) codec: String,
+    pub(crate) origin: Origin,
+}
+
+impl ImportedCache {
+    /// Adds what a place holds, and returns how many results that are.
+    ///
+    /// # Errors
+    /// When it cannot be reached or holds no cache, as a message for people.
+    pub async fn add(
+        &mut self,
+        source: &CacheSource,
+        client: &RegistryClient,
+        platform: &Platform,
+    ) -> Result<usize, String> {
+        let (manifest, config, origin) = match source {
+            CacheSource::Registry(reference) => {
+                let found = client
+                    .find_manifest(reference, platform)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let pinned = reference.with_digest(found.descriptor.digest);
+                let config = client
+                    .fetch_bytes(&pinned, &found.manifest.config, CONFIG_BYTES_MAX)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                (found.manifest, config, Origin::Registry(pinned))
+            }
+            CacheSource::Layout { path, selector } => {
+                let layout = ImageLayout::open(path.clone()).map_err(|error| error.to_string())?;
+                let (manifest, config) = layout
+                    .manifest(selector, platform)
+                    .map_err(|error| error.to_string())?;
+                (manifest, config, Origin::Disk(Arc::new(layout)))
+            }
+        };
+        let document = read(&manifest, &config)?;
+        let count = document.results.len();
+        self.insert(document, &manifest, &origin);
+        Ok(count)
+    }
+
+    fn insert(&mut self, document: CacheDocument, manifest: &Manifest, origin: &Origin) {
+        for layer in document.layers {
+            let blob = manifest
+                .layers
+                .iter()
+                .find(|blob| blob.digest == layer.blob);
+            // Only what a step made has a name that can be checked against what comes.
+            if let (Some(blob), LayerId::Made(_)) = (blob, layer.id) {
+                let imported = ImportedLayer {
+                    descriptor: blob.clone(),
+                    codec: layer.codec,
+                    origin: origin.clone(),
+                };
+                self.layers.entry(layer.id).or_insert(imported);
+            }
+        }
+        for result in document.results {
+            if matches!(result.layer, Some(LayerId::Pulled(_))) {
+                continue;
+            }
+            let place = self.results.len();
+            for key in &result.keys {
+                self.by_key.entry(*key).or_insert(place);
+            }
+            self.results.push(result);
+        }
+    }
+
+    /// Finds the result of an action. The layer that it names may have to be downloaded.
+    pub(crate) fn find(&self, key: &ActionKey) -> Option<ActionResult> {
+        let result = self.result(key)?;
+        let lost = result
+            .layer
+            .is_some_and(|layer| self.lost().contains(&layer));
+        (!lost).then(|| action_result(result))
+    }
+
+    /// Returns what is said of an action, whether or not its layer can be had.
+    pub(crate) fn result(&self, key: &ActionKey) -> Option<&CachedResult> {
+        self.by_key.get(key).map(|place| &self.results[*place])
+    }
+
+    pub(crate) fn layer(&self, id: &LayerId) -> Option<&ImportedLayer> {
+        self.layers.get(id)
+    }
+
+    /// Records a result in the store if all of it is there.
+    pub(crate) fn adopt(&self, key: &ActionKey, store: &Store) -> Result<(), StoreError> {
+        let Some(result) = self.result(key) else {
+            return Ok(());
+        };
+        if let Some(layer) = &result.layer
+            && store.layer(layer)?.is_none()
+        {
+            return Ok(());
+        }
+        record(store, result)
+    }
+
+    /// Records the results that made a layer, which has come.
+    pub(crate) fn adopt_layer(&self, layer: &LayerId, store: &Store) -> Result<(), StoreError> {
+        self.results
+            .iter()
+            .filter(|result| result.layer.as_ref() == Some(layer))
+            .try_for_each(|result| record(store, result))
+    }
+
+    /// Says whether a result is known that made a layer.
+    pub(crate) fn names(&self, layer: &LayerId) -> bool {
+        self.results
+            .iter()
+            .any(|result| result.layer.as_ref() == Some(layer))
+    }
+
+    /// Remembers that a layer cannot be had. Only one that results of this cache name is lost.
+    pub(crate) fn lose(&self, layer: LayerId) {
+        if self.names(&layer) {
+            self.lost().insert(layer);
+        }
+    }
+
+    /// Returns how many layers were needed and could not be had.
+    pub fn lost_layers(&self) -> usize {
+        self.lost().len()
+    }
+
+    fn lost(&self) -> MutexGuard<'_, BTreeSet<LayerId>> {
+        // The set is whole whatever happened to its last user.
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn action_result(result: &CachedResult) -> ActionResult {
+    ActionResult {
+        layer: result.layer,
+        created_unix_ms: result.created_unix_ms,
+        ..ActionResult::default()
+    }
+}
+
+/// Records a result under each of its keys that the store does not know yet.
+fn record(store: &Store, result: &CachedResult) -> Result<(), StoreError> {
+    for key in &result.keys {
+        if store.action(key)?.is_none() {
+            store.record_action(key, &action_result(result))?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the document out of the config of a manifest.
+fn read(manifest: &Manifest, config: &[u8]) -> Result<CacheDocument, String> {
+    if manifest.config.media_type == CACHE_CONFIG_TYPE {
+        return CacheDocument::parse(config);
+    }
+    let mut image: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(config)
+        .map_err(|error| format!("its config is damaged: {error}"))?;
+    match image.remove(INLINE_CACHE_FIELD) {
+        Some(field) => CacheDocument::parse(field.to_string().as_bytes()),
+        None => Err("it holds no cache that stagewright exported".to_owned()),
+    }
+}
