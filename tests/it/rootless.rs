@@ -42,6 +42,10 @@ impl Account {
 
     /// Builds a project into a layout.
     fn build(&self, project: &Project, name: &str) -> Output {
+        self.build_with(project, name, &[])
+    }
+
+    fn build_with(&self, project: &Project, name: &str, arguments: &[&str]) -> Output {
         let mut command = self.command("build", project);
         command
             .arg("--progress=rawjson")
@@ -51,6 +55,7 @@ impl Account {
             ))
             .arg("-o")
             .arg(format!("type=oci,dest={}", self.path(name).display()))
+            .args(arguments)
             .arg(project.path());
         output(&mut command)
     }
@@ -162,6 +167,38 @@ fn privileged_steps_make_the_same_image_without_root() {
     let _ = account.cache(&["prune", "--all"]).success();
     let left = fs_err::read_dir(account.path("store/layers")).unwrap();
     assert_eq!(left.count(), 0);
+}
+
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_what_root_exported_as_its_cache_is_used_without_root() {
+    let project = Project::new().file("Dockerfile", OWNERS);
+    let account = Account::new();
+    let root = Stagewright::with_busybox();
+    let cache = tempfile::tempdir_in(account.folder.path()).unwrap();
+    let cache = cache.path().join("cache");
+    let to = format!("type=local,dest={},mode=max", cache.display());
+    let _ = root.build(&project, &["--cache-to", &to]).success();
+    let owned = Command::new("chown")
+        .args(["-R", &account.user])
+        .arg(cache.parent().unwrap())
+        .status();
+    assert!(owned.unwrap().success());
+
+    let from = format!("--cache-from=type=local,src={}", cache.display());
+    let imported = stagewright_testkit::Build {
+        output: account.build_with(&project, "image", &[&from]).success(),
+    };
+    assert_eq!(imported.executed(), [""; 0]);
+    // A step on top mounts what came, with the owners that it came with.
+    let longer = format!("{OWNERS}RUN test \"$(stat -c %u:%g:%a /b/x)\" = 1000:1000:600\n");
+    project.write("Dockerfile", longer.replace("&& rm -r /a", "&& touch /b/x"));
+    let imported = stagewright_testkit::Build {
+        output: account.build_with(&project, "longer", &[&from]).success(),
+    };
+    assert_eq!(imported.executed().len(), 2);
+    let verified = account.cache(&["verify"]).success();
+    assert!(verified.stdout.contains("all whole"), "{verified}");
 }
 
 #[test]
