@@ -357,6 +357,11 @@ fn what_can_not_be_exported_fails_unless_it_is_to_be_ignored() {
         assert_eq!(build.output.code(), Some(2), "{}", build.output);
         assert!(build.output.stderr.contains(expected), "{}", build.output);
     }
+    // Scripts give the argument whether they push or not.
+    let argument = ["--build-arg", "BUILDKIT_INLINE_CACHE=1"];
+    let build = stagewright.build(&project, &argument).success();
+    let expected = "BUILDKIT_INLINE_CACHE has no effect";
+    assert!(build.output.stderr.contains(expected), "{}", build.output);
 }
 
 #[test]

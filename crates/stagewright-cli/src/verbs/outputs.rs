@@ -190,16 +190,19 @@ pub(crate) fn check(arguments: &BuildArguments) -> Result<(), Failure> {
         .cache_to
         .iter()
         .any(|to| to.place == CachePlace::Inline);
-    let images = pushes || arguments.load;
-    if inline
-        && !images
-        && !arguments
+    let images = pushes
+        || arguments.load
+        || arguments
             .output
             .iter()
-            .any(|output| has_config(&output.kind))
-    {
+            .any(|output| has_config(&output.kind));
+    if arguments.inline_cache() && !images {
         let message = "an inline cache is part of an image that is pushed or written: add --push, or -o type=oci";
-        return Err(Failure::Usage(message.to_owned()));
+        if inline {
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        // Scripts set the argument for builds whose image is not pushed, too.
+        eprintln!("warning: BUILDKIT_INLINE_CACHE has no effect: {message}");
     }
     if streams > 1 {
         let message = "only one output can go to standard output; give the others a dest";
