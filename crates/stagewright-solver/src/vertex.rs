@@ -165,7 +165,7 @@ async fn solve_step(
     if let Some(mut result) = look_up(services, vertex, Some(&key))? {
         services.note_use(quick.iter().chain([&key]), &result)?;
         // What is from elsewhere is recorded when its layer has come.
-        if !is_stored(services, &result)? {
+        if from_elsewhere(&key) && !is_stored(services, &result)? {
             return Ok((parent.with(&result), Outcome::Hit));
         }
         if result.parts.is_none() {
