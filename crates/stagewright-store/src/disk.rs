@@ -37,6 +37,14 @@ pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Makes a directory in one that is there, if it is not there itself. Its name is not durable.
+pub(crate) fn create_dir_within(path: &Path) -> io::Result<()> {
+    match create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
 /// Makes one new directory. It is not durable.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     fault::point("create directory", path)?;
@@ -82,9 +90,15 @@ pub(crate) fn locked_file(folder: &Path, suffix: &str) -> io::Result<NamedTempFi
 
 /// Gives a temporary file its final name. Its bytes must be durable; the name is, afterwards.
 pub(crate) fn persist(temp: NamedTempFile, path: &Path) -> io::Result<()> {
+    name(temp, path)?;
+    sync_parent(path)
+}
+
+/// Gives a temporary file its final name. Nothing is made durable.
+pub(crate) fn name(temp: NamedTempFile, path: &Path) -> io::Result<()> {
     fault::point("rename", path)?;
     temp.persist(path).map_err(|error| error.error)?;
-    sync_parent(path)
+    Ok(())
 }
 
 /// Writes bytes.

@@ -35,14 +35,14 @@ pub struct PlaceRecord {
 }
 
 impl Store {
-    /// Stores what an action key was made of.
+    /// Stores what an action key was made of. It explains, and nothing else needs it: it may be lost when the power is.
     pub fn put_parts(&self, bytes: &[u8]) -> Result<PartsDigest, StoreError> {
         let digest = PartsDigest::from_bytes(*ContentDigest::of(bytes).as_bytes());
         let path = self.parts_path(&digest);
         self.protect(&parts_name(&digest))?;
         // One that is there may be damaged: then it is set aside, and written anew.
         if self.read_checked(&path)?.is_none() {
-            self.publish_checked(&path, bytes)?;
+            self.publish_hint(&path, bytes)?;
         } else if let Ok(file) = fs_err::File::open(&path) {
             // A collection that began before leaves what is newer alone.
             disk::touch(&file)?;
@@ -66,10 +66,10 @@ impl Store {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    /// Remembers what a place ran with.
+    /// Remembers what a place ran with, unless the power goes.
     pub fn record_place(&self, place: &str, record: &PlaceRecord) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(record).map_err(std::io::Error::from)?;
-        self.put_document(PLACE_KIND, place, &bytes)
+        Ok(self.publish_hint(&self.document_path(PLACE_KIND, place), &bytes)?)
     }
 
     /// Returns a document. A damaged one is absent.

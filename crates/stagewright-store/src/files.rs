@@ -26,9 +26,25 @@ impl Store {
 
     /// Publishes a file with a checksum in front.
     pub(crate) fn publish_checked(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let checksum = ContentDigest::of(bytes);
-        self.publish(path, &[checksum.as_bytes().as_slice(), bytes].concat())
+        self.publish(path, &with_checksum(bytes))
     }
+
+    /// As [`Store::publish_checked`], but does not wait for the disk: for what may be lost when the power is. Two waits
+    /// for the disk cost more than all else that a small step needs.
+    pub(crate) fn publish_hint(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        if let Some(directory) = path.parent() {
+            disk::create_dir_all(directory)?;
+        }
+        let mut temp = disk::temp_file(&self.temp_directory())?;
+        disk::write_all(&mut temp, path, &with_checksum(bytes))?;
+        disk::name(temp, path)
+    }
+}
+
+/// Returns what a checked file holds.
+pub(crate) fn with_checksum(bytes: &[u8]) -> Vec<u8> {
+    let checksum = ContentDigest::of(bytes);
+    [checksum.as_bytes().as_slice(), bytes].concat()
 }
 
 /// What a file with a checksum turned out to be.
@@ -42,10 +58,12 @@ pub(crate) enum Checked {
     Whole(Vec<u8>),
 }
 
-/// Reads what [`Store::publish_checked`] wrote.
+/// Reads what [`Store::publish_checked`] or [`Store::publish_hint`] wrote.
 pub(crate) fn check(path: &Path) -> io::Result<Checked> {
     Ok(match read(path)? {
         None => Checked::Absent,
+        // What is left of a file that was named before its bytes were on the disk when the power went.
+        Some(bytes) if bytes.is_empty() => Checked::Absent,
         Some(bytes) => content_of(bytes).map_or(Checked::Damaged, Checked::Whole),
     })
 }

@@ -9,8 +9,8 @@
 //! layers/<name>/making       held while somebody makes a form, so that it is made once
 //! ```
 //!
-//! A layer exists when its `record` does, which is written last. A form is renamed into its place
-//! when it is complete. The store does not look inside.
+//! A layer exists when its `record` does, which gets its name last, when all the rest has its own. A form is renamed into
+//! its place when it is complete and durable. The store does not look inside.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use stagewright_digest::{DiffId, Digest, LayerId};
 
 use crate::disk;
 use crate::error::StoreError;
+use crate::files::with_checksum;
 use crate::lock::FileLock;
 use crate::store::Store;
 use crate::temp::TempDir;
@@ -146,7 +147,7 @@ impl Store {
     pub fn lock_making(&self, id: &LayerId) -> Result<FileLock, StoreError> {
         self.protect(&name_of(id))?;
         let directory = self.layer_directory(id);
-        disk::create_dir_all(&directory)?;
+        disk::create_dir_within(&directory)?;
         Ok(FileLock::wait(&directory.join("making"))?)
     }
 
@@ -154,7 +155,7 @@ impl Store {
     pub fn lock_layer(&self, id: &LayerId) -> Result<FileLock, StoreError> {
         self.protect(&name_of(id))?;
         let directory = self.layer_directory(id);
-        disk::create_dir_all(&directory)?;
+        disk::create_dir_within(&directory)?;
         Ok(FileLock::wait(&directory.join("lock"))?)
     }
 
@@ -219,12 +220,19 @@ impl LayerDraft {
         let _lock = self.store.lock_layer(id)?;
         let directory = self.store.layer_directory(id);
         let existing = self.store.layer(id)?;
+        let fresh = existing.is_none();
+        let added_bytes = record.content_bytes + record.entries * ENTRY_BYTES;
+        let record = match existing {
+            None => record,
+            Some(layer) => merged(layer.record, record),
+        };
+        self.write_record(&record)?;
         self.make_durable()?;
         let (mut packs, mut added) = (false, 0);
         for name in [PACKED, UNPACKED, INDEX] {
             let (from, to) = (self.dir().join(name), directory.join(name));
             // What a broken attempt left behind has no record: it is replaced.
-            if existing.is_none() {
+            if fresh {
                 disk::remove_any(&to, self.store.remover())?;
             }
             // The index of a packed form says where in it the files are: it comes with it.
@@ -233,17 +241,13 @@ impl LayerDraft {
                 disk::rename(&from, &to)?;
                 packs |= name == PACKED;
                 added += match name {
-                    UNPACKED => record.content_bytes + record.entries * ENTRY_BYTES,
+                    UNPACKED => added_bytes,
                     _ => to.metadata()?.len(),
                 };
             }
         }
+        disk::rename(&self.dir().join(RECORD), &directory.join(RECORD))?;
         disk::sync_directory(&directory)?;
-        let record = match existing {
-            None => record,
-            Some(layer) => merged(layer.record, record),
-        };
-        self.store.write_record(id, &record)?;
         self.store.note_growth(added);
         // Whoever made the folder may have died before its name was durable.
         disk::sync_directory(&self.store.path().join("layers"))?;
@@ -254,15 +258,24 @@ impl LayerDraft {
         })
     }
 
-    /// Makes all that was written durable: files one by one, a tree by syncing its file system.
+    /// Writes the record beside the forms.
+    fn write_record(&self, record: &LayerRecord) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
+        let path = self.dir().join(RECORD);
+        let mut file = fs::File::create(&path)?;
+        Ok(disk::write_all(&mut file, &path, &with_checksum(&bytes))?)
+    }
+
+    /// Makes all that was written durable: files one by one, a tree and what is beside it by syncing its file system.
     fn make_durable(&self) -> Result<(), StoreError> {
-        for path in [self.index(), self.packed()] {
+        if self.fs().exists() {
+            return Ok(disk::sync_file_system(self.dir())?);
+        }
+        for name in [INDEX, PACKED, RECORD] {
+            let path = self.dir().join(name);
             if path.exists() {
                 disk::sync_data(fs::File::open(&path)?.file(), &path)?;
             }
-        }
-        if self.fs().exists() {
-            disk::sync_file_system(self.dir())?;
         }
         Ok(())
     }
