@@ -193,7 +193,7 @@ impl Builder {
 
     /// Returns the command that writes a built workload into one file.
     pub(super) fn archive(&self, workload: &Workload, archive: Archive) -> Command {
-        let file = self.disk.path().join("archive.tar");
+        let file = self.archive_file();
         // A file that is overwritten would cost what freeing its blocks costs.
         let _ = fs_err::remove_file(&file);
         let packer = match archive {
@@ -244,6 +244,11 @@ impl Builder {
                 command
             }
         }
+    }
+
+    /// Where [`Builder::archive`] writes.
+    pub(super) fn archive_file(&self) -> PathBuf {
+        self.disk.path().join("archive.tar")
     }
 
     /// Returns the commands that push a built workload to a registry, the last of them to be timed.

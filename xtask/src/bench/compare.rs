@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 
 use super::builders::{Archive, Builder};
 use super::disk::Disk;
+use super::equal;
 use super::measure::{self, Sample};
 use super::report::Report;
 use super::tree::Tree;
@@ -178,6 +179,9 @@ pub(super) fn run(arguments: &CompareArguments) -> Result<()> {
                 comparison.take(workload, phase)?;
             }
         }
+        println!("{} compared", workload.name);
+        let compared = equal::compare(&comparison.builders, workload)?;
+        comparison.report.compared(compared);
     }
     comparison.report.write(
         &host::root().join(&arguments.out),

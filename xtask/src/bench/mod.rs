@@ -8,6 +8,7 @@ mod builders;
 mod compare;
 mod daemons;
 mod disk;
+mod equal;
 mod fit;
 mod growth;
 mod measure;

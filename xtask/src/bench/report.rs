@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::builders::Builder;
 use super::compare::Phase;
+use super::equal::{self, Compared};
 use super::measure::{Sample, median};
 use super::pictures;
 use super::workloads::Workload;
@@ -17,6 +18,7 @@ use super::workloads::Workload;
 #[derive(Debug)]
 pub(super) struct Report {
     figures: BTreeMap<(&'static str, Phase), Vec<Figure>>,
+    compared: Vec<Compared>,
 }
 
 /// What one builder took for one phase of one workload.
@@ -68,6 +70,7 @@ impl Report {
     pub(super) fn new() -> Self {
         Self {
             figures: BTreeMap::new(),
+            compared: Vec::new(),
         }
     }
 
@@ -87,6 +90,11 @@ impl Report {
                 samples: vec![sample],
             }),
         }
+    }
+
+    /// Adds what the builders' images of a workload have in common.
+    pub(super) fn compared(&mut self, compared: Vec<Compared>) {
+        self.compared.extend(compared);
     }
 
     /// Prints one row while the rest is still being taken.
@@ -134,6 +142,9 @@ impl Report {
             let name = format!("compare-{}.svg", phase.name());
             pictures::bars(&folder.join(&name), phase.name(), &rows)?;
             let _ = writeln!(text, "\n![{}: wall time by builder]({name})", phase.name());
+        }
+        if !self.compared.is_empty() {
+            text.push_str(&equal::section(&self.compared));
         }
         fs_err::write(folder.join("compare.md"), text)?;
         let json: Vec<serde_json::Value> = self
