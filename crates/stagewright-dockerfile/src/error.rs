@@ -44,6 +44,12 @@ pub(crate) fn suggestion<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a s
         .map(|(_, candidate)| candidate)
 }
 
+/// Returns the help for a name that is none of those that are known.
+pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let known: Vec<&str> = known.filter(|known| known.len() > 1).collect();
+    suggestion(name, &known).map(|near| format!("did you mean {near}?"))
+}
+
 /// The number of characters to insert, remove or replace to get from one word to the other.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();

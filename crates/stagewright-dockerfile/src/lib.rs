@@ -46,7 +46,7 @@ pub use ast::{
 };
 pub use diagnostic::Diagnostic;
 pub use directives::Directives;
-pub use error::ParseError;
+pub use error::{ParseError, did_you_mean};
 pub use heredoc::Heredoc;
 pub use ports::expand_ports;
 pub use signal::check_signal;

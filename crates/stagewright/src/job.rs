@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stagewright_digest::LayerId;
-use stagewright_dockerfile::Dockerfile;
+use stagewright_dockerfile::{Dockerfile, did_you_mean};
 use stagewright_fetch::{RegistryOptions, git_commit_time};
 use stagewright_oci::Platform;
 use stagewright_plan::{
@@ -612,8 +612,10 @@ fn with_stage_hint(mut error: Error, reference: &str, input: &Input) -> Error {
         .filter_map(|stage| stage.name.as_deref())
         .collect();
     if !reference.contains(['/', ':', '@']) && !names.is_empty() && error.help.is_none() {
+        let near = did_you_mean(reference, names.iter().copied());
+        let near = near.map(|near| format!("; {near}")).unwrap_or_default();
         error.help = Some(format!(
-            "no stage is called {reference:?}, so it was looked up as an image; the stages are {}",
+            "no stage is called {reference:?}, so it was looked up as an image; the stages are {}{near}",
             names.join(", ")
         ));
     }

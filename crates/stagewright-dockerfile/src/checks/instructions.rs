@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{At, Findings};
-use super::variables::{PROXY_ARGS, did_you_mean, is_secret};
+use super::variables::{PROXY_ARGS, is_secret};
 use super::{CheckContext, Rule};
 use crate::ast::{Arg, Command, Dockerfile, Instruction, Spanned, Stage};
+use crate::error::did_you_mean;
 use crate::expand::Expander;
 use crate::span::Span;
 

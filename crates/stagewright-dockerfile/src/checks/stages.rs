@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::finding::{At, Findings};
-use super::variables::{PLATFORM_ARGS, did_you_mean, is_image_name};
+use super::variables::{PLATFORM_ARGS, is_image_name};
 use super::{CheckContext, Rule};
 use crate::ast::{Dockerfile, Stage};
+use crate::error::did_you_mean;
 use crate::expand::Expander;
 use crate::span::Span;
 

@@ -1,7 +1,5 @@
 //! Names of variables, and of images.
 
-use crate::error::suggestion;
-
 /// The platform arguments that every file has.
 pub(super) const PLATFORM_ARGS: [&str; 11] = [
     "TARGETPLATFORM",
@@ -45,12 +43,6 @@ pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase();
     let has = |words: &[&str]| name.split('_').any(|part| words.contains(&part));
     has(&SECRET_WORDS) && !has(&PUBLIC_WORDS)
-}
-
-/// Returns the help for a name that is none.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let known: Vec<&str> = known.filter(|known| known.len() > 1).collect();
-    suggestion(name, &known).map(|near| format!("did you mean {near}?"))
 }
 
 /// Returns whether a text can name an image: `[registry/]path[:tag][@digest]`.

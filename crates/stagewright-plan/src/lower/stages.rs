@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagewright_dockerfile::{Dockerfile, Instruction, Span, Stage};
+use stagewright_dockerfile::{Dockerfile, Instruction, Span, Stage, did_you_mean};
 
 use super::args::Variables;
 use super::words::Words;
@@ -51,8 +51,25 @@ impl<'a> Stages<'a> {
             let image = words.expand(&stage.from.image, globals, stage.span)?;
             if image.is_empty() {
                 let message = format!("base name ({}) should not be blank", stage.from.image);
-                return Err(LowerError::at(stage.span, message)
-                    .help("give the ARG that it uses a default before the first FROM"));
+                let declared = || {
+                    let args = dockerfile
+                        .global_args
+                        .iter()
+                        .flat_map(|args| &args.instruction.args);
+                    args.map(|arg| arg.name.as_str())
+                };
+                let help = words
+                    .unset(&stage.from.image, globals)
+                    .iter()
+                    .filter(|name| !declared().any(|known| known == *name))
+                    .map(|name| {
+                        let near = did_you_mean(name, declared());
+                        near.unwrap_or_else(|| format!("write ARG {name} above the first FROM"))
+                    })
+                    .next();
+                return Err(LowerError::at(stage.span, message).help(help.unwrap_or_else(|| {
+                    "give the ARG that it uses a default before the first FROM, or a value with --build-arg".to_owned()
+                })));
             }
             // A wrong one is an error on scratch and in a stage that is not built too.
             words.platform(stage, globals)?;
@@ -91,10 +108,13 @@ impl<'a> Stages<'a> {
             Ok(index) if index <= last => Ok(index),
             _ => {
                 let names: Vec<String> = (0..=last).map(|index| self.shown(index)).collect();
-                Err(
-                    LowerError::request(format!("target stage {target:?} could not be found"))
-                        .help(format!("the stages are {}", names.join(", "))),
-                )
+                let stages = format!("the stages are {}", names.join(", "));
+                let help = match did_you_mean(target, names.iter().map(String::as_str)) {
+                    Some(near) => format!("{near} {stages}"),
+                    None => stages,
+                };
+                let message = format!("target stage {target:?} could not be found");
+                Err(LowerError::request(message).help(help))
             }
         }
     }

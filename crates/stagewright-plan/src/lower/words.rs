@@ -1,5 +1,7 @@
 //! Expanding words with variables.
 
+use std::collections::BTreeSet;
+
 use stagewright_dockerfile::expand::{ExpandError, Expander};
 use stagewright_dockerfile::{Dockerfile, Span, Stage};
 use stagewright_oci::Platform;
@@ -31,6 +33,13 @@ impl Words {
             .word(word, &lookup)
             .map(|expanded| expanded.text)
             .map_err(|error: ExpandError| LowerError::at(span, error.to_string()))
+    }
+
+    /// Returns the variables of a word that have no value.
+    pub(crate) fn unset(&self, word: &str, variables: &Variables) -> BTreeSet<String> {
+        let lookup = |name: &str| variables.get(name).map(String::as_str);
+        let expanded = Expander::new(self.escape).word(word, &lookup);
+        expanded.map(|expanded| expanded.unset).unwrap_or_default()
     }
 
     /// Expands a text and leaves its quotes as they are: the body of a heredoc.
