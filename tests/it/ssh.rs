@@ -110,7 +110,6 @@ fn privileged_git_clones_with_a_key_from_a_file() {
         ("ed25519", ED25519),
         ("rsa", RSA),
         ("p256", &["-t", "ecdsa", "-b", "256", "-N", ""]),
-        ("p521", &["-t", "ecdsa", "-b", "521", "-N", ""]),
     ] {
         let key = remote.server.key(name, options);
         let steps = CLONE.replace("required", &format!("id={name},required"));
