@@ -4,7 +4,6 @@
 //! `cargo xtask test` serves, with `network_`.
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
 
-mod account;
 mod adding;
 mod bases;
 mod cache;
@@ -20,7 +19,6 @@ mod explain;
 mod interruption;
 mod keys;
 mod lesson;
-mod nested;
 mod outputs;
 mod peers;
 mod pruning;

@@ -14,7 +14,6 @@ mod calls;
 mod enter;
 mod filter;
 mod outside;
-mod probe;
 mod program;
 mod root;
 mod stubs;

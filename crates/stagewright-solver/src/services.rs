@@ -77,18 +77,15 @@ impl std::fmt::Debug for Secret {
 #[derive(Debug)]
 pub struct LazySandbox {
     namespace: Option<Arc<UserNamespace>>,
-    store: Store,
     probed: OnceLock<Sandbox>,
 }
 
 impl LazySandbox {
-    /// Returns one that is not probed yet. Steps run in a user namespace if there is one, on layers
-    /// of a store.
+    /// Returns one that is not probed yet. Steps run in a user namespace if there is one.
     #[must_use]
-    pub fn new(namespace: Option<Arc<UserNamespace>>, store: Store) -> Self {
+    pub fn new(namespace: Option<Arc<UserNamespace>>) -> Self {
         Self {
             namespace,
-            store,
             probed: OnceLock::new(),
         }
     }
@@ -98,13 +95,8 @@ impl LazySandbox {
         if let Some(sandbox) = self.probed.get() {
             return Ok(sandbox);
         }
-        let trial = self.store.temp_dir()?;
-        for name in ["lower", "upper", "work"] {
-            fs_err::create_dir(trial.path().join(name)).map_err(StepError::Io)?;
-        }
         let probed = Sandbox::probe(ProbeOptions {
             namespace: self.namespace.clone(),
-            trial: Some(trial.path().to_owned()),
             ..ProbeOptions::default()
         })?;
         Ok(self.probed.get_or_init(|| probed))
