@@ -4,6 +4,7 @@
 //! `cargo xtask test` serves, with `network_`.
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
 
+mod account;
 mod adding;
 mod bases;
 mod cache;
@@ -19,6 +20,7 @@ mod explain;
 mod interruption;
 mod keys;
 mod lesson;
+mod nested;
 mod outputs;
 mod peers;
 mod pruning;

@@ -1,102 +1,13 @@
 //! Without root: the same images as with it, where the user's ids allow it.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
 
-use stagewright_testkit::{Image, Output, Project, Stagewright, busybox, differences, output};
+use stagewright_testkit::{Image, Project, Stagewright, differences, output};
 
-/// A folder that the unprivileged user owns, with a copy of the command in it: the tree that the
-/// command was built in may be out of that user's reach.
-struct Account {
-    user: String,
-    folder: tempfile::TempDir,
-}
+use crate::account::Account;
 
 /// A user that no file knows, and that has no subordinate ids therefore.
 const NOBODY_KNOWN: &str = "54321";
-
-impl Account {
-    fn new() -> Self {
-        match std::env::var("STAGEWRIGHT_TEST_USER") {
-            Ok(user) => Self::of(user),
-            Err(_) => panic!("there is no unprivileged user to run as: run `cargo xtask test`"),
-        }
-    }
-
-    fn of(user: String) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("stagewright-user-")
-            .tempdir()
-            .unwrap();
-        let program = Stagewright::new().command("build").get_program().to_owned();
-        fs_err::copy(Path::new(&program), folder.path().join("stagewright")).unwrap();
-        let account = Self { user, folder };
-        busybox(&account.path("busybox"));
-        account
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Builds a project into a layout.
-    fn build(&self, project: &Project, name: &str) -> Output {
-        self.build_with(project, name, &[])
-    }
-
-    fn build_with(&self, project: &Project, name: &str, arguments: &[&str]) -> Output {
-        let mut command = self.command("build", project);
-        command
-            .arg("--progress=rawjson")
-            .arg(format!(
-                "--build-context=busybox=oci-layout://{}",
-                self.path("busybox").display()
-            ))
-            .arg("-o")
-            .arg(format!("type=oci,dest={}", self.path(name).display()))
-            .args(arguments)
-            .arg(project.path());
-        output(&mut command)
-    }
-
-    /// Runs a verb of the cache.
-    fn cache(&self, arguments: &[&str]) -> Output {
-        let mut command = self.command("cache", &Project::new());
-        command.args(arguments);
-        output(&mut command)
-    }
-
-    fn command(&self, verb: &str, project: &Project) -> Command {
-        let owned = output(
-            Command::new("chown")
-                .args(["-R", &format!("{0}:{0}", self.user)])
-                .arg(self.path("busybox"))
-                .arg(project.path()),
-        );
-        let _ = owned.success();
-        let owned = output(
-            Command::new("chown")
-                .arg(format!("{0}:{0}", self.user))
-                .arg(self.folder.path()),
-        );
-        let _ = owned.success();
-        let readable = std::fs::Permissions::from_mode(0o755);
-        fs_err::set_permissions(self.folder.path(), readable).unwrap();
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid", &self.user, "--regid", &self.user])
-            .args(["--clear-groups", "--reset-env", "env"])
-            .arg(format!("HOME={}", self.folder.path().display()))
-            .arg(format!(
-                "STAGEWRIGHT_STORE={}",
-                self.path("store").display()
-            ))
-            .arg(self.path("stagewright"))
-            .arg(verb);
-        command
-    }
-}
 
 #[test]
 #[ignore = "needs root to become another user"]
@@ -137,7 +48,8 @@ fn different(account: &Account, project: &Project) -> Vec<String> {
     differences(&Image::read(&account.path("image")), &Image::read(&theirs))
 }
 
-const OWNERS: &str = "\
+/// Files of several owners, made, changed and removed by steps.
+pub(crate) const OWNERS: &str = "\
 FROM busybox AS base
 RUN mkdir -p /srv/a /srv/b && echo 1 > /srv/a/f && ln /srv/a/f /srv/a/g && echo gone > /srv/b/gone \\
     && chown 33:34 /srv/a/f && chown 5:6 /srv/b && chmod 4755 /srv/a/f && chmod 700 /srv/b
@@ -175,12 +87,12 @@ fn privileged_what_root_exported_as_its_cache_is_used_without_root() {
     let project = Project::new().file("Dockerfile", OWNERS);
     let account = Account::new();
     let root = Stagewright::with_busybox();
-    let cache = tempfile::tempdir_in(account.folder.path()).unwrap();
+    let cache = tempfile::tempdir_in(account.folder()).unwrap();
     let cache = cache.path().join("cache");
     let to = format!("type=local,dest={},mode=max", cache.display());
     let _ = root.build(&project, &["--cache-to", &to]).success();
     let owned = Command::new("chown")
-        .args(["-R", &account.user])
+        .args(["-R", account.user()])
         .arg(cache.parent().unwrap())
         .status();
     assert!(owned.unwrap().success());

@@ -14,6 +14,7 @@ mod calls;
 mod enter;
 mod filter;
 mod outside;
+mod probe;
 mod program;
 mod root;
 mod stubs;

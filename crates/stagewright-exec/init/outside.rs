@@ -7,7 +7,7 @@ use crate::message::{Failure, FailureKind, Means, Report, Request};
 use crate::step::{Network, Step};
 use crate::sys;
 use crate::trouble::Doing;
-use crate::{trees, wire};
+use crate::{probe, trees, wire};
 
 /// The control socket.
 pub(crate) fn control() -> BorrowedFd<'static> {
@@ -21,7 +21,7 @@ pub(crate) fn serve() {
     let report = match wire::parse::<Request>(&bytes) {
         Ok(Request::Run { step, means }) => run(step, means, stdin),
         Ok(Request::Tree { map }) => trees::serve(map),
-        Ok(_) => Err(unsupported("this request")),
+        Ok(Request::Probe { scratch, means }) => probe::serve(&scratch, &means),
         Err(_) => Err(unsupported("a request that is not of this version")),
     };
     if let Err(failure) = report {
@@ -70,21 +70,7 @@ fn receive_exactly(count: usize) -> Option<(Vec<u8>, Option<OwnedFd>)> {
 }
 
 fn run(step: Step, means: Means, stdin: Option<OwnedFd>) -> Result<(), Failure> {
-    if let Some(namespace) = &means.user_namespace {
-        sys::join_user_namespace(namespace).doing("joining the user namespace", namespace)?;
-    }
-    let mut namespaces =
-        sys::CLONE_NEWNS | sys::CLONE_NEWPID | sys::CLONE_NEWIPC | sys::CLONE_NEWUTS;
-    if step.network == Network::None {
-        namespaces |= sys::CLONE_NEWNET;
-    }
-    sys::unshare(namespaces | sys::CLONE_NEWCGROUP)
-        .or_else(|error| match error.raw_os_error() {
-            // A kernel without cgroups.
-            Some(sys::EINVAL) => sys::unshare(namespaces),
-            _ => Err(error),
-        })
-        .doing("making namespaces", "")?;
+    leave(&means, step.network)?;
     let (reports, report_to) = sys::pipe().doing("making a pipe", "")?;
     let child = sys::split().doing("starting process 1", "")?;
     if child == 0 {
@@ -96,6 +82,25 @@ fn run(step: Step, means: Means, stdin: Option<OwnedFd>) -> Result<(), Failure> 
     release_output();
     watch(child, &reports);
     Ok(())
+}
+
+/// Leaves the caller's namespaces for those of a step.
+pub(crate) fn leave(means: &Means, network: Network) -> Result<(), Failure> {
+    if let Some(namespace) = &means.user_namespace {
+        sys::join_user_namespace(namespace).doing("joining the user namespace", namespace)?;
+    }
+    let mut namespaces =
+        sys::CLONE_NEWNS | sys::CLONE_NEWPID | sys::CLONE_NEWIPC | sys::CLONE_NEWUTS;
+    if network == Network::None {
+        namespaces |= sys::CLONE_NEWNET;
+    }
+    sys::unshare(namespaces | sys::CLONE_NEWCGROUP)
+        .or_else(|error| match error.raw_os_error() {
+            // A kernel without cgroups.
+            Some(sys::EINVAL) => sys::unshare(namespaces),
+            _ => Err(error),
+        })
+        .doing("making namespaces", "")
 }
 
 /// Lets go of the step's output, so that its end is the end of the step.

@@ -48,8 +48,7 @@ const LINKS: [(&CStr, &CStr); 6] = [
 
 /// Makes the root file system and enters it.
 pub(crate) fn enter(step: &Step, means: &Means) -> Result<Stubs, Failure> {
-    sys::mount(c"none", c"/", c"", sys::MS_REC | sys::MS_PRIVATE, None)
-        .doing("making mounts private", "/")?;
+    make_mounts_private()?;
     let rootless = means.user_namespace.is_some();
     let root = root(&step.root, rootless)?;
     let mut stubs = Stubs::default();
@@ -74,6 +73,12 @@ pub(crate) fn enter(step: &Step, means: &Means) -> Result<Stubs, Failure> {
     sys::unmount(c".").doing("leaving the old root", "/")?;
     sys::chdir(c"/").doing("entering the root", "/")?;
     Ok(stubs)
+}
+
+/// Keeps what is mounted from here on out of other namespaces.
+pub(crate) fn make_mounts_private() -> Result<(), Failure> {
+    sys::mount(c"none", c"/", c"", sys::MS_REC | sys::MS_PRIVATE, None)
+        .doing("making mounts private", "/")
 }
 
 /// Mounts the root file system where only this namespace sees it.
@@ -105,7 +110,7 @@ const OVERLAY_OPTIONS: [(&CStr, &CStr); 5] = [
 ];
 
 /// Makes an overlay that is attached nowhere yet.
-fn overlay(
+pub(crate) fn overlay(
     lowers: &[PathBuf],
     writable: Option<(&PathBuf, &PathBuf)>,
     rootless: bool,
@@ -205,16 +210,29 @@ impl Place<'_> {
 
     fn kernel_files(&mut self, step: &Step) -> Result<(), Failure> {
         let guarded = sys::MS_NOSUID | sys::MS_NODEV | sys::MS_NOEXEC;
-        self.new_mount(c"proc", Path::new("/proc"), guarded, None)?;
         let readonly = match step.security {
             Security::Sandbox => guarded | sys::MS_RDONLY,
             Security::Insecure => guarded,
         };
-        // Only who made the network namespace may mount it anew.
-        if self.rootless && step.network == Network::Host {
-            self.bind(Path::new("/sys"), Path::new("/sys"), readonly & sys::MS_RDONLY != 0)?;
-        } else {
-            self.new_mount(c"sysfs", Path::new("/sys"), readonly, None)?;
+        match self.new_mount(c"proc", Path::new("/proc"), guarded, None) {
+            // In a container parts of /proc are covered, and the kernel gives nobody there another
+            // one. Of the container's, steps must not change what other processes are.
+            Err(failure) if self.rootless && failure.errno == sys::EPERM => {
+                self.bind(Path::new("/proc"), Path::new("/proc"), true)?;
+            }
+            other => other?,
+        }
+        // Only who made the network namespace may mount it anew, and nobody where parts of it are
+        // covered.
+        let own_network = !self.rootless || step.network != Network::Host;
+        let mounted = match own_network {
+            true => self.new_mount(c"sysfs", Path::new("/sys"), readonly, None).map(|()| true),
+            false => Ok(false),
+        };
+        match mounted {
+            Ok(true) => {}
+            Err(failure) if !(self.rootless && failure.errno == sys::EPERM) => return Err(failure),
+            _ => self.bind(Path::new("/sys"), Path::new("/sys"), readonly & sys::MS_RDONLY != 0)?,
         }
         if step.security == Security::Insecure {
             return Ok(());

@@ -23,6 +23,9 @@ pub enum ProbeError {
     /// The executable answered with something else than its findings.
     #[error("the sandbox's executable ended without saying what this host can do")]
     NoAnswer,
+    /// What the host can do could not be tried.
+    #[error("trying what this host can do")]
+    Trial(#[source] ExecError),
     /// No mode works here.
     #[error("no way of running a step works on this host: {0}")]
     NoMode(String),

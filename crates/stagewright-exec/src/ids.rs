@@ -1,4 +1,5 @@
-//! The ids that a user may use: the own ones, and those of `/etc/subuid` and `/etc/subgid`.
+//! The ids that a user may use: the own ones, those of `/etc/subuid` and `/etc/subgid`, and for root
+//! of a container those of the container.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,104 @@ impl Ids {
 /// A range of ids: the first, and how many.
 type Range = (u32, u32);
 
+/// Which ids a new user namespace gets besides the own ones.
+#[derive(Debug)]
+pub(crate) enum MoreIds {
+    /// Those that two setuid programs map for a plain user.
+    Subordinate(SubordinateIds),
+    /// Those that this process's own user namespace has, under the same numbers.
+    Kept(KeptIds),
+}
+
+impl MoreIds {
+    /// Finds those that this process may map; fails with what is missing.
+    pub(crate) fn of_this_process() -> Result<Self, String> {
+        if Ids::of_this_process().uid == 0 {
+            KeptIds::of_this_process().map(Self::Kept)
+        } else {
+            SubordinateIds::of_this_user().map(Self::Subordinate)
+        }
+    }
+
+    /// Maps the ids of a process's new user namespace.
+    pub(crate) fn map(&self, own: Ids, pid: u32) -> io::Result<()> {
+        match self {
+            Self::Subordinate(ids) => ids.map(own, pid),
+            Self::Kept(ids) => ids.map(pid),
+        }
+    }
+}
+
+/// The ids that are known in the user namespace of this process.
+#[derive(Debug)]
+pub(crate) struct KeptIds {
+    uids: Vec<Range>,
+    gids: Vec<Range>,
+}
+
+impl KeptIds {
+    fn of_this_process() -> Result<Self, String> {
+        let known = |file: &str| {
+            let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+            Ok::<_, String>(known_ranges(&text))
+        };
+        let (uids, gids) = (known("/proc/self/uid_map")?, known("/proc/self/gid_map")?);
+        let count = |ranges: &[Range]| {
+            ranges
+                .iter()
+                .map(|(_, count)| u64::from(*count))
+                .sum::<u64>()
+        };
+        let fewest = count(&uids).min(count(&gids));
+        if fewest < 2 {
+            return Err(
+                "the user namespace that this process is in has one id only: make it with more (`podman run` does where /etc/subuid has a range)"
+                    .to_owned(),
+            );
+        }
+        Ok(Self { uids, gids })
+    }
+
+    /// Root of a container may do so by itself, with CAP_SETUID, CAP_SETGID and CAP_SETFCAP.
+    fn map(&self, pid: u32) -> io::Result<()> {
+        for (file, ranges) in [("uid_map", &self.uids), ("gid_map", &self.gids)] {
+            let line = |(first, count): &Range| format!("{first} {first} {count}\n");
+            let text: String = ranges.iter().map(line).collect();
+            fs::write(format!("/proc/{pid}/{file}"), text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the ranges of a map, as they are numbered inside.
+fn known_ranges(map: &str) -> Vec<Range> {
+    let range = |line: &str| {
+        let mut fields = line.split_whitespace();
+        Some((fields.next()?.parse().ok()?, fields.nth(1)?.parse().ok()?))
+    };
+    map.lines().filter_map(range).collect()
+}
+
+/// Whether this process is root of the host: root, with the right to mount, in the first user
+/// namespace, where overlayfs may use attributes that only root has.
+pub(crate) fn is_root_of_the_host() -> bool {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let map = known_ranges(&read("/proc/self/uid_map"));
+    Ids::of_this_process().uid == 0
+        && effective_capabilities(&read("/proc/self/status")) & CAP_SYS_ADMIN != 0
+        && map == [(0, u32::MAX)]
+}
+
+/// Reads the capabilities in force out of `/proc/self/status`.
+fn effective_capabilities(status: &str) -> u64 {
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix("CapEff:"));
+    value.map_or(0, |value| {
+        u64::from_str_radix(value.trim(), 16).unwrap_or(0)
+    })
+}
+
 /// The ranges that a user may use besides the own ids, and the programs that map them.
 #[derive(Debug)]
 pub(crate) struct SubordinateIds {
@@ -39,7 +138,7 @@ pub(crate) struct SubordinateIds {
 
 impl SubordinateIds {
     /// Finds those of the user of this process; fails with what is missing.
-    pub(crate) fn of_this_user() -> Result<Self, String> {
+    fn of_this_user() -> Result<Self, String> {
         let uid = Ids::of_this_process().uid;
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let name = name_of(&passwd, uid);
@@ -76,8 +175,8 @@ impl SubordinateIds {
         })
     }
 
-    /// Maps the ids of a process's new user namespace: root is the own id, the ranges follow.
-    pub(crate) fn map(&self, own: Ids, pid: u32) -> io::Result<()> {
+    /// Root is the own id, the ranges follow.
+    fn map(&self, own: Ids, pid: u32) -> io::Result<()> {
         for (program, own, ranges) in [
             (&self.newuidmap, own.uid, &self.uids),
             (&self.newgidmap, own.gid, &self.gids),
@@ -151,5 +250,17 @@ mod tests {
         );
         assert_eq!(ranges(text, None, 1001), [(300_000, 10)]);
         assert_eq!(ranges(text, None, 7), []);
+    }
+
+    #[test]
+    fn maps_and_capabilities_are_read_as_the_kernel_writes_them() {
+        let whole = "         0          0 4294967295\n";
+        assert_eq!(known_ranges(whole), [(0, u32::MAX)]);
+        let container = "         0       1001          1\n         1     100000      65536\n";
+        assert_eq!(known_ranges(container), [(0, 1), (1, 65_536)]);
+        assert_eq!(known_ranges("x y z\n\n"), []);
+        let status = "Name:\tx\nCapPrm:\t0000000000000001\nCapEff:\t00000000a80425fb\n";
+        assert_eq!(effective_capabilities(status), 0xa804_25fb);
+        assert_eq!(effective_capabilities(""), 0);
     }
 }

@@ -14,7 +14,7 @@ use crate::wire::{Bytes, Input, Malformed, Wire, wire_enum, wire_struct};
 pub(crate) enum Request {
     /// Run a step.
     Run { step: Step, means: Means },
-    /// Say what the host can do.
+    /// Try what steps need. `scratch` holds three empty directories: `lower`, `upper` and `work`.
     Probe { scratch: PathBuf, means: Means },
     /// Make a user namespace, and work on trees of files in it, as further messages say.
     Tree { map: IdMap },
@@ -99,7 +99,7 @@ pub(crate) enum Report {
     Ended { exit: Exit },
     /// The step could not be run.
     Failed { failure: Failure },
-    /// What the host can do.
+    /// What came of trying.
     Probed { findings: Vec<Finding> },
     /// The out-of-memory killer ended processes of the step.
     OutOfMemory { kills: u64 },
@@ -130,6 +130,11 @@ pub(crate) enum FailureKind {
     /// The sandbox broke.
     Broken,
 }
+
+/// The names of findings.
+pub(crate) const NAMESPACES: &str = "namespaces";
+pub(crate) const OVERLAY: &str = "overlayfs";
+pub(crate) const PROC: &str = "/proc";
 
 /// Whether the host can do something.
 #[derive(Debug, Clone, PartialEq, Eq)]

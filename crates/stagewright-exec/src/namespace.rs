@@ -1,4 +1,4 @@
-//! The user namespace of a host that is not root, and work on files in it.
+//! The user namespace of a process that is not root of its host, and work on files in it.
 
 use std::io::{self, IoSliceMut, Read, Write};
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use crate::error::ExecError;
-use crate::ids::{Ids, SubordinateIds};
+use crate::ids::{Ids, MoreIds, is_root_of_the_host};
 use crate::message::{IdMap, Report, Request, TreeReply, TreeRequest};
 use crate::sandbox::{Running, failed, place_executable};
 use crate::tree::{TreeChange, TreeNode};
@@ -20,7 +20,7 @@ use crate::wire::{self, Wire};
 /// ends with this value.
 #[derive(Debug)]
 pub struct UserNamespace {
-    /// Whether other ids than the user's own are left out.
+    /// Whether other ids than this process's own are left out.
     one_id: bool,
     started: OnceLock<Result<Started, String>>,
 }
@@ -36,13 +36,20 @@ struct Started {
 }
 
 impl UserNamespace {
-    /// Returns one that is not made yet. With `one_id` the user's subordinate ids are not used.
+    /// Returns one that is not made yet. With `one_id` it has no other than this process's.
     #[must_use]
     pub fn new(one_id: bool) -> Self {
         Self {
             one_id,
             started: OnceLock::new(),
         }
+    }
+
+    /// Returns one, not made yet, if steps of this process need one: it is not root of its host, but
+    /// a plain user, or root of a container.
+    #[must_use]
+    pub fn if_needed() -> Option<Self> {
+        (!is_root_of_the_host()).then(|| Self::new(false))
     }
 
     /// Makes it, if nobody did.
@@ -140,7 +147,7 @@ impl Started {
         let ids = if one_id {
             Err("one id was asked for".to_owned())
         } else {
-            SubordinateIds::of_this_user()
+            MoreIds::of_this_process()
         };
         let lone = match ids {
             Ok(ids) => match Self::with(&path, Some(&ids)) {
@@ -162,7 +169,7 @@ impl Started {
         }
     }
 
-    fn with(path: &Path, ids: Option<&SubordinateIds>) -> Result<(Running, PathBuf), ExecError> {
+    fn with(path: &Path, ids: Option<&MoreIds>) -> Result<(Running, PathBuf), ExecError> {
         let own = Ids::of_this_process();
         let map = match ids {
             Some(_) => IdMap::ByCaller,
@@ -199,7 +206,7 @@ fn exchange(mut control: &UnixStream, request: &TreeRequest) -> io::Result<TreeR
     receive(control)
 }
 
-fn receive<T: Wire>(mut control: &UnixStream) -> io::Result<T> {
+pub(crate) fn receive<T: Wire>(mut control: &UnixStream) -> io::Result<T> {
     let mut length = [0; 4];
     control.read_exact(&mut length)?;
     let mut bytes = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::message::{Finding, NAMESPACES, OVERLAY, PROC};
 use crate::namespace::UserNamespace;
 
 /// A way of running steps.
@@ -12,6 +13,9 @@ pub enum Mode {
     Root,
     /// As a plain user with a range of subordinate ids, in a user namespace.
     Rootless,
+    /// As root of a container without the right to mount, in a user namespace that keeps the
+    /// container's ids.
+    Nested,
     /// As a plain user in a user namespace that has no other id than the user's.
     OneId,
     /// None that is supported.
@@ -23,6 +27,7 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Self::Root => "root",
             Self::Rootless => "rootless",
+            Self::Nested => "nested",
             Self::OneId => "rootless with one id",
             Self::None => "none",
         })
@@ -52,17 +57,27 @@ pub struct HostFinding {
 }
 
 impl HostReport {
-    /// Looks at this host. `namespace` is the user namespace that steps would run in.
-    pub(crate) fn of_this_host(namespace: Option<&UserNamespace>) -> Self {
-        let overlay = overlay();
+    /// Says nothing yet.
+    pub(crate) fn unknown() -> Self {
+        Self::of(Mode::Root, "", Vec::new())
+    }
+
+    /// Looks at this host. `namespace` is the user namespace that steps would run in, `tried` what
+    /// came of trying what they need.
+    pub(crate) fn of_this_host(
+        namespace: Option<&UserNamespace>,
+        tried: Option<&[Finding]>,
+    ) -> Self {
+        let tried = tried.map(|tried| tried.iter().filter_map(explained).collect());
+        let tried = tried.unwrap_or_default();
         match namespace {
-            None => Self::as_root(overlay),
-            Some(namespace) => Self::as_user(namespace, overlay),
+            None => Self::as_root(tried),
+            Some(namespace) => Self::as_user(namespace, tried),
         }
     }
 
-    fn as_root(overlay: HostFinding) -> Self {
-        let root = rustix::process::geteuid().is_root();
+    fn as_root(tried: Vec<HostFinding>) -> Self {
+        let root = is_root();
         let identity = HostFinding {
             name: "root",
             works: root,
@@ -72,14 +87,15 @@ impl HostReport {
                 "this process is not root and was given no user namespace".to_owned()
             },
         };
+        let findings = [identity].into_iter().chain(tried);
         Self::of(
             Mode::Root,
             "root, with namespaces and overlayfs",
-            vec![identity, overlay],
+            findings.collect(),
         )
     }
 
-    fn as_user(namespace: &UserNamespace, overlay: HostFinding) -> Self {
+    fn as_user(namespace: &UserNamespace, tried: Vec<HostFinding>) -> Self {
         let lone = namespace.one_id();
         let made = HostFinding {
             name: "user namespace",
@@ -91,18 +107,29 @@ impl HostReport {
         };
         let (mode, reason, ids) = match lone {
             Ok(Some(reason)) => (Mode::OneId, reason.to_owned(), reason.to_owned()),
+            _ if is_root() => (
+                Mode::Nested,
+                "root of a container: a user namespace with the container's ids, and overlayfs"
+                    .to_owned(),
+                "those of the container are kept".to_owned(),
+            ),
             _ => (
                 Mode::Rootless,
                 "a user namespace with subordinate ids, and overlayfs".to_owned(),
                 "newuidmap and newgidmap map those of this user".to_owned(),
             ),
         };
-        let mut report = Self::of(mode, &reason, vec![made, overlay]);
+        let findings = [made].into_iter().chain(tried);
+        let mut report = Self::of(mode, &reason, findings.collect());
         if report.mode != Mode::None {
             // Worse without, but it works.
             report.findings.push(HostFinding {
-                name: "subordinate ids",
-                works: mode == Mode::Rootless,
+                name: if mode == Mode::Nested {
+                    "ids"
+                } else {
+                    "subordinate ids"
+                },
+                works: mode != Mode::OneId,
                 detail: ids,
             });
         }
@@ -124,19 +151,52 @@ impl HostReport {
     }
 }
 
-fn overlay() -> HostFinding {
-    let works = fs_err::read_to_string("/proc/filesystems").is_ok_and(|text| {
-        text.lines()
-            .any(|line| line.trim_end().ends_with("\toverlay"))
-    });
-    HostFinding {
-        name: "overlayfs",
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Says what a finding of the executable's means for steps.
+fn explained(finding: &Finding) -> Option<HostFinding> {
+    let works = finding.errno == 0;
+    let error = std::io::Error::from_raw_os_error(finding.errno);
+    let (name, detail) = match finding.name.as_str() {
+        NAMESPACES if works => (NAMESPACES, "this process may make them".to_owned()),
+        NAMESPACES => (NAMESPACES, format!("{error}; {}", advice_on_namespaces())),
+        OVERLAY if works => (OVERLAY, "it can be mounted on the store".to_owned()),
+        OVERLAY => (
+            OVERLAY,
+            format!("{error}; {}", advice_on_overlay(finding.errno)),
+        ),
+        PROC if works => (PROC, "steps have their own".to_owned()),
+        // Steps do with what is there.
+        PROC => {
+            let detail = "steps see the container's, read-only, since a part of it is covered \
+                          (`--security-opt unmask=ALL` of podman gives them their own)";
+            return Some(HostFinding {
+                name: PROC,
+                works: true,
+                detail: detail.to_owned(),
+            });
+        }
+        _ => return None,
+    };
+    Some(HostFinding {
+        name,
         works,
-        detail: if works {
-            "the kernel has it".to_owned()
-        } else {
-            "the kernel does not list it: load the module `overlay`".to_owned()
-        },
+        detail,
+    })
+}
+
+/// Says what to change where overlayfs cannot be mounted.
+fn advice_on_overlay(errno: i32) -> &'static str {
+    match rustix::io::Errno::from_raw_os_error(errno) {
+        rustix::io::Errno::NODEV => "the kernel does not have it: load the module `overlay`",
+        rustix::io::Errno::INVAL => {
+            "the store lies on a file system that it cannot write to, such as the root of a \
+             container: name a store on a volume (`--store`)"
+        }
+        rustix::io::Errno::PERM => "users may mount it since Linux 5.11",
+        _ => "name a store on another file system (`--store`)",
     }
 }
 

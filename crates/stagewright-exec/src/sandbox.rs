@@ -14,8 +14,8 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::error::{ExecError, ProbeError};
-use crate::message::{Failure, FailureKind, Means, Report, Request, Way};
-use crate::namespace::UserNamespace;
+use crate::message::{Failure, FailureKind, Finding, Means, Report, Request, Way};
+use crate::namespace::{self, UserNamespace};
 use crate::report::{HostReport, Mode};
 use crate::step::{Exit, Limits, Step};
 use crate::wire::{self, Bytes};
@@ -32,6 +32,9 @@ pub struct ProbeOptions {
     pub scratch: Option<PathBuf>,
     /// The user namespace that steps run in; nothing for root.
     pub namespace: Option<Arc<UserNamespace>>,
+    /// A directory, on the file system that holds layers, with the empty directories `lower`,
+    /// `upper` and `work`, in which mounts are tried. Without it they are believed to work.
+    pub trial: Option<PathBuf>,
 }
 
 /// Where a step wrote to.
@@ -82,19 +85,49 @@ impl Sandbox {
     /// # Errors
     /// When no way of running a step works here.
     pub fn probe(options: ProbeOptions) -> Result<Self, ProbeError> {
-        let report = HostReport::of_this_host(options.namespace.as_deref());
-        if report.mode == Mode::None {
-            return Err(ProbeError::NoMode(report.reason.clone()));
+        let mut sandbox = Self::unprobed(options.scratch, options.namespace)?;
+        let namespace = sandbox.namespace.as_deref();
+        let tried = match (options.trial, namespace.map(UserNamespace::start)) {
+            (Some(trial), None | Some(Ok(()))) => Some(sandbox.tried(trial)?),
+            _ => None,
+        };
+        sandbox.report = HostReport::of_this_host(namespace, tried.as_deref());
+        match sandbox.report.mode {
+            Mode::None => Err(ProbeError::NoMode(sandbox.report.reason)),
+            _ => Ok(sandbox),
         }
-        let (executable, path) = place_executable(options.scratch)?;
-        let resolv_conf = fs::read("/etc/resolv.conf").unwrap_or_default();
+    }
+
+    fn unprobed(
+        scratch: Option<PathBuf>,
+        namespace: Option<Arc<UserNamespace>>,
+    ) -> Result<Self, ProbeError> {
+        let (executable, path) = place_executable(scratch)?;
         Ok(Self {
             _executable: executable,
             path,
-            resolv_conf,
-            report,
-            namespace: options.namespace,
+            resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
+            report: HostReport::unknown(),
+            namespace,
         })
+    }
+
+    /// Lets the executable try what steps need.
+    fn tried(&self, scratch: PathBuf) -> Result<Vec<Finding>, ProbeError> {
+        let ask = || -> Result<Report, ExecError> {
+            let mut command = Command::new(&self.path);
+            let running = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
+            let means = self.means()?;
+            let request = Request::Probe { scratch, means };
+            running.send(&wire::message(&request), None)?;
+            Ok(namespace::receive(running.control()?)?)
+        };
+        match ask() {
+            Ok(Report::Probed { findings }) => Ok(findings),
+            Ok(Report::Failed { failure }) => Err(ProbeError::Trial(failed(failure))),
+            Ok(_) => Err(ProbeError::NoAnswer),
+            Err(error) => Err(ProbeError::Trial(error)),
+        }
     }
 
     /// Returns the mode that is used.

@@ -77,15 +77,18 @@ impl std::fmt::Debug for Secret {
 #[derive(Debug)]
 pub struct LazySandbox {
     namespace: Option<Arc<UserNamespace>>,
+    store: Store,
     probed: OnceLock<Sandbox>,
 }
 
 impl LazySandbox {
-    /// Returns one that is not probed yet. Steps run in a user namespace if there is one.
+    /// Returns one that is not probed yet. Steps run in a user namespace if there is one, on layers
+    /// of a store.
     #[must_use]
-    pub fn new(namespace: Option<Arc<UserNamespace>>) -> Self {
+    pub fn new(namespace: Option<Arc<UserNamespace>>, store: Store) -> Self {
         Self {
             namespace,
+            store,
             probed: OnceLock::new(),
         }
     }
@@ -95,8 +98,13 @@ impl LazySandbox {
         if let Some(sandbox) = self.probed.get() {
             return Ok(sandbox);
         }
+        let trial = self.store.temp_dir()?;
+        for name in ["lower", "upper", "work"] {
+            fs_err::create_dir(trial.path().join(name)).map_err(StepError::Io)?;
+        }
         let probed = Sandbox::probe(ProbeOptions {
             namespace: self.namespace.clone(),
+            trial: Some(trial.path().to_owned()),
             ..ProbeOptions::default()
         })?;
         Ok(self.probed.get_or_init(|| probed))

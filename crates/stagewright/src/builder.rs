@@ -71,8 +71,7 @@ impl Builder {
     /// [`ErrorKind::Store`] when its folder cannot be used.
     pub fn open(options: BuilderOptions) -> Result<Self, Error> {
         // Made when a step first needs it.
-        let root = rustix::process::geteuid().is_root();
-        let namespace = (!root).then(|| Arc::new(UserNamespace::new(false)));
+        let namespace = UserNamespace::if_needed().map(Arc::new);
         let remover = namespace
             .clone()
             .map(|namespace| Remover::new(move |path| namespace.remove(path)));
@@ -89,9 +88,9 @@ impl Builder {
         };
         Ok(Self(Arc::new(Inner {
             snapshots: Snapshots::new(store.clone(), agent, threads),
+            sandbox: Arc::new(LazySandbox::new(namespace, store.clone())),
             store,
             store_limit,
-            sandbox: Arc::new(LazySandbox::new(namespace)),
             registries: options.registries,
             runtime: OnceLock::new(),
         })))

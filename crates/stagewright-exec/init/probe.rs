@@ -1,0 +1,45 @@
+//! Tries what steps need: what a host says of itself is not what it lets one do.
+
+use std::io;
+use std::path::Path;
+
+use crate::message::{Failure, Finding, Means, NAMESPACES, OVERLAY, PROC, Report};
+use crate::outside::{leave, send};
+use crate::root;
+use crate::step::Network;
+use crate::sys;
+use crate::trouble::Doing;
+
+/// Tries in namespaces that end with this, and reports.
+pub(crate) fn serve(scratch: &Path, means: &Means) -> Result<(), Failure> {
+    if let Err(failure) = leave(means, Network::Host) {
+        let findings = vec![Finding { name: NAMESPACES.to_owned(), errno: failure.errno }];
+        send(&Report::Probed { findings });
+        return Ok(());
+    }
+    // Only a child is in the new PID namespace.
+    let child = sys::split().doing("starting process 1", "")?;
+    if child == 0 {
+        match findings(scratch, means) {
+            Ok(findings) => send(&Report::Probed { findings }),
+            Err(failure) => send(&Report::Failed { failure }),
+        }
+        sys::exit(0);
+    }
+    sys::wait(child);
+    Ok(())
+}
+
+fn findings(scratch: &Path, means: &Means) -> Result<Vec<Finding>, Failure> {
+    root::make_mounts_private()?;
+    let rootless = means.user_namespace.is_some();
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| scratch.join(name));
+    let overlay = root::overlay(std::slice::from_ref(&lower), Some((&upper, &work)), rootless);
+    let place = sys::c_string(&lower).doing("trying /proc", &lower)?;
+    let proc = sys::mount(c"proc", &place, c"proc", sys::MS_NOSUID, None);
+    let found = |name: &str, result: io::Result<()>| Finding {
+        name: name.to_owned(),
+        errno: result.err().map_or(0, |error| error.raw_os_error().unwrap_or(sys::EINVAL)),
+    };
+    Ok(vec![found(NAMESPACES, Ok(())), found(OVERLAY, overlay.map(drop)), found(PROC, proc)])
+}

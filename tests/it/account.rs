@@ -1,0 +1,112 @@
+//! The unprivileged user that tests run as.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use stagewright_testkit::{Output, Project, Stagewright, busybox, output};
+
+/// A folder that the unprivileged user owns, with a copy of the command in it: the tree that the
+/// command was built in may be out of that user's reach.
+pub(crate) struct Account {
+    user: String,
+    folder: tempfile::TempDir,
+}
+
+impl Account {
+    pub(crate) fn new() -> Self {
+        match std::env::var("STAGEWRIGHT_TEST_USER") {
+            Ok(user) => Self::of(user),
+            Err(_) => panic!("there is no unprivileged user to run as: run `cargo xtask test`"),
+        }
+    }
+
+    pub(crate) fn of(user: String) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("stagewright-user-")
+            .tempdir()
+            .unwrap();
+        let program = Stagewright::new().command("build").get_program().to_owned();
+        fs_err::copy(Path::new(&program), folder.path().join("stagewright")).unwrap();
+        let account = Self { user, folder };
+        busybox(&account.path("busybox"));
+        account
+    }
+
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Builds a project into a layout.
+    pub(crate) fn build(&self, project: &Project, name: &str) -> Output {
+        self.build_with(project, name, &[])
+    }
+
+    pub(crate) fn build_with(&self, project: &Project, name: &str, arguments: &[&str]) -> Output {
+        let mut command = self.command("build", project);
+        command
+            .arg("--progress=rawjson")
+            .arg(format!(
+                "--build-context=busybox=oci-layout://{}",
+                self.path("busybox").display()
+            ))
+            .arg("-o")
+            .arg(format!("type=oci,dest={}", self.path(name).display()))
+            .args(arguments)
+            .arg(project.path());
+        output(&mut command)
+    }
+
+    /// Runs a verb of the cache.
+    pub(crate) fn cache(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command("cache", &Project::new());
+        command.args(arguments);
+        output(&mut command)
+    }
+
+    pub(crate) fn command(&self, verb: &str, project: &Project) -> Command {
+        let mut command = self.run_as("env", project);
+        command
+            .arg(format!(
+                "STAGEWRIGHT_STORE={}",
+                self.path("store").display()
+            ))
+            .arg(self.path("stagewright"))
+            .arg(verb);
+        command
+    }
+
+    /// Returns a program that runs as the user, to whom a project is given.
+    pub(crate) fn run_as(&self, program: &str, project: &Project) -> Command {
+        let owned = output(
+            Command::new("chown")
+                .args(["-R", &format!("{0}:{0}", self.user)])
+                .arg(self.path("busybox"))
+                .arg(project.path()),
+        );
+        let _ = owned.success();
+        let owned = output(
+            Command::new("chown")
+                .arg(format!("{0}:{0}", self.user))
+                .arg(self.folder.path()),
+        );
+        let _ = owned.success();
+        let readable = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(self.folder.path(), readable).unwrap();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", &self.user, "--regid", &self.user])
+            .args(["--clear-groups", "--reset-env", "env"])
+            .arg(format!("HOME={}", self.folder.path().display()))
+            .arg(program);
+        command
+    }
+}

@@ -1,0 +1,180 @@
+//! Inside containers that were given no privileges.
+
+use std::path::Path;
+use std::process::Command;
+
+use stagewright_testkit::{
+    Build, Image, LayerTar, Output, Project, Stagewright, differences, output, program,
+};
+
+use crate::account::Account;
+use crate::rootless::OWNERS;
+
+/// Where the account's folder and the project are seen in a container.
+const HERE: &str = "/here";
+const PROJECT: &str = "/project";
+
+/// Podman with a storage of its own, as a user or as root.
+struct Podman<'a> {
+    account: &'a Account,
+    project: &'a Project,
+    as_root: bool,
+}
+
+impl Podman<'_> {
+    /// Makes the image that the command is run in: BusyBox, the command, and the libraries that it
+    /// is linked to.
+    fn import(&self) {
+        let mut layer = LayerTar::new().file(
+            "bin/busybox",
+            0o755,
+            fs_err::read(program("busybox", "busybox-static")).unwrap(),
+        );
+        for folder in ["dev", "etc", "proc", "root", "sys"] {
+            layer = layer.folder(folder, 0o755);
+        }
+        layer = layer.folder("tmp", 0o1777);
+        for applet in ["sh", "id", "cat"] {
+            layer = layer.hard_link(&format!("bin/{applet}"), "bin/busybox");
+        }
+        let command = self.account.path("stagewright");
+        layer = layer.file(
+            "usr/bin/stagewright",
+            0o755,
+            fs_err::read(&command).unwrap(),
+        );
+        for library in libraries(&command) {
+            let name = library.trim_start_matches('/');
+            layer = layer.file(name, 0o755, fs_err::read(&library).unwrap());
+        }
+        let tar = self.account.path("container.tar");
+        fs_err::write(&tar, layer.finish()).unwrap();
+        let mut import = self.podman("import");
+        import.arg(&tar).arg("nested:1");
+        let _ = output(&mut import).success();
+    }
+
+    fn podman(&self, verb: &str) -> Command {
+        let podman = program("podman", "podman");
+        let mut command = if self.as_root {
+            Command::new(podman)
+        } else {
+            self.account
+                .run_as(&podman.display().to_string(), self.project)
+        };
+        let folder = self.account.path("podman");
+        command
+            .current_dir("/")
+            .arg("--root")
+            .arg(folder.join("root"))
+            .arg("--runroot")
+            .arg(folder.join("run"))
+            .args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs"])
+            .arg("--runtime")
+            .arg(program("runc", "runc"))
+            .arg(verb);
+        command
+    }
+
+    /// Runs the command in a container without privileges.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut run = self.podman("run");
+        run.args(["--rm", "--network=host", "--ulimit=host"])
+            .args([
+                "--volume",
+                &format!("{}:{HERE}", self.account.folder().display()),
+            ])
+            .args([
+                "--volume",
+                &format!("{}:{PROJECT}:ro", self.project.path().display()),
+            ])
+            .args(["nested:1", "stagewright"])
+            .args(arguments);
+        output(&mut run)
+    }
+
+    fn build(&self, name: &str) -> Output {
+        let out = format!("type=oci,tar=false,dest={HERE}/{name}");
+        let busybox = format!("--build-context=busybox=oci-layout://{HERE}/busybox");
+        let store = format!("--store={HERE}/store");
+        let arguments = [
+            "build",
+            "--progress=rawjson",
+            &store,
+            &busybox,
+            "-o",
+            &out,
+            PROJECT,
+        ];
+        self.run(&arguments)
+    }
+}
+
+/// Returns the shared libraries of a program, its loader included.
+fn libraries(command: &Path) -> Vec<String> {
+    let told = output(Command::new("ldd").arg(command)).success();
+    let words = told.stdout.split_whitespace();
+    words
+        .filter(|word| word.starts_with('/'))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn makes_the_image_of_root(as_root: bool) {
+    let account = Account::new();
+    let project = Project::new().file("Dockerfile", OWNERS);
+    let out = tempfile::tempdir().unwrap();
+    let theirs = out.path().join("image");
+    let root = Stagewright::with_busybox();
+    let _ = root.build_into(&project, &theirs, &[]).success();
+
+    let podman = Podman {
+        account: &account,
+        project: &project,
+        as_root,
+    };
+    podman.import();
+    let told = podman
+        .run(&["doctor", &format!("--store={HERE}/store")])
+        .success();
+    assert!(told.stdout.contains("mode: nested"), "{told}");
+    let _ = podman.build("image").success();
+    let different = differences(&Image::read(&account.path("image")), &Image::read(&theirs));
+    assert!(different.is_empty(), "{}", different.join("\n"));
+    let again = Build {
+        output: podman.build("again").success(),
+    };
+    assert_eq!(again.executed(), [""; 0]);
+}
+
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_a_users_container_makes_the_same_image_as_root() {
+    makes_the_image_of_root(false);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_roots_container_makes_the_same_image_as_root() {
+    makes_the_image_of_root(true);
+}
+
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_a_step_in_a_container_changes_nothing_of_the_container() {
+    let account = Account::new();
+    let dockerfile = "\
+FROM busybox
+RUN ! (echo 500 > /proc/1/oom_score_adj) && ! (echo 1 > /proc/sys/kernel/panic) && ! ls /proc/1/root/ && ! cat /proc/1/environ
+RUN test \"$(cat /proc/self/comm)\" = cat && test -e /proc/self/fd/1 && echo x > /dev/null && ! mount -t tmpfs x /tmp
+RUN --network=none cat /proc/net/dev > /dev/null && test \"$(ls /proc/net/ | grep -c dev)\" != 0
+";
+    let project = Project::new().file("Dockerfile", dockerfile);
+    let podman = Podman {
+        account: &account,
+        project: &project,
+        as_root: false,
+    };
+    podman.import();
+    let _ = podman.build("image").success();
+}
