@@ -45,6 +45,14 @@ std::string request_json(const BuildOptions& options) {
   put(json, "platform", options.platform);
   put(json, "network", options.network);
   put(json, "shm_bytes", options.shm_bytes);
+  put(json, "memory_bytes", options.memory_bytes);
+  put(json, "memory_swap_bytes", options.memory_swap_bytes);
+  put(json, "cpu_shares", options.cpu_shares);
+  put(json, "cpu_quota_us", options.cpu_quota_us);
+  put(json, "cpu_period_us", options.cpu_period_us);
+  put(json, "cpuset_cpus", options.cpuset_cpus);
+  put(json, "cpuset_mems", options.cpuset_mems);
+  put(json, "cgroup_parent", options.cgroup_parent);
   put(json, "jobs", options.jobs);
   put(json, "step_timeout_ms", options.step_timeout_ms);
   put(json, "source_date_epoch", options.source_date_epoch);

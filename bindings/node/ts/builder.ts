@@ -38,12 +38,23 @@ export interface BuildOptions {
   pull?: boolean;
   /** Caches of other builds: a reference, or what `--cache-from` takes. */
   cacheFrom?: readonly string[];
-  network?: 'default' | 'host' | 'none';
+  network?: 'default' | 'host' | 'none' | 'pasta' | 'slirp4netns';
   secrets?: Record<string, SecretValue>;
   /** The socket of an ssh agent, or files of keys, by id. */
   ssh?: Record<string, readonly string[]>;
   extraHosts?: Record<string, string>;
   shmBytes?: number;
+  /** The most memory of a step; it needs a cgroup, as the next seven do. */
+  memoryBytes?: number;
+  /** The most memory and swap together; -1 does not limit swap. */
+  memorySwapBytes?: number;
+  cpuShares?: number;
+  cpuQuotaUs?: number;
+  cpuPeriodUs?: number;
+  cpusetCpus?: string;
+  cpusetMems?: string;
+  /** The cgroup that those of steps are made in. */
+  cgroupParent?: string;
   /** As `[name, soft, hard]`. */
   ulimits?: readonly (readonly [string, number, number])[];
   /** A step that takes longer is ended, and the build fails. */

@@ -2,16 +2,19 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use crate::cgroups::Cgroups;
 use crate::message::{Failure, Means, Report};
 use crate::step::{Exit, Network, Step};
 use crate::sys;
 use crate::trouble::Doing;
-use crate::{program, root, wire};
+use crate::program::{self, Confinement};
+use crate::{root, wire};
 
 /// Runs the step and ends.
 pub(crate) fn process_one(
     step: &Step,
     means: &Means,
+    cgroups: &Cgroups,
     stdin: Option<OwnedFd>,
     report_to: OwnedFd,
 ) -> ! {
@@ -19,7 +22,7 @@ pub(crate) fn process_one(
         // Who does not listen any more has killed this process.
         let _ = sys::write_all(report_to.as_fd(), &wire::message(report));
     };
-    match run(step, means, stdin, &report_to) {
+    match run(step, means, cgroups, stdin, &report_to) {
         Ok(Some(exit)) => send(&Report::Ended { exit }),
         Ok(None) => {}
         Err(failure) => send(&Report::Failed { failure }),
@@ -30,6 +33,7 @@ pub(crate) fn process_one(
 fn run(
     step: &Step,
     means: &Means,
+    cgroups: &Cgroups,
     stdin: Option<OwnedFd>,
     report_to: &OwnedFd,
 ) -> Result<Option<Exit>, Failure> {
@@ -39,6 +43,13 @@ fn run(
         sys::exit(1);
     }
     sys::forbid_tracing().doing("protecting process 1", "")?;
+    // First, so that the step sees its own as the top one.
+    cgroups.enter()?;
+    match sys::unshare(sys::CLONE_NEWCGROUP) {
+        // A kernel without cgroups.
+        Err(error) if error.raw_os_error() == Some(sys::EINVAL) => {}
+        other => other.doing("making a cgroup namespace", "")?,
+    }
     new_keyring()?;
     match sys::set_hostname(&step.hostname) {
         // The filter of a container may refuse what its namespaces would allow: the step then has
@@ -47,13 +58,13 @@ fn run(
             if means.user_namespace.is_some() && error.raw_os_error() == Some(sys::EPERM) => {}
         other => other.doing("setting the host's name", &step.hostname)?,
     }
-    if step.network == Network::None {
+    if step.network != Network::Host {
         sys::loopback_up().doing("bringing the loopback interface up", "lo")?;
     }
     let stubs = root::enter(step, means)?;
     let child = sys::split().doing("starting the program", "")?;
     if child == 0 {
-        program::start(step, stdin.as_ref(), report_to);
+        program::start(step, &Confinement::Namespaces, stdin.as_ref(), report_to);
     }
     drop(stdin);
     let mut exit = None;
@@ -88,7 +99,7 @@ fn new_keyring() -> Result<(), Failure> {
     }
 }
 
-fn exit_of(status: i32) -> Exit {
+pub(crate) fn exit_of(status: i32) -> Exit {
     match status & 0x7f {
         0 => Exit::Code(status >> 8 & 0xff),
         signal => Exit::Signal(signal),

@@ -6,13 +6,17 @@
 //! Three processes are involved. This one stays outside and watches the control socket; its child
 //! is process 1 of the step's namespaces, which makes the root file system and reaps; the child of
 //! that is the step's program. When process 1 ends, the kernel ends everything in the namespace,
-//! and every mount is gone with it.
+//! and every mount is gone with it. Where there are no namespaces, [`bare`] does without.
 
 #[path = "../src/message.rs"]
 mod message;
+mod bare;
 mod calls;
+mod cgroups;
+mod covers;
 mod enter;
 mod filter;
+mod network;
 mod outside;
 mod probe;
 mod program;

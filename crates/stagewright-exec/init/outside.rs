@@ -3,11 +3,13 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::enter;
-use crate::message::{Failure, FailureKind, Means, Report, Request};
+use crate::message::{Failure, FailureKind, Means, Report, Request, Way};
 use crate::step::{Network, Step};
 use crate::sys;
 use crate::trouble::Doing;
-use crate::{probe, trees, wire};
+use crate::cgroups::Cgroups;
+use crate::network::Connector;
+use crate::{bare, probe, trees, wire};
 
 /// The control socket.
 pub(crate) fn control() -> BorrowedFd<'static> {
@@ -19,6 +21,7 @@ pub(crate) fn control() -> BorrowedFd<'static> {
 pub(crate) fn serve() {
     let Some((bytes, stdin)) = receive_message() else { return };
     let report = match wire::parse::<Request>(&bytes) {
+        Ok(Request::Run { step, means }) if means.way == Way::Chroot => bare::run(&step, &means, stdin),
         Ok(Request::Run { step, means }) => run(step, means, stdin),
         Ok(Request::Tree { map }) => trees::serve(map),
         Ok(Request::Probe { scratch, means }) => probe::serve(&scratch, &means),
@@ -70,17 +73,30 @@ fn receive_exactly(count: usize) -> Option<(Vec<u8>, Option<OwnedFd>)> {
 }
 
 fn run(step: Step, means: Means, stdin: Option<OwnedFd>) -> Result<(), Failure> {
+    let cgroups = Cgroups::open(&means.cgroups)?;
+    let connector = Connector::prepare(step.network, &means)?;
     leave(&means, step.network)?;
+    if let Some(connector) = &connector {
+        connector.connect(&means)?;
+    }
     let (reports, report_to) = sys::pipe().doing("making a pipe", "")?;
     let child = sys::split().doing("starting process 1", "")?;
     if child == 0 {
         drop(reports);
-        enter::process_one(&step, &means, stdin, report_to);
+        enter::process_one(&step, &means, &cgroups, stdin, report_to);
     }
     drop(stdin);
     drop(report_to);
     release_output();
     watch(child, &reports);
+    if let Some(connector) = connector {
+        connector.end();
+    }
+    match cgroups.kills() {
+        0 => {}
+        kills => send(&Report::OutOfMemory { kills }),
+    }
+    cgroups.remove();
     Ok(())
 }
 
@@ -91,20 +107,14 @@ pub(crate) fn leave(means: &Means, network: Network) -> Result<(), Failure> {
     }
     let mut namespaces =
         sys::CLONE_NEWNS | sys::CLONE_NEWPID | sys::CLONE_NEWIPC | sys::CLONE_NEWUTS;
-    if network == Network::None {
+    if network != Network::Host {
         namespaces |= sys::CLONE_NEWNET;
     }
-    sys::unshare(namespaces | sys::CLONE_NEWCGROUP)
-        .or_else(|error| match error.raw_os_error() {
-            // A kernel without cgroups.
-            Some(sys::EINVAL) => sys::unshare(namespaces),
-            _ => Err(error),
-        })
-        .doing("making namespaces", "")
+    sys::unshare(namespaces).doing("making namespaces", "")
 }
 
 /// Lets go of the step's output, so that its end is the end of the step.
-fn release_output() {
+pub(crate) fn release_output() {
     if let Ok(null) = sys::open("/dev/null".as_ref(), sys::O_RDWR, 0) {
         let _ = sys::dup_onto(std::os::fd::AsFd::as_fd(&null), 1);
         let _ = sys::dup_onto(std::os::fd::AsFd::as_fd(&null), 2);
@@ -128,14 +138,20 @@ fn watch(child: i32, reports: &OwnedFd) {
             break;
         }
         if fds[1].revents != 0 {
-            let mut bytes = [0; 4096];
-            match sys::read(std::os::fd::AsFd::as_fd(reports), &mut bytes) {
-                Ok(count) if count > 0 => {
-                    let _ = sys::send_all(control(), &bytes[..count]);
-                }
-                _ => open = false,
-            }
+            open = pass_on(reports);
         }
     }
     sys::wait(child);
+}
+
+/// Passes on what has come of reports. Returns whether more can come.
+pub(crate) fn pass_on(reports: &OwnedFd) -> bool {
+    let mut bytes = [0; 4096];
+    match sys::read(std::os::fd::AsFd::as_fd(reports), &mut bytes) {
+        Ok(count) if count > 0 => {
+            let _ = sys::send_all(control(), &bytes[..count]);
+            true
+        }
+        _ => false,
+    }
 }

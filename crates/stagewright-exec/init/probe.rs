@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::message::{Failure, Finding, Means, NAMESPACES, OVERLAY, PROC, Report};
+use crate::message::{Failure, Finding, Means, MOUNTS, NAMESPACES, OVERLAY, PROC, Report};
 use crate::outside::{leave, send};
 use crate::root;
 use crate::step::Network;
@@ -31,7 +31,10 @@ pub(crate) fn serve(scratch: &Path, means: &Means) -> Result<(), Failure> {
 }
 
 fn findings(scratch: &Path, means: &Means) -> Result<Vec<Finding>, Failure> {
-    root::make_mounts_private()?;
+    if let Err(failure) = root::make_mounts_private() {
+        let mounts = Finding { name: MOUNTS.to_owned(), errno: failure.errno };
+        return Ok(vec![Finding { name: NAMESPACES.to_owned(), errno: 0 }, mounts]);
+    }
     let rootless = means.user_namespace.is_some();
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| scratch.join(name));
     let overlay = root::overlay(std::slice::from_ref(&lower), Some((&upper, &work)), rootless);

@@ -30,9 +30,25 @@ const CAPABILITIES: u64 = 1 << 0
     | 1 << 29
     | 1 << 31;
 
+/// The right to change the root directory: a way out where that alone confines.
+const SYS_CHROOT: u64 = 1 << 18;
+
+/// What confines the program besides its rights.
+pub(crate) enum Confinement<'a> {
+    /// Namespaces, which this process is in.
+    Namespaces,
+    /// A root directory, which it is to change to.
+    Root(&'a OwnedFd),
+}
+
 /// Becomes the step's program.
-pub(crate) fn start(step: &Step, stdin: Option<&OwnedFd>, report_to: &OwnedFd) -> ! {
-    let failure = match prepare(step, stdin) {
+pub(crate) fn start(
+    step: &Step,
+    confinement: &Confinement<'_>,
+    stdin: Option<&OwnedFd>,
+    report_to: &OwnedFd,
+) -> ! {
+    let failure = match prepare(step, confinement, stdin) {
         Ok(()) => find_and_execute(step),
         Err(failure) => failure,
     };
@@ -41,7 +57,11 @@ pub(crate) fn start(step: &Step, stdin: Option<&OwnedFd>, report_to: &OwnedFd) -
     sys::kill_self()
 }
 
-fn prepare(step: &Step, stdin: Option<&OwnedFd>) -> Result<(), Failure> {
+fn prepare(
+    step: &Step,
+    confinement: &Confinement<'_>,
+    stdin: Option<&OwnedFd>,
+) -> Result<(), Failure> {
     // Out of the caller's session, so that nothing can be typed into its terminal.
     sys::new_session();
     if let Some(stdin) = stdin {
@@ -49,6 +69,11 @@ fn prepare(step: &Step, stdin: Option<&OwnedFd>) -> Result<(), Failure> {
     } else {
         let null = sys::open("/dev/null".as_ref(), sys::O_RDONLY, 0).doing("opening", "/dev/null")?;
         sys::dup_onto(null.as_fd(), 0).doing("closing standard input", "")?;
+    }
+    if let Confinement::Root(root) = confinement {
+        sys::fchdir(root.as_fd())
+            .and_then(|()| sys::chroot(c"."))
+            .doing("changing the root", "/")?;
     }
     for limit in &step.ulimits {
         sys::set_limit(limit.resource as i32, limit.soft, limit.hard)
@@ -61,16 +86,28 @@ fn prepare(step: &Step, stdin: Option<&OwnedFd>) -> Result<(), Failure> {
     sys::umask(0o022);
     sys::close_from(3, true);
     let sandboxed = step.security == Security::Sandbox;
+    let capabilities = match confinement {
+        Confinement::Namespaces => CAPABILITIES,
+        Confinement::Root(_) => CAPABILITIES & !SYS_CHROOT,
+    };
     if sandboxed {
-        sys::bound_capabilities(CAPABILITIES);
+        sys::bound_capabilities(capabilities);
+    }
+    // Without the right to mount, a filter would make setuid programs useless; the container that
+    // forbids mounts has one of its own.
+    if sandboxed && matches!(confinement, Confinement::Namespaces) {
         filter::install().doing("filtering system calls", "")?;
     }
     let user = &step.user;
     sys::set_ids(user.uid, user.gid, &user.groups)
         .doing("becoming the user", user.uid.to_string())?;
     if sandboxed {
-        let kept = if user.uid == 0 { CAPABILITIES } else { 0 };
+        let kept = if user.uid == 0 { capabilities } else { 0 };
         sys::set_capabilities(kept).doing("giving up capabilities", "")?;
+    }
+    if matches!(confinement, Confinement::Root(_)) {
+        // After the change of ids, which forgets it.
+        sys::die_with_parent().doing("tying the program to the step", "")?;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ const MASKED: [&str; 12] = [
 /// Files of the kernel that a step must not change.
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-const DEVICES: [(&CStr, (u32, u32)); 6] = [
+pub(crate) const DEVICES: [(&CStr, (u32, u32)); 6] = [
     (c"null", (1, 3)),
     (c"zero", (1, 5)),
     (c"full", (1, 7)),
@@ -162,6 +162,18 @@ fn escaped(lowers: &[PathBuf]) -> std::ffi::OsString {
         }
     }
     std::os::unix::ffi::OsStringExt::from_vec(text)
+}
+
+/// Returns what `/etc/hosts` shows.
+pub(crate) fn hosts(step: &Step) -> String {
+    let mut hosts = format!(
+        "127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        step.hostname
+    );
+    for (name, address) in &step.extra_hosts {
+        hosts += &format!("{address}\t{name}\n");
+    }
+    hosts
 }
 
 struct Place<'a> {
@@ -342,13 +354,7 @@ impl Place<'_> {
 
     /// Shows files in memory that name hosts and servers; the layer never sees them.
     fn network_files(&mut self, step: &Step, means: &Means) -> Result<(), Failure> {
-        let mut hosts = format!(
-            "127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-            step.hostname
-        );
-        for (name, address) in &step.extra_hosts {
-            hosts += &format!("{address}\t{name}\n");
-        }
+        let hosts = hosts(step);
         self.file("/etc/hosts".as_ref(), hosts.as_bytes(), 0o644, 0, 0, false)?;
         let resolv_conf = match &step.resolv_conf {
             ResolvConf::Host => &means.resolv_conf.0,

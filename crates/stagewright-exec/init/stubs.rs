@@ -107,10 +107,16 @@ impl Stubs {
                 let _ = sys::unmount(&path);
             }
         }
-        let Ok(root) = sys::open("/".as_ref(), sys::O_PATH | sys::O_DIRECTORY, 0) else { return };
+        if let Ok(root) = sys::open("/".as_ref(), sys::O_PATH | sys::O_DIRECTORY, 0) {
+            self.remove_made(root.as_fd());
+        }
+    }
+
+    /// Removes what was made in a root that nothing is mounted in.
+    pub(crate) fn remove_made(&self, root: BorrowedFd<'_>) {
         for (path, directory) in self.made.iter().rev() {
             // What the step filled, or put in its place, stays in the layer.
-            let _ = remove(root.as_fd(), path, *directory);
+            let _ = remove(root, path, *directory);
         }
     }
 }

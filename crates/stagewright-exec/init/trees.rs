@@ -108,6 +108,11 @@ fn visit(path: &Path, waiting: &mut Vec<PathBuf>) -> io::Result<TreeNode> {
         gid: found.gid(),
         seconds: found.mtime(),
         nanos: u32::try_from(found.mtime_nsec()).unwrap_or(0),
+        changed: (found.ctime(), u32::try_from(found.ctime_nsec()).unwrap_or(0)),
+        born: found.created().ok().and_then(|born| {
+            let born = born.duration_since(std::time::UNIX_EPOCH).ok()?;
+            Some((i64::try_from(born.as_secs()).ok()?, born.subsec_nanos()))
+        }),
         links: u32::try_from(found.nlink()).unwrap_or(u32::MAX),
         device: found.dev(),
         inode: found.ino(),

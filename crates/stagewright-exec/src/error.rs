@@ -74,6 +74,19 @@ pub enum ExecError {
     /// The step is not well formed.
     #[error("{0}")]
     InvalidStep(String),
+    /// Which cgroups there are could not be found out.
+    #[error("looking for the cgroups of this process")]
+    Cgroups(#[source] io::Error),
+    /// The step was ended because it needed more memory than it may have.
+    #[error(
+        "the step needed more memory than it may have (--memory {limit_bytes}): {kills} of its processes were ended"
+    )]
+    OutOfMemory {
+        /// What it may have.
+        limit_bytes: u64,
+        /// How many were ended.
+        kills: u64,
+    },
     /// The step was cancelled.
     #[error("the step was cancelled")]
     Cancelled,

@@ -7,8 +7,16 @@ use std::process::{Command, Stdio};
 
 use fs_err as fs;
 
-/// Where programs are looked for that map ids: never along a caller's `PATH`.
+/// Where programs of the host are looked for: never along a caller's `PATH`.
 const PROGRAM_FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
+
+/// Finds a program of the host's.
+pub(crate) fn program_in_folders(name: &str) -> Option<PathBuf> {
+    let folders = PROGRAM_FOLDERS.iter();
+    folders
+        .map(|folder| Path::new(folder).join(name))
+        .find(|path| path.exists())
+}
 
 /// A user and a group.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +126,24 @@ pub(crate) fn is_root_of_the_host() -> bool {
         && map == [(0, u32::MAX)]
 }
 
+/// Whether this process is root and may change its root directory.
+pub(crate) fn may_change_root() -> bool {
+    const CAP_SYS_CHROOT: u64 = 1 << 18;
+    Ids::of_this_process().uid == 0 && own_capabilities() & CAP_SYS_CHROOT != 0
+}
+
+/// Whether this process is root and may give files to anybody and work on everybody's.
+#[must_use]
+pub fn may_own_files() -> bool {
+    // chown, dac_override, fowner, fsetid.
+    const OWNING: u64 = 0b11011;
+    Ids::of_this_process().uid == 0 && own_capabilities() & OWNING == OWNING
+}
+
+fn own_capabilities() -> u64 {
+    effective_capabilities(&fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
 /// Reads the capabilities in force out of `/proc/self/status`.
 fn effective_capabilities(status: &str) -> u64 {
     let mut lines = status.lines();
@@ -157,15 +183,9 @@ impl SubordinateIds {
             Ok(found)
         };
         let program = |name: &str| {
-            let places = PROGRAM_FOLDERS
-                .iter()
-                .map(|folder| Path::new(folder).join(name));
             let missing =
                 || format!("{name} is not installed: install the package uidmap (shadow-utils)");
-            places
-                .into_iter()
-                .find(|path| path.exists())
-                .ok_or_else(missing)
+            program_in_folders(name).ok_or_else(missing)
         };
         Ok(Self {
             uids: ranges("/etc/subuid")?,

@@ -5,6 +5,7 @@
 //! and each step is one start of it. [`Sandbox::probe`] finds out what the host can do,
 //! [`Sandbox::run`] runs a [`Step`].
 
+mod cgroup;
 mod error;
 mod ids;
 #[allow(
@@ -14,6 +15,7 @@ mod ids;
 )]
 mod message;
 mod namespace;
+mod network;
 mod report;
 mod sandbox;
 mod step;
@@ -22,6 +24,7 @@ mod tree;
 mod wire;
 
 pub use error::{ExecError, ProbeError};
+pub use ids::may_own_files;
 pub use namespace::UserNamespace;
 pub use report::{HostFinding, HostReport, Mode};
 pub use sandbox::{CancelHandle, ProbeOptions, Sandbox, Stream};

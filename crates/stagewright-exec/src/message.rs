@@ -29,8 +29,10 @@ pub(crate) struct Means {
     pub(crate) user_namespace: Option<PathBuf>,
     /// The contents of the host's `/etc/resolv.conf`.
     pub(crate) resolv_conf: Bytes,
-    /// The cgroup file systems, for steps that ask for one.
-    pub(crate) cgroups: Vec<CgroupHome>,
+    /// The cgroups that were made for the step, one a hierarchy.
+    pub(crate) cgroups: Vec<CgroupPlace>,
+    /// The program that connects a network of the step's own.
+    pub(crate) network_program: Option<PathBuf>,
 }
 
 /// The ways of isolating.
@@ -79,15 +81,13 @@ pub(crate) enum TreeReply {
     Failed { failure: Failure },
 }
 
-/// A directory of a cgroup file system in which cgroups can be made.
+/// A cgroup that was made for a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CgroupHome {
-    /// The controllers of this file system; empty for the unified one.
-    pub(crate) controllers: Vec<String>,
-    /// Where it is mounted.
-    pub(crate) mounted: PathBuf,
-    /// The path below that this process is in.
-    pub(crate) own: PathBuf,
+pub(crate) struct CgroupPlace {
+    /// Its directory.
+    pub(crate) directory: PathBuf,
+    /// The file in it that counts what the out-of-memory killer ended, if memory is limited.
+    pub(crate) kills: Option<String>,
 }
 
 /// What the executable inside says.
@@ -133,6 +133,7 @@ pub(crate) enum FailureKind {
 
 /// The names of findings.
 pub(crate) const NAMESPACES: &str = "namespaces";
+pub(crate) const MOUNTS: &str = "mounts";
 pub(crate) const OVERLAY: &str = "overlayfs";
 pub(crate) const PROC: &str = "/proc";
 
@@ -162,6 +163,7 @@ wire_struct!(Means {
     user_namespace,
     resolv_conf,
     cgroups,
+    network_program,
 });
 wire_enum!(Way { 1 => Namespaces, 2 => UserNamespace, 3 => Chroot });
 wire_enum!(IdMap { 1 => ByCaller, 2 => One { uid, gid } });
@@ -180,6 +182,8 @@ wire_struct!(TreeNode {
     gid,
     seconds,
     nanos,
+    changed,
+    born,
     links,
     device,
     inode,
@@ -194,11 +198,7 @@ wire_enum!(TreeChange {
     4 => Remove { path },
     5 => Times { path, seconds, nanos },
 });
-wire_struct!(CgroupHome {
-    controllers,
-    mounted,
-    own
-});
+wire_struct!(CgroupPlace { directory, kills });
 wire_enum!(Report {
     1 => Started,
     2 => Ended { exit },
@@ -236,7 +236,7 @@ wire_struct!(Step {
     timeout,
 });
 wire_struct!(User { uid, gid, groups });
-wire_enum!(Network { 1 => Host, 2 => None });
+wire_enum!(Network { 1 => Host, 2 => None, 3 => Pasta, 4 => Slirp4netns });
 wire_enum!(Security { 1 => Sandbox, 2 => Insecure });
 wire_struct!(Ulimit {
     resource,

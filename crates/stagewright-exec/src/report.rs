@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::message::{Finding, NAMESPACES, OVERLAY, PROC};
+use crate::ids::may_change_root;
+use crate::message::{Finding, MOUNTS, NAMESPACES, OVERLAY, PROC};
 use crate::namespace::UserNamespace;
 
 /// A way of running steps.
@@ -18,6 +19,9 @@ pub enum Mode {
     Nested,
     /// As a plain user in a user namespace that has no other id than the user's.
     OneId,
+    /// As root of a container that may make no namespaces: with a root directory of their own, and
+    /// nothing else.
+    Chroot,
     /// None that is supported.
     None,
 }
@@ -29,6 +33,7 @@ impl fmt::Display for Mode {
             Self::Rootless => "rootless",
             Self::Nested => "nested",
             Self::OneId => "rootless with one id",
+            Self::Chroot => "chroot",
             Self::None => "none",
         })
     }
@@ -39,6 +44,8 @@ impl fmt::Display for Mode {
 pub struct HostReport {
     /// The mode that is used.
     pub mode: Mode,
+    /// Whether each step gets a copy of its root file system, as overlayfs cannot be mounted.
+    pub copies: bool,
     /// Why.
     pub reason: String,
     /// What was looked at, one by one.
@@ -70,9 +77,48 @@ impl HostReport {
     ) -> Self {
         let tried = tried.map(|tried| tried.iter().filter_map(explained).collect());
         let tried = tried.unwrap_or_default();
-        match namespace {
+        let report = match namespace {
             None => Self::as_root(tried),
             Some(namespace) => Self::as_user(namespace, tried),
+        };
+        match report.mode {
+            Mode::None if may_change_root() => report.with_chroot(),
+            _ => report,
+        }
+    }
+
+    /// What is left to root where no namespaces can be made.
+    fn with_chroot(self) -> Self {
+        let mut findings = self.findings;
+        findings.push(HostFinding {
+            name: "chroot",
+            works: true,
+            detail: "steps run in a root directory of their own; they see the processes and the network of this container, have no /proc, and can have no network but the host's".to_owned(),
+        });
+        Self {
+            mode: Mode::Chroot,
+            copies: true,
+            reason: format!(
+                "a root directory for each step and nothing else, since {}",
+                self.reason
+            ),
+            findings,
+        }
+    }
+
+    /// Says what whoever builds should know: that steps are less apart, or slower, than they could
+    /// be. Nothing when all is as it should be.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let advice = "`stagewright doctor` says what to change";
+        match self.mode {
+            Mode::Chroot => Some(format!(
+                "steps run in mode chroot, apart from this container by their root directory alone: build only what you trust; {advice}"
+            )),
+            _ if self.copies => Some(format!(
+                "each step gets a copy of its root file system, since overlayfs cannot be mounted on the store; {advice}"
+            )),
+            _ => None,
         }
     }
 
@@ -136,15 +182,27 @@ impl HostReport {
         report
     }
 
-    /// The first finding that does not work is why no step can be run.
+    /// The first finding that does not work is why no step can be run, unless it is overlayfs.
     fn of(mode: Mode, reason: &str, findings: Vec<HostFinding>) -> Self {
-        let broken = findings.iter().find(|finding| !finding.works);
+        let works = |name: &str| {
+            let mut named = findings.iter().filter(|finding| finding.name == name);
+            named.all(|finding| finding.works)
+        };
+        let copies = !works(OVERLAY);
+        let broken = findings
+            .iter()
+            .find(|finding| !finding.works && finding.name != OVERLAY);
         let (mode, reason) = match broken {
+            None if copies => (
+                mode,
+                reason.replace("overlayfs", "a copy of the root file system for each step"),
+            ),
             None => (mode, reason.to_owned()),
             Some(finding) => (Mode::None, format!("{}: {}", finding.name, finding.detail)),
         };
         Self {
             mode,
+            copies,
             reason,
             findings,
         }
@@ -162,6 +220,8 @@ fn explained(finding: &Finding) -> Option<HostFinding> {
     let (name, detail) = match finding.name.as_str() {
         NAMESPACES if works => (NAMESPACES, "this process may make them".to_owned()),
         NAMESPACES => (NAMESPACES, format!("{error}; {}", advice_on_namespaces())),
+        MOUNTS if works => (MOUNTS, "this process may change them".to_owned()),
+        MOUNTS => (MOUNTS, format!("{error}; {}", advice_on_namespaces())),
         OVERLAY if works => (OVERLAY, "it can be mounted on the store".to_owned()),
         OVERLAY => (
             OVERLAY,

@@ -13,11 +13,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
+use crate::cgroup::StepCgroups;
 use crate::error::{ExecError, ProbeError};
 use crate::message::{Failure, FailureKind, Finding, Means, Report, Request, Way};
 use crate::namespace::{self, UserNamespace};
+use crate::network;
 use crate::report::{HostReport, Mode};
-use crate::step::{Exit, Limits, Step};
+use crate::step::{Exit, Step};
 use crate::wire::{self, Bytes};
 
 /// The executable that runs steps.
@@ -135,6 +137,17 @@ impl Sandbox {
         self.report.mode
     }
 
+    /// Returns whether steps need a directory that holds their whole root, as layers cannot be
+    /// stacked here. Mounts of layers are refused then.
+    pub fn copies(&self) -> bool {
+        self.report.copies
+    }
+
+    /// Returns whether steps cannot have mounts of their own.
+    pub fn mounts_nothing(&self) -> bool {
+        self.report.mode == Mode::Chroot
+    }
+
     /// Says what was found out about the host.
     pub fn report(&self) -> &HostReport {
         &self.report
@@ -153,12 +166,9 @@ impl Sandbox {
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &CancelHandle,
     ) -> Result<Exit, ExecError> {
-        let running = Running::start(
-            Command::new(&self.path)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped()),
-        )?;
-        self.attend(step, running, None, output, cancel)
+        let mut command = Command::new(&self.path);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.attend(step, command, None, output, cancel)
     }
 
     /// Runs a program with the caller's own standard streams.
@@ -166,27 +176,29 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::run`].
     pub fn run_attached(&self, step: &Step, cancel: &CancelHandle) -> Result<Exit, ExecError> {
-        let running = Running::start(&mut Command::new(&self.path))?;
         let stdin = io::stdin();
-        self.attend(step, running, Some(stdin.as_fd()), &mut |_, _| {}, cancel)
+        let command = Command::new(&self.path);
+        self.attend(step, command, Some(stdin.as_fd()), &mut |_, _| {}, cancel)
     }
 
     fn attend(
         &self,
         step: &Step,
-        mut running: Running,
+        mut command: Command,
         stdin: Option<BorrowedFd<'_>>,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &CancelHandle,
     ) -> Result<Exit, ExecError> {
-        if step.limits != Limits::default() || step.cgroup_parent.is_some() {
-            let message = "limits of memory, processors and processes need a cgroup, \
-                           and steps are not put into cgroups yet: leave them out";
-            return Err(ExecError::Unsupported(message.to_owned()));
-        }
+        let mut means = self.means()?;
+        means.network_program = network::program(step.network)?;
+        means.resolv_conf = Bytes(network::resolv_conf(step.network, &self.resolv_conf));
+        // Removed after the executable has ended.
+        let cgroups = StepCgroups::of(step)?;
+        means.cgroups = cgroups.places().to_vec();
+        let mut running = Running::start(&mut command)?;
         let request = Request::Run {
             step: step.clone(),
-            means: self.means()?,
+            means,
         };
         running
             .send(&wire::message(&request), stdin)
@@ -197,10 +209,25 @@ impl Sandbox {
             stderr: running.child.stderr.take().map(OwnedFd::from),
             reports: Vec::new(),
             result: None,
+            kills: 0,
         };
         // Declared after it, the pipes are closed before the end is waited for.
         let ended = attendant.run(step, running.control()?, output, cancel);
-        ended.map_err(|error| self.explained(step, error))
+        match (ended, step.limits.memory_bytes) {
+            (Ok(exit), Some(limit_bytes)) if attendant.kills > 0 && !exit.is_success() => {
+                Err(ExecError::OutOfMemory {
+                    limit_bytes,
+                    kills: attendant.kills,
+                })
+            }
+            (Err(ExecError::Lost), Some(limit_bytes)) if attendant.kills > 0 => {
+                Err(ExecError::OutOfMemory {
+                    limit_bytes,
+                    kills: attendant.kills,
+                })
+            }
+            (ended, _) => ended.map_err(|error| self.explained(step, error)),
+        }
     }
 
     /// Says what to change when ids are missing.
@@ -223,18 +250,21 @@ impl Sandbox {
     }
 
     fn means(&self) -> Result<Means, ExecError> {
+        let bare = self.report.mode == Mode::Chroot;
         let user_namespace = match &self.namespace {
-            Some(namespace) => Some(namespace.file()?.to_owned()),
-            None => None,
+            Some(namespace) if !bare => Some(namespace.file()?.to_owned()),
+            _ => None,
         };
         Ok(Means {
             way: match user_namespace {
+                _ if bare => Way::Chroot,
                 Some(_) => Way::UserNamespace,
                 None => Way::Namespaces,
             },
             user_namespace,
             resolv_conf: Bytes(self.resolv_conf.clone()),
             cgroups: Vec::new(),
+            network_program: None,
         })
     }
 }
@@ -338,6 +368,8 @@ struct Attendant {
     /// Bytes of reports that are not whole yet.
     reports: Vec<u8>,
     result: Option<Result<Exit, ExecError>>,
+    /// How many processes of the step ended because there was no memory left.
+    kills: u64,
 }
 
 impl Attendant {
@@ -440,7 +472,11 @@ impl Attendant {
         let result = match report {
             Report::Ended { exit } => Ok(exit),
             Report::Failed { failure } => Err(failed(failure)),
-            Report::Started | Report::Probed { .. } | Report::OutOfMemory { .. } => return,
+            Report::OutOfMemory { kills } => {
+                self.kills = kills;
+                return;
+            }
+            Report::Started | Report::Probed { .. } => return,
         };
         self.result.get_or_insert(result);
     }

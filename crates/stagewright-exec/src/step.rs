@@ -39,7 +39,8 @@ pub struct Step {
     pub resolv_conf: ResolvConf,
     /// Lines added to `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
-    /// A cgroup, below the host's cgroup root, to run in. Refused so far.
+    /// The cgroup, below the host's cgroup root, that the step's own is made in; made if it is
+    /// missing. Without it, the step's is made below or beside that of this process.
     pub cgroup_parent: Option<PathBuf>,
     /// Limits that need a cgroup.
     pub limits: Limits,
@@ -200,6 +201,10 @@ pub enum Network {
     Host,
     /// A loopback interface of its own and nothing else.
     None,
+    /// One of its own, that the program `pasta` connects to the host's.
+    Pasta,
+    /// One of its own, that the program `slirp4netns` connects to the host's.
+    Slirp4netns,
 }
 
 /// How much a step may do.
@@ -324,14 +329,15 @@ impl Resource {
     }
 }
 
-/// Limits that need a cgroup of the host. Asking for one where none can be had is an error; so far
-/// none can.
+/// Limits that need a cgroup of the host. Asking for one where none can be had is an error that says
+/// why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The most memory.
     pub memory_bytes: Option<u64>,
-    /// The most memory and swap together; the same as `memory_bytes` forbids swap.
-    pub memory_swap_bytes: Option<u64>,
+    /// The most memory and swap together: the same as `memory_bytes` forbids swap, -1 does not limit
+    /// it. Twice `memory_bytes` unless given.
+    pub memory_swap_bytes: Option<i64>,
     /// Processor time in microseconds out of each `cpu_period_us`.
     pub cpu_quota_us: Option<u64>,
     /// The period of `cpu_quota_us`; 100,000 unless given.
@@ -371,3 +377,6 @@ impl Exit {
         }
     }
 }
+
+/// Where `pasta` answers for the host's name servers, which may listen on the host alone.
+pub(crate) const PASTA_NAME_SERVER: &str = "169.254.0.1";

@@ -19,6 +19,10 @@ pub struct TreeNode {
     pub seconds: i64,
     /// The part of a second.
     pub nanos: u32,
+    /// When its attributes were changed: seconds since 1970, and the part of a second.
+    pub changed: (i64, u32),
+    /// When it was made, where the file system knows.
+    pub born: Option<(i64, u32)>,
     /// How many names it has.
     pub links: u32,
     /// The file system that it is on.

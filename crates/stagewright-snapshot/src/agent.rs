@@ -9,12 +9,13 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use stagewright_exec::UserNamespace;
 use stagewright_layer::{EntryKind, EntryPath, LayerIndex, Mtime, WrittenLayer};
 
+use crate::before::Before;
 use crate::content::{Content, NewEntry};
 use crate::create::{CreateOptions, create, times};
 use crate::error::SnapshotError;
 use crate::file::LayerFiles;
 use crate::pack::pack_entries;
-use crate::scan::scan;
+use crate::scan::{look, scan};
 use crate::sys;
 use crate::tree::TreeLayer;
 
@@ -64,6 +65,13 @@ pub struct Prune {
 pub trait TreeAgent: Send + Sync + fmt::Debug {
     /// Reads what is in a directory that nobody changes any more.
     fn scan(&self, root: &Path) -> Result<LayerIndex, SnapshotError>;
+
+    /// Looks at a directory that a step is about to change. `scratch` is a directory of the same
+    /// file system.
+    fn look(&self, root: &Path, scratch: &Path) -> Result<Before, SnapshotError>;
+
+    /// Reads what is in a directory and not as it was `before`, with whiteouts for what is gone.
+    fn scan_changes(&self, root: &Path, before: &Before) -> Result<LayerIndex, SnapshotError>;
 
     /// Makes a new directory of entries, which are in the order of paths.
     fn create(&self, root: &Path, entries: &[NewEntry]) -> Result<LayerIndex, SnapshotError>;
@@ -154,7 +162,18 @@ impl DirectAgent {
 
 impl TreeAgent for DirectAgent {
     fn scan(&self, root: &Path) -> Result<LayerIndex, SnapshotError> {
-        scan(root, self.options.threads, self.options.owners)
+        scan(root, self.options.threads, self.options.owners, None)
+    }
+
+    fn look(&self, root: &Path, scratch: &Path) -> Result<Before, SnapshotError> {
+        look(root, scratch)
+    }
+
+    fn scan_changes(&self, root: &Path, before: &Before) -> Result<LayerIndex, SnapshotError> {
+        let CreateOptions {
+            threads, owners, ..
+        } = self.options;
+        scan(root, threads, owners, Some(before))
     }
 
     fn create(&self, root: &Path, entries: &[NewEntry]) -> Result<LayerIndex, SnapshotError> {

@@ -202,7 +202,7 @@ impl LayerBuilder {
     }
 
     /// Returns the entries and the directories above them, in the order of paths.
-    fn all_entries(&mut self) -> Vec<NewEntry> {
+    pub(crate) fn all_entries(&mut self) -> Vec<NewEntry> {
         let mut all = std::mem::take(&mut self.entries).into_sorted();
         let mut missing: Vec<(EntryPath, NewEntry)> = Vec::new();
         // The entry that came last and the directories above it, from the top down, the root left out.

@@ -279,6 +279,14 @@ impl NewTree<'_> {
             let device = rustix::fs::makedev(major, minor);
             rustix::fs::mknodat(self.top, at, kind, Mode::from_raw_mode(0o600), device)
         };
+        // Root of a container has not always the right to make devices.
+        let device = |kind: FileType, major, minor| match node(kind, major, minor) {
+            Err(Errno::PERM) if self.options.overlay_xattrs == OverlayXattrs::User => {
+                tracing::warn!(%path, "without the right to make it, a device is left out of the file system");
+                Ok(false)
+            }
+            other => other.map(|()| true),
+        };
         match kind {
             EntryKind::Directory { .. } | EntryKind::Hardlink { .. } => return Ok(()),
             EntryKind::File { .. } => {
@@ -293,9 +301,15 @@ impl NewTree<'_> {
                 return Ok(());
             }
             EntryKind::CharDevice { major, minor } => {
-                node(FileType::CharacterDevice, *major, *minor)?;
+                if !device(FileType::CharacterDevice, *major, *minor)? {
+                    return Ok(());
+                }
             }
-            EntryKind::BlockDevice { major, minor } => node(FileType::BlockDevice, *major, *minor)?,
+            EntryKind::BlockDevice { major, minor } => {
+                if !device(FileType::BlockDevice, *major, *minor)? {
+                    return Ok(());
+                }
+            }
             EntryKind::Fifo => node(FileType::Fifo, 0, 0)?,
         }
         let no_follow = AtFlags::SYMLINK_NOFOLLOW;

@@ -13,6 +13,7 @@
 //! This crate mounts nothing.
 
 mod agent;
+mod before;
 mod builder;
 mod compressed;
 mod content;
@@ -28,10 +29,12 @@ mod prepared;
 mod prune;
 mod scan;
 mod snapshots;
+mod step_root;
 mod sys;
 mod tree;
 
 pub use agent::{DirectAgent, OverlayXattrs, Prune, TreeAgent};
+pub use before::Before;
 pub use builder::LayerBuilder;
 pub use compressed::ClampedBlob;
 pub use content::{Content, NewEntry};
@@ -39,6 +42,7 @@ pub use damage::Keeper;
 pub use error::SnapshotError;
 pub use file::FileReader;
 pub use mapped::MappedAgent;
-pub use prepared::Prepared;
+pub use prepared::{Copied, Prepared};
 pub use snapshots::{Forms, PackedLayer, Snapshots};
+pub use step_root::StepRoot;
 pub use tree::{FileId, MergedTree, Resolved, TreeEntry, TreeError, TreeLayer, Walk};

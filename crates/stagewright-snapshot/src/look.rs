@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags};
 use stagewright_exec::{TreeNode, UserNamespace};
 use stagewright_layer::{EntryPath, Mtime};
 
@@ -27,24 +27,49 @@ pub(crate) struct Node {
     pub(crate) file: (u64, u64),
     /// Which device it is, if it is one.
     pub(crate) special: u64,
+    /// When its attributes were changed.
+    pub(crate) changed: (i64, u32),
+    /// When it was made, where the file system knows.
+    pub(crate) born: Option<(i64, u32)>,
 }
 
-impl From<Stat> for Node {
-    fn from(stat: Stat) -> Self {
+impl Node {
+    pub(crate) fn is_directory(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Directory
+    }
+}
+
+impl From<Statx> for Node {
+    fn from(stat: Statx) -> Self {
+        let born = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
         Self {
-            mode: stat.st_mode,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
+            mode: stat.stx_mode.into(),
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
             mtime: Mtime {
-                seconds: stat.st_mtime,
-                nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+                seconds: stat.stx_mtime.tv_sec,
+                nanos: stat.stx_mtime.tv_nsec,
             },
-            #[allow(clippy::useless_conversion, reason = "32 bits on arm64")]
-            links: stat.st_nlink.into(),
-            file: (stat.st_dev, stat.st_ino),
-            special: stat.st_rdev,
+            links: stat.stx_nlink.into(),
+            file: (
+                rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+                stat.stx_ino,
+            ),
+            special: rustix::fs::makedev(stat.stx_rdev_major, stat.stx_rdev_minor),
+            changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+            born: born.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec)),
         }
     }
+}
+
+/// Returns when the attributes of a file were changed.
+pub(crate) fn changed(file: &OwnedFd) -> io::Result<(i64, u32)> {
+    Ok(node_of(file)?.changed)
+}
+
+fn node_of(file: &OwnedFd) -> io::Result<Node> {
+    let wanted = StatxFlags::BASIC_STATS;
+    Ok(rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, wanted)?.into())
 }
 
 impl From<&TreeNode> for Node {
@@ -60,6 +85,8 @@ impl From<&TreeNode> for Node {
             links: node.links.into(),
             file: (node.device, node.inode),
             special: node.special,
+            changed: node.changed,
+            born: node.born,
         }
     }
 }
@@ -81,7 +108,7 @@ pub(crate) struct Here(pub(crate) OwnedFd);
 
 impl Tree for Here {
     fn top(&self) -> io::Result<Node> {
-        Ok(rustix::fs::fstat(&self.0)?.into())
+        node_of(&self.0)
     }
 
     fn list(&self, directory: &EntryPath) -> io::Result<Listed> {
@@ -92,7 +119,11 @@ impl Tree for Here {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                let (flags, wanted) = (
+                    AtFlags::SYMLINK_NOFOLLOW,
+                    StatxFlags::BASIC_STATS | StatxFlags::BTIME,
+                );
+                let stat = rustix::fs::statx(&directory, name, flags, wanted)?;
                 children.push((name.to_vec(), stat.into()));
             }
         }

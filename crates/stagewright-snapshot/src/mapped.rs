@@ -7,13 +7,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use stagewright_exec::{TreeChange, UserNamespace};
+use stagewright_exec::{TreeChange, UserNamespace, may_own_files};
 use stagewright_layer::{EntryKind, EntryPath, LayerIndex, Mtime, WrittenLayer};
 
 use crate::agent::{DirectAgent, OverlayXattrs, Prune, TreeAgent};
+use crate::before::Before;
 use crate::content::NewEntry;
 use crate::error::SnapshotError;
-use crate::scan::scan_mapped;
+use crate::scan::{look_mapped, scan_mapped};
 use crate::tree::TreeLayer;
 
 /// The attribute that gives a program rights; the kernel writes down whose namespace set it.
@@ -27,6 +28,8 @@ const CAPABILITY: &[u8] = b"security.capability";
 #[derive(Debug, Clone)]
 pub struct MappedAgent {
     direct: DirectAgent,
+    /// What there is where no namespace can be made: root of a container does all itself.
+    instead: DirectAgent,
     namespace: Arc<UserNamespace>,
     threads: usize,
 }
@@ -35,8 +38,14 @@ impl MappedAgent {
     /// Returns an agent that uses at most `threads` threads. The namespace is made when it is first
     /// needed.
     pub fn new(namespace: Arc<UserNamespace>, threads: usize) -> Self {
+        let instead = if may_own_files() {
+            DirectAgent::new(OverlayXattrs::User, threads)
+        } else {
+            DirectAgent::with_one_owner(threads)
+        };
         Self {
             direct: DirectAgent::with_later_owners(threads),
+            instead,
             namespace,
             threads: threads.max(1),
         }
@@ -46,14 +55,14 @@ impl MappedAgent {
         !matches!(self.namespace.one_id(), Ok(None))
     }
 
-    /// Gives what was just made to its owners. Where no namespace can be made, nothing is ever run
-    /// on the files.
-    fn own(&self, root: &Path, entries: &[NewEntry]) -> Result<(), SnapshotError> {
-        let mut changes = Vec::new();
-        for entry in entries {
-            add_changes(entry, &mut changes);
-        }
-        if changes.is_empty() || self.namespace.start().is_err() {
+    /// Returns who does the work where no namespace can be made.
+    fn instead(&self) -> Option<&DirectAgent> {
+        self.namespace.start().is_err().then_some(&self.instead)
+    }
+
+    /// Gives what was just made to its owners.
+    fn own(&self, root: &Path, mut changes: Vec<TreeChange>) -> Result<(), SnapshotError> {
+        if changes.is_empty() {
             return Ok(());
         }
         if self.has_one_id() {
@@ -108,12 +117,41 @@ fn add_changes(entry: &NewEntry, changes: &mut Vec<TreeChange>) {
 
 impl TreeAgent for MappedAgent {
     fn scan(&self, root: &Path) -> Result<LayerIndex, SnapshotError> {
-        scan_mapped(root, self.threads, self.has_one_id(), &self.namespace)
+        if let Some(instead) = self.instead() {
+            return instead.scan(root);
+        }
+        let one_owner = self.has_one_id();
+        scan_mapped(root, self.threads, one_owner, &self.namespace, None)
+    }
+
+    fn look(&self, root: &Path, scratch: &Path) -> Result<Before, SnapshotError> {
+        match self.instead() {
+            Some(instead) => instead.look(root, scratch),
+            None => look_mapped(root, scratch, &self.namespace),
+        }
+    }
+
+    fn scan_changes(&self, root: &Path, before: &Before) -> Result<LayerIndex, SnapshotError> {
+        if let Some(instead) = self.instead() {
+            return instead.scan_changes(root, before);
+        }
+        let one_owner = self.has_one_id();
+        scan_mapped(root, self.threads, one_owner, &self.namespace, Some(before))
     }
 
     fn create(&self, root: &Path, entries: &[NewEntry]) -> Result<LayerIndex, SnapshotError> {
+        let mut changes = Vec::new();
+        for entry in entries {
+            add_changes(entry, &mut changes);
+        }
+        // Asked only where it matters: making a namespace takes longer than a small layer.
+        if !changes.is_empty()
+            && let Some(instead) = self.instead()
+        {
+            return instead.create(root, entries);
+        }
         let index = self.direct.create(root, entries)?;
-        self.own(root, entries)?;
+        self.own(root, changes)?;
         Ok(index)
     }
 
@@ -131,6 +169,9 @@ impl TreeAgent for MappedAgent {
     }
 
     fn prune(&self, root: &Path, prune: &Prune) -> Result<(), SnapshotError> {
+        if let Some(instead) = self.instead() {
+            return instead.prune(root, prune);
+        }
         let remove = prune.remove.iter().map(|path| TreeChange::Remove {
             path: path.as_path().to_owned(),
         });
@@ -150,6 +191,9 @@ impl TreeAgent for MappedAgent {
         paths: &[EntryPath],
         time: Mtime,
     ) -> Result<(), SnapshotError> {
+        if let Some(instead) = self.instead() {
+            return instead.set_times(root, paths, time);
+        }
         let changes = paths.iter().map(|path| TreeChange::Times {
             path: path.as_path().to_owned(),
             seconds: time.seconds,
@@ -159,7 +203,10 @@ impl TreeAgent for MappedAgent {
     }
 
     fn keeps_owners(&self) -> bool {
-        !self.has_one_id()
+        match self.instead() {
+            Some(instead) => instead.keeps_owners(),
+            None => !self.has_one_id(),
+        }
     }
 
     fn namespace(&self) -> Option<&Arc<UserNamespace>> {
@@ -171,6 +218,9 @@ impl TreeAgent for MappedAgent {
         let own = rustix::process::geteuid().as_raw();
         if found.uid() == own && found.mode() & 0o700 == 0o700 {
             return Ok(());
+        }
+        if let Some(instead) = self.instead() {
+            return instead.settle(root);
         }
         let change = TreeChange::Owner {
             path: Path::new("").to_owned(),

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use stagewright_layer::{EntryKind, EntryPath, Metadata};
-use stagewright_store::LayerDraft;
+use stagewright_store::{LayerDraft, TempDir};
 
+use crate::before::Before;
 use crate::content::NewEntry;
 use crate::error::SnapshotError;
 use crate::snapshots::Snapshots;
@@ -71,6 +72,45 @@ impl Prepared {
         (self.parent, self.draft)
     }
 }
+
+/// A copy of a root file system that a step is about to change, where overlayfs cannot be mounted.
+/// Dropping it without [`Snapshots::commit_copy`] removes it.
+#[derive(Debug)]
+pub struct Copied {
+    parent: MergedTree,
+    folder: TempDir,
+    before: Before,
+}
+
+impl Copied {
+    pub(crate) fn new(snapshots: &Snapshots, parent: MergedTree) -> Result<Self, SnapshotError> {
+        let folder = snapshots.store().temp_dir()?;
+        let root = folder.path().join(ROOT);
+        snapshots.copy_tree(&parent, &root)?;
+        let before = snapshots.agent().look(&root, folder.path())?;
+        Ok(Self {
+            parent,
+            folder,
+            before,
+        })
+    }
+
+    /// Returns the directory that holds the root file system.
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join(ROOT)
+    }
+
+    pub(crate) fn parent(&self) -> &MergedTree {
+        &self.parent
+    }
+
+    pub(crate) fn before(&self) -> &Before {
+        &self.before
+    }
+}
+
+/// The name of the copy in its folder.
+const ROOT: &str = "root";
 
 /// Returns what the upper directory begins with: the root directory with its attributes, and the
 /// directories whose attributes overlayfs would get wrong, because the topmost layer that holds

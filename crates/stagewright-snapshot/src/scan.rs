@@ -11,6 +11,7 @@ use stagewright_exec::UserNamespace;
 use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex, Metadata, Record, xattr_belongs};
 
 use crate::agent::Owners;
+use crate::before::Before;
 use crate::error::SnapshotError;
 use crate::look::{Here, Inside, Node, Tree, Xattrs};
 use crate::parallel::on_threads;
@@ -36,10 +37,32 @@ pub(crate) fn scan(
     root: &Path,
     threads: usize,
     owners: Owners,
+    before: Option<&Before>,
 ) -> Result<LayerIndex, SnapshotError> {
-    let top =
-        sys::open_directory(root).map_err(|source| failed(root, &EntryPath::root(), source))?;
-    read_tree(root, &Here(top), threads, owners == Owners::One)
+    read_tree(root, &here(root)?, threads, owners == Owners::One, before)
+}
+
+/// Looks at a tree before a step changes it.
+pub(crate) fn look(root: &Path, scratch: &Path) -> Result<Before, SnapshotError> {
+    Before::look(&here(root)?, scratch).map_err(|source| failed(root, &EntryPath::root(), source))
+}
+
+fn here(root: &Path) -> Result<Here, SnapshotError> {
+    let top = sys::open_directory(root);
+    Ok(Here(top.map_err(|source| {
+        failed(root, &EntryPath::root(), source)
+    })?))
+}
+
+/// As [`look`], for one whose files belong to ids of a user namespace.
+pub(crate) fn look_mapped(
+    root: &Path,
+    scratch: &Path,
+    namespace: &UserNamespace,
+) -> Result<Before, SnapshotError> {
+    Inside::new(root, namespace)
+        .and_then(|inside| Before::look(&inside, scratch))
+        .map_err(|source| failed(root, &EntryPath::root(), source))
 }
 
 /// Reads one whose files belong to ids of a user namespace. With `one_owner` all is said to be
@@ -49,10 +72,11 @@ pub(crate) fn scan_mapped(
     threads: usize,
     one_owner: bool,
     namespace: &UserNamespace,
+    before: Option<&Before>,
 ) -> Result<LayerIndex, SnapshotError> {
     let inside =
         Inside::new(root, namespace).map_err(|source| failed(root, &EntryPath::root(), source))?;
-    read_tree(root, &inside, threads, one_owner)
+    read_tree(root, &inside, threads, one_owner, before)
 }
 
 fn failed(root: &Path, path: &EntryPath, source: io::Error) -> SnapshotError {
@@ -67,10 +91,13 @@ fn read_tree(
     tree: &dyn Tree,
     threads: usize,
     one_owner: bool,
+    before: Option<&Before>,
 ) -> Result<LayerIndex, SnapshotError> {
     let mut scan = Scan {
         tree,
         one_owner,
+        before,
+        seen: HashMap::new(),
         records: Vec::new(),
         unread: Vec::new(),
         waiting: Vec::new(),
@@ -87,6 +114,7 @@ fn read_tree(
     let Scan {
         mut records,
         unread,
+        seen,
         ..
     } = scan;
     let paths: Vec<&EntryPath> = unread.iter().map(|&at| &records[at].entry.path).collect();
@@ -109,12 +137,30 @@ fn read_tree(
             }
         }
     }
+    if let Some(before) = before {
+        let stayed = |path: &EntryPath| seen.get(path) == Some(&Seen::SameDirectory);
+        records.extend(before.whiteouts(|path| seen.contains_key(path), stayed));
+        records.sort_unstable_by(|one, other| one.entry.path.cmp(&other.entry.path));
+    }
     LayerIndex::from_records(records).map_err(SnapshotError::Entries)
+}
+
+/// What was found at a path where something may have been before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// The directory that was there.
+    SameDirectory,
+    /// Anything else.
+    Other,
 }
 
 struct Scan<'a> {
     tree: &'a dyn Tree,
     one_owner: bool,
+    /// What is as it was then is left out.
+    before: Option<&'a Before>,
+    /// What was met; only with `before`.
+    seen: HashMap<EntryPath, Seen>,
     records: Vec<Record>,
     /// Positions of files whose content was not read yet.
     unread: Vec<usize>,
@@ -126,6 +172,18 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn visit(&mut self, path: &EntryPath, stat: &Node) -> io::Result<()> {
+        let mut replaced = false;
+        if let Some(before) = self.before {
+            replaced = stat.is_directory() && before.is_replaced(path, stat);
+            let seen = match stat.is_directory() && !replaced {
+                true => Seen::SameDirectory,
+                false => Seen::Other,
+            };
+            self.seen.insert(path.clone(), seen);
+            if !stat.is_directory() && before.is_same(path, stat) {
+                return Ok(());
+            }
+        }
         // In the user namespace of the step it was root's.
         let (uid, gid) = if self.one_owner {
             (0, 0)
@@ -147,7 +205,9 @@ impl Scan<'_> {
             FileType::Directory => {
                 let (opaque, xattrs) = self.list(path)?;
                 metadata.xattrs = xattrs;
-                EntryKind::Directory { opaque }
+                EntryKind::Directory {
+                    opaque: opaque || replaced,
+                }
             }
             FileType::CharacterDevice if device == (0, 0) => {
                 self.records.push(Entry::whiteout(path.clone()).into());

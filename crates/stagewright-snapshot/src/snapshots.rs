@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fs_err as fs;
 use stagewright_digest::{ContentDigest, DiffId, LayerId};
 use stagewright_layer::{
-    EntryPath, LayerIndex, Mtime, ReadLayer, WrittenLayer, decompress, read_index,
+    Entry, EntryPath, LayerIndex, Metadata, Mtime, ReadLayer, WrittenLayer, decompress, read_index,
 };
 use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
@@ -23,7 +23,7 @@ use crate::damage::Keeper;
 use crate::error::SnapshotError;
 use crate::pack::pack_entries;
 use crate::parallel::on_threads;
-use crate::prepared::Prepared;
+use crate::prepared::{Copied, Prepared};
 use crate::prune::{prune_step, restore_owners};
 use crate::tree::{MergedTree, TreeLayer};
 
@@ -236,6 +236,64 @@ impl Snapshots {
         }
         let lowers: Result<Vec<_>, _> = mounted.iter().rev().map(|id| self.unpacked(id)).collect();
         Prepared::new(self, parent, lowers?, self.store().layer_draft()?)
+    }
+
+    /// Makes a copy of a root file system of layers, given from the bottom up, for a step to change
+    /// where overlayfs cannot be mounted: its files are never those of a layer.
+    ///
+    /// # Errors
+    /// When a layer is not in the store, or can't be copied.
+    pub fn prepare_copy(&self, layers: &[LayerId]) -> Result<Copied, SnapshotError> {
+        Copied::new(self, self.tree(layers)?)
+    }
+
+    /// Makes a new directory of all that a merged view holds.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn copy_tree(&self, tree: &MergedTree, directory: &Path) -> Result<(), SnapshotError> {
+        let mut builder = self.builder(MergedTree::default(), Forms::UNPACKED);
+        builder.add_tree(tree, &EntryPath::root());
+        let mut entries = builder.all_entries();
+        if !entries.first().is_some_and(|entry| entry.path().is_root()) {
+            let metadata = Metadata::with_mode(0o755);
+            let root = Entry::directory(EntryPath::root(), metadata);
+            entries.insert(0, NewEntry::Other(root));
+        }
+        self.agent().create(directory, &entries).map(drop)
+    }
+
+    /// Makes a layer of what a step changed in a copy, as [`Snapshots::commit`] does.
+    ///
+    /// # Errors
+    /// When what it made can't be read or stored.
+    pub fn commit_copy(&self, copied: &Copied) -> Result<Option<LayerId>, SnapshotError> {
+        let (root, parent) = (copied.root(), copied.parent());
+        let mut index = self.agent().scan_changes(&root, copied.before())?;
+        if !self.agent().keeps_owners() {
+            index = restore_owners(index, parent)?;
+        }
+        let (mut index, _) = prune_step(index, parent)?;
+        if index.is_empty() {
+            return Ok(None);
+        }
+        if let Some(latest) = self.latest() {
+            index = index_until(&index, latest)?.0;
+        }
+        let layer = TreeLayer {
+            index: Arc::new(index),
+            packed: None,
+            unpacked: Some(root),
+            keeper: None,
+            namespace: self.agent().namespace().cloned(),
+        };
+        let draft = self.store().layer_draft()?;
+        let mut tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
+        let written = self.agent().pack(&layer, &mut tar)?;
+        drop(tar);
+        let id = self.name(&written.index);
+        self.publish(draft, &id, &written.index, tar_record(&written))?;
+        Ok(Some(id))
     }
 
     /// Makes a layer of what a step changed; nothing when it changed nothing. The step's processes

@@ -13,6 +13,7 @@
 //! | user | text ² | – | text ² |
 //! | network, confinement | text | – | – |
 //! | limits, `/dev/shm` size, extra hosts' names | text | – | – |
+//! | limits of memory and processors, cgroup, way to the network (`pasta`), timeout | no | – | – |
 //! | heredoc script | text | text | – |
 //! | bind mount | target, and the content that it shows | – | – |
 //! | cache mount | target and options, and the content that it starts as (`from`); never its own | – | – |

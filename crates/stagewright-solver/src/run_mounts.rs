@@ -260,6 +260,7 @@ fn bind(
     event: u64,
     prepared: &mut Prepared,
 ) -> Result<(), StepError> {
+    let sandbox = services.sandbox.get()?;
     let (layers, path) = match input(mount, inputs)? {
         VertexResult::Snapshot(snapshot) => {
             services.ensure(&snapshot.layers, event)?;
@@ -273,16 +274,15 @@ fn bind(
                 });
             }
             let path = PathBuf::from("/").join(resolved.path.as_path());
-            (directories(services, &snapshot.layers)?, path)
+            (snapshot.layers.clone(), path)
         }
         VertexResult::Context(_) => {
             let (op, selection) = bound(services, mount, source, inputs, event)?;
             let context = input(mount, inputs)?.clone();
             let scratch = VertexResult::Snapshot(Snapshot::scratch());
-            let forms = Forms {
-                packed: false,
-                unpacked: true,
-                named: false,
+            let forms = match sandbox.copies() {
+                true => Forms::PACKED,
+                false => Forms::UNPACKED,
             };
             let mut path = PathBuf::from("/").join(BOUND);
             if let [only] = selection.matches.as_slice()
@@ -292,10 +292,25 @@ fn bind(
             }
             let made =
                 file_step::copy_with(services, &op, &[scratch, context], event, selection, forms)?;
-            let layers: Vec<_> = made.into_iter().collect();
-            (directories(services, &layers)?, path)
+            (made.into_iter().collect(), path)
         }
     };
+    let target = PathBuf::from(&mount.mount.target);
+    if sandbox.copies() {
+        let folder = services.store.temp_dir()?;
+        let files = folder.path().join("files");
+        let tree = services.snapshots.tree(&layers)?;
+        services.snapshots.copy_tree(&tree, &files)?;
+        let path = path.strip_prefix("/").unwrap_or(&path);
+        prepared.leases._scratch.push(folder);
+        prepared.mounts.push(ExecMount::Bind {
+            source: files.join(path),
+            target,
+            // Where nothing is mounted, a copy is made of what must not change: here it is one.
+            readonly: !writable && !sandbox.mounts_nothing(),
+        });
+        return Ok(());
+    }
     let scratch = if writable {
         let folder = services.store.temp_dir()?;
         let (upper, work) = (folder.path().join("upper"), folder.path().join("work"));
@@ -307,9 +322,8 @@ fn bind(
     } else {
         None
     };
-    let target = PathBuf::from(&mount.mount.target);
     prepared.mounts.push(ExecMount::Layers {
-        lowers: layers,
+        lowers: directories(services, &layers)?,
         source: path,
         target,
         scratch,

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use stagewright_digest::LayerId;
-use stagewright_exec::{CancelHandle, Exit, Network, RootFs, Security, Step, Stream, User};
+use stagewright_exec::{CancelHandle, Exit, Network, Security, Step, Stream, User};
 use stagewright_oci::Platform;
 use stagewright_plan::{ExecOp, NetworkMode, SecurityMode};
+use stagewright_snapshot::StepRoot;
 
 use crate::action;
 use crate::error::StepError;
@@ -41,12 +42,13 @@ pub(crate) fn run(
     }
     check_platform(op)?;
     // Before anything is unpacked: a host that can run no steps says so, rather than what failed.
-    services.sandbox.get()?;
+    let sandbox = services.sandbox.get()?;
+    services.tell_mode(sandbox.report());
     let parent = action::parent(inputs)?;
     let tree = services.tree(parent, event)?;
     let account = file_step::accounts(&tree)?.user(&op.user)?;
     let mounts = run_mounts::prepare(services, op, inputs, event)?;
-    let prepared = services.snapshots.prepare(&parent.layers)?;
+    let prepared = StepRoot::prepare(&services.snapshots, &parent.layers, sandbox.copies())?;
     let mut env = op.env.clone();
     env.extend(op.env_unkeyed.clone());
     env.extend(mounts.env.clone());
@@ -57,11 +59,6 @@ pub(crate) fn run(
     env.entry("HOME".to_owned())
         .or_insert_with(|| account.home.clone());
     let limits = &services.options.limits;
-    let root = RootFs::Overlay {
-        lowers: prepared.lowers().to_vec(),
-        upper: prepared.upper().to_owned(),
-        work: prepared.work().to_owned(),
-    };
     let step = Step {
         env: env
             .into_iter()
@@ -76,7 +73,8 @@ pub(crate) fn run(
         hostname: HOSTNAME.to_owned(),
         mounts: mounts.mounts,
         network: match op.network {
-            NetworkMode::Default | NetworkMode::Host => Network::Host,
+            NetworkMode::Default => services.options.network,
+            NetworkMode::Host => Network::Host,
             NetworkMode::None => Network::None,
         },
         security: match op.security {
@@ -87,13 +85,15 @@ pub(crate) fn run(
         shm_bytes: limits.shm_bytes.unwrap_or(SHM_BYTES),
         extra_hosts: limits.extra_hosts.clone(),
         timeout: limits.timeout,
-        ..Step::new(root, op.argv.iter().map(Into::into).collect())
+        cgroup_parent: limits.cgroup_parent.clone(),
+        limits: limits.cgroup.clone(),
+        ..Step::new(prepared.root_fs(), op.argv.iter().map(Into::into).collect())
     };
     let tail = execute(services, &step, event)?;
     // The mounts' directories and locks are needed until here.
     drop(mounts.leases);
     check_exit(op, tail)?;
-    Ok(services.snapshots.commit(prepared, named)?)
+    Ok(prepared.commit(&services.snapshots, named)?)
 }
 
 /// Programs of another architecture are not run: the error would be that of the first that the

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use stagewright_digest::{ActionKey, LayerId};
-use stagewright_exec::{ProbeOptions, Sandbox, Ulimit, UserNamespace};
+use stagewright_exec::{HostReport, Network, ProbeOptions, Sandbox, Ulimit, UserNamespace};
 use stagewright_layer::Mtime;
 use stagewright_plan::Vertex;
 use stagewright_snapshot::{Forms, MergedTree, Snapshots};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache_document::CachedResult;
 use crate::context_files::ContextFiles;
 use crate::error::StepError;
+use crate::event::EventKind;
 use crate::images::Images;
 use crate::remote::Remotes;
 use crate::reporter::Reporter;
@@ -34,6 +35,8 @@ pub struct SolveOptions {
     /// The time that files carry in place of their own, in seconds since 1970: those of the context
     /// and made directories carry it, others are no later.
     pub file_time: Option<i64>,
+    /// The network of steps that ask for none.
+    pub network: Network,
     /// Limits of steps.
     pub limits: Limits,
     /// Secrets by id.
@@ -55,6 +58,10 @@ pub struct Limits {
     pub ulimits: Vec<Ulimit>,
     /// How long a step may take. Enters no key.
     pub timeout: Option<Duration>,
+    /// The cgroup that those of steps are made in. Enters no key.
+    pub cgroup_parent: Option<PathBuf>,
+    /// Limits of memory and processors. They enter no key: a step makes the same with more.
+    pub cgroup: stagewright_exec::Limits,
 }
 
 /// Where the value of a secret comes from.
@@ -135,6 +142,8 @@ pub struct Services {
     pub options: SolveOptions,
     /// The results that it used.
     pub used: UsedResults,
+    /// Whether it was told how steps run.
+    pub mode_told: Once,
 }
 
 /// A lock on an action, and whether another build held it.
@@ -144,6 +153,20 @@ pub(crate) struct ActionLock {
 }
 
 impl Services {
+    /// Tells once a build how steps run, where that is not as well as they could.
+    pub(crate) fn tell_mode(&self, report: &HostReport) {
+        self.mode_told.call_once(|| {
+            tracing::info!(mode = %report.mode, reason = %report.reason, "steps run");
+            if let Some(message) = report.warning() {
+                self.reporter.send(EventKind::Warning {
+                    message,
+                    line: None,
+                    finding: None,
+                });
+            }
+        });
+    }
+
     /// Returns the time that made directories carry.
     pub(crate) fn now(&self) -> Mtime {
         let ms = self.options.now_unix_ms;

@@ -1,7 +1,7 @@
 //! One build, from its request to its image.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use stagewright_digest::LayerId;
 use stagewright_dockerfile::{Dockerfile, did_you_mean};
@@ -442,7 +442,8 @@ impl Job {
             no_cache: request.no_cache,
             no_cache_stages: request.no_cache_filter.clone(),
             network: match request.network {
-                Network::Default => NetworkMode::Default,
+                // Which way the steps' own network is connected is no matter of the plan.
+                Network::Default | Network::Pasta | Network::Slirp4netns => NetworkMode::Default,
                 Network::Host => NetworkMode::Host,
                 Network::None => NetworkMode::None,
             },
@@ -522,6 +523,17 @@ impl Job {
             shm_bytes: request.shm_bytes,
             ulimits: failure::ulimits(&request.ulimits)?,
             timeout: request.step_timeout,
+            cgroup_parent: request.cgroup_parent.clone().map(Into::into),
+            cgroup: stagewright_exec::Limits {
+                memory_bytes: request.memory_bytes,
+                memory_swap_bytes: request.memory_swap_bytes,
+                cpu_quota_us: request.cpu_quota_us,
+                cpu_period_us: request.cpu_period_us,
+                cpu_shares: request.cpu_shares,
+                cpuset_cpus: request.cpuset_cpus.clone(),
+                cpuset_mems: request.cpuset_mems.clone(),
+                pids: None,
+            },
         };
         Ok(Services {
             store: self.session.store().clone(),
@@ -537,12 +549,20 @@ impl Job {
             options: SolveOptions {
                 now_unix_ms: self.now_unix_ms,
                 file_time: self.request.file_time(),
+                network: match request.network {
+                    Network::Pasta => stagewright_exec::Network::Pasta,
+                    Network::Slirp4netns => stagewright_exec::Network::Slirp4netns,
+                    Network::Default | Network::Host | Network::None => {
+                        stagewright_exec::Network::Host
+                    }
+                },
                 limits,
                 secrets,
                 ssh,
                 allow,
             },
             used: UsedResults::default(),
+            mode_told: Once::new(),
         })
     }
 }

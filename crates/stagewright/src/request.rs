@@ -49,6 +49,23 @@ pub struct BuildRequest {
     pub extra_hosts: Vec<(String, String)>,
     /// The size of the steps' `/dev/shm`, in bytes; 64 MiB if absent.
     pub shm_bytes: Option<u64>,
+    /// The most memory of a step, in bytes. As all limits here, it needs a cgroup of the host's.
+    pub memory_bytes: Option<u64>,
+    /// The most memory and swap of a step together: as `memory_bytes` to forbid swap, -1 not to limit
+    /// it; twice `memory_bytes` if absent.
+    pub memory_swap_bytes: Option<i64>,
+    /// The weight of a step's processor time against others', 1,024 being usual.
+    pub cpu_shares: Option<u64>,
+    /// The most processor time of a step, in microseconds, out of each `cpu_period_us`.
+    pub cpu_quota_us: Option<u64>,
+    /// The period of `cpu_quota_us`, in microseconds; 100,000 if absent.
+    pub cpu_period_us: Option<u64>,
+    /// The processors that a step may use, such as `0-2,4`.
+    pub cpuset_cpus: Option<String>,
+    /// The memory nodes that a step may use, such as `0,1`.
+    pub cpuset_mems: Option<String>,
+    /// The cgroup, below the host's cgroup root, that those of steps are made in.
+    pub cgroup_parent: Option<String>,
     /// Resource limits of the steps, as `(name, soft, hard)`: `("nofile", 1024, 2048)`.
     pub ulimits: Vec<(String, u64, u64)>,
     /// How long a step may take, without limit if absent. One that takes longer is ended, with all
@@ -90,6 +107,14 @@ impl BuildRequest {
             ssh: Vec::new(),
             extra_hosts: Vec::new(),
             shm_bytes: None,
+            memory_bytes: None,
+            memory_swap_bytes: None,
+            cpu_shares: None,
+            cpu_quota_us: None,
+            cpu_period_us: None,
+            cpuset_cpus: None,
+            cpuset_mems: None,
+            cgroup_parent: None,
             ulimits: Vec::new(),
             step_timeout: None,
             jobs: None,
@@ -186,13 +211,18 @@ pub enum NamedContext {
 /// The network of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Network {
-    /// The builder's choice: the host's network.
+    /// The host's network.
     #[default]
     Default,
     /// The host's network.
     Host,
     /// Loopback only.
     None,
+    /// One of its own, connected to the host's by the program `pasta`. For all steps of a build that
+    /// name no network; not for one step.
+    Pasta,
+    /// As [`Network::Pasta`], by the program `slirp4netns`.
+    Slirp4netns,
 }
 
 /// A secret that steps may mount. Its value enters no key, no layer and no log.

@@ -1,6 +1,7 @@
 //! Running a built image in the sandbox, without a container runtime.
 
-use stagewright_exec::{CancelHandle, Exit, RootFs, Step, User};
+use stagewright_exec::{CancelHandle, Exit, Step, User};
+use stagewright_snapshot::StepRoot;
 use stagewright_solver::accounts_of;
 
 use crate::error::{Error, ErrorKind};
@@ -65,9 +66,8 @@ impl Image {
         let account = accounts_of(&tree, user).map_err(failure::of_step)?;
         let inner = self.builder().inner();
         let snapshot = |error| failure::of_step(stagewright_solver::StepError::Snapshot(error));
-        let prepared = self
-            .snapshots()
-            .prepare(self.layer_ids())
+        let sandbox = inner.sandbox.get().map_err(failure::of_step)?;
+        let prepared = StepRoot::prepare(&self.snapshots(), self.layer_ids(), sandbox.copies())
             .map_err(snapshot)?;
         let mut env: Vec<(String, String)> = config
             .env
@@ -80,11 +80,6 @@ impl Image {
             env.push(("HOME".to_owned(), account.home));
         }
         let workdir = options.workdir.as_deref().unwrap_or(&config.working_dir);
-        let root = RootFs::Overlay {
-            lowers: prepared.lowers().to_vec(),
-            upper: prepared.upper().to_owned(),
-            work: prepared.work().to_owned(),
-        };
         let step = Step {
             env: env
                 .into_iter()
@@ -101,9 +96,11 @@ impl Image {
                 groups: account.groups,
             },
             hostname: "stagewright".to_owned(),
-            ..Step::new(root, argv.into_iter().map(Into::into).collect())
+            ..Step::new(
+                prepared.root_fs(),
+                argv.into_iter().map(Into::into).collect(),
+            )
         };
-        let sandbox = inner.sandbox.get().map_err(failure::of_step)?;
         let exit = sandbox
             .run_attached(&step, &cancel.0)
             .map_err(|error| failure::of_step(stagewright_solver::StepError::Exec(error)))?;

@@ -218,13 +218,24 @@ struct BuildOptions {
   bool pull = false;
   /// Caches of other builds: a reference, or what --cache-from takes.
   std::vector<std::string> cache_from;
-  /// "default", "host" or "none".
+  /// "default", "host", "none", "pasta" or "slirp4netns".
   std::optional<std::string> network;
   std::map<std::string, Secret> secrets;
   /// The socket of an ssh agent, or files of keys, by id.
   std::map<std::string, std::vector<std::filesystem::path>> ssh;
   std::map<std::string, std::string> extra_hosts;
   std::optional<std::uint64_t> shm_bytes;
+  /// The most memory of a step; it needs a cgroup, as the next seven do.
+  std::optional<std::uint64_t> memory_bytes;
+  /// The most memory and swap together; -1 does not limit swap.
+  std::optional<std::int64_t> memory_swap_bytes;
+  std::optional<std::uint64_t> cpu_shares;
+  std::optional<std::uint64_t> cpu_quota_us;
+  std::optional<std::uint64_t> cpu_period_us;
+  std::optional<std::string> cpuset_cpus;
+  std::optional<std::string> cpuset_mems;
+  /// The cgroup that those of steps are made in.
+  std::optional<std::string> cgroup_parent;
   std::vector<Ulimit> ulimits;
   std::optional<std::uint64_t> jobs;
   /// How long a step may take.

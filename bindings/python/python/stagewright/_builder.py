@@ -86,6 +86,11 @@ class Builder:
         ssh: Mapping[str, Sequence[_Path]] | None = None,
         extra_hosts: Mapping[str, str] | None = None,
         shmsize: int | None = None,
+        container_limits: Mapping[str, int | str] | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_mems: str | None = None,
+        cgroup_parent: str | None = None,
         ulimits: Sequence[tuple[str, int, int]] = (),
         step_timeout: float | None = None,
         jobs: int | None = None,
@@ -100,6 +105,8 @@ class Builder:
         instead of a Dockerfile, or on one that is named as well. ``ssh`` has for each id the socket
         of an agent, or files of keys. ``cache_from`` has caches of other builds, each a reference or
         what ``--cache-from`` takes. A step that takes more than ``step_timeout`` seconds is ended.
+        ``container_limits`` has ``memory``, ``memswap``, ``cpushares`` and ``cpusetcpus`` for steps; these
+        limits, as the other ``cpu`` ones, need a cgroup.
         """
         return Build(self._native.start(_request(locals())))
 
@@ -176,6 +183,9 @@ def _request(given: dict[str, Any]) -> str:
             raise TypeError("give fileobj or text, not both")
         read = fileobj.read()
         text = read.decode() if isinstance(read, bytes) else read
+    limits = given["container_limits"] or {}
+    for name in limits.keys() - {"memory", "memswap", "cpushares", "cpusetcpus"}:
+        raise TypeError(f"container_limits has an unexpected key {name!r}")
     table = _Table()
     contexts: dict[str, Any] = {}
     for name, context in (given["build_contexts"] or {}).items():
@@ -205,6 +215,14 @@ def _request(given: dict[str, Any]) -> str:
         "ssh": {id: [os.fspath(it) for it in paths] for id, paths in (given["ssh"] or {}).items()},
         "extra_hosts": dict(given["extra_hosts"] or {}),
         "shm_bytes": given["shmsize"],
+        "memory_bytes": limits.get("memory"),
+        "memory_swap_bytes": limits.get("memswap"),
+        "cpu_shares": limits.get("cpushares"),
+        "cpu_quota_us": given["cpu_quota"],
+        "cpu_period_us": given["cpu_period"],
+        "cpuset_cpus": limits.get("cpusetcpus"),
+        "cpuset_mems": given["cpuset_mems"],
+        "cgroup_parent": given["cgroup_parent"],
         "ulimits": [list(limit) for limit in given["ulimits"]],
         "jobs": given["jobs"],
         "step_timeout_ms": None if given["step_timeout"] is None else round(given["step_timeout"] * 1000),

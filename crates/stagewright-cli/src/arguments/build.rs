@@ -13,7 +13,7 @@ use super::output::OutputArgument;
 use super::unsupported::Unsupported;
 use super::values::{
     CacheFromArgument, ExtraHost, KeyValue, MirrorArgument, NamedContextArgument, SecretArgument,
-    SshArgument, Ulimit, parse_bytes,
+    SshArgument, Ulimit, parse_bytes, parse_swap,
 };
 
 /// Flags of `stagewright build`, as docker spells them.
@@ -132,6 +132,31 @@ pub(crate) struct BuildArguments {
     /// Size of the steps' /dev/shm, such as 64m
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, overrides_with = "shm_size")]
     pub(crate) shm_size: Option<u64>,
+    /// The most memory of a step, such as 512m; it needs a cgroup, as the next seven do
+    #[arg(short, long, value_name = "BYTES", value_parser = parse_bytes, overrides_with = "memory")]
+    pub(crate) memory: Option<u64>,
+    /// The most memory and swap of a step together; -1 does not limit swap [default: twice the memory]
+    #[arg(long, value_name = "BYTES", value_parser = parse_swap, allow_negative_numbers = true,
+          overrides_with = "memory_swap")]
+    pub(crate) memory_swap: Option<i64>,
+    /// The weight of a step's processor time against others' [usual: 1024]
+    #[arg(short, long, value_name = "SHARES", overrides_with = "cpu_shares")]
+    pub(crate) cpu_shares: Option<u64>,
+    /// The most processor time of a step in each period, in microseconds
+    #[arg(long, value_name = "TIME", overrides_with = "cpu_quota")]
+    pub(crate) cpu_quota: Option<u64>,
+    /// The period of --cpu-quota, in microseconds [default: 100000]
+    #[arg(long, value_name = "TIME", overrides_with = "cpu_period")]
+    pub(crate) cpu_period: Option<u64>,
+    /// The processors that steps may use, such as 0-2,4
+    #[arg(long, value_name = "LIST", overrides_with = "cpuset_cpus")]
+    pub(crate) cpuset_cpus: Option<String>,
+    /// The memory nodes that steps may use, such as 0,1
+    #[arg(long, value_name = "LIST", overrides_with = "cpuset_mems")]
+    pub(crate) cpuset_mems: Option<String>,
+    /// The cgroup that those of steps are made in
+    #[arg(long, value_name = "PATH", overrides_with = "cgroup_parent")]
+    pub(crate) cgroup_parent: Option<String>,
     /// Limit what steps may use, as `NAME=SOFT[:HARD]`
     #[arg(long, value_name = "LIMIT")]
     pub(crate) ulimit: Vec<Ulimit>,
@@ -208,6 +233,10 @@ pub(crate) enum NetworkArgument {
     Host,
     /// Loopback only
     None,
+    /// One of its own, that the program pasta connects to the host's
+    Pasta,
+    /// One of its own, that the program slirp4netns connects to the host's
+    Slirp4netns,
 }
 
 /// How progress is shown.
@@ -318,13 +347,38 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_read_as_docker_writes_them() {
+        let line = "-m 1g --memory-swap -1 -c 512 --cpu-quota=50000 --cpu-period=100000 --cpuset-cpus 0-1 --cpuset-mems 0 --cgroup-parent /a/b --network=pasta";
+        let given = parse(line).unwrap();
+        assert_eq!(given.memory, Some(1 << 30));
+        assert_eq!(given.memory_swap, Some(-1));
+        assert_eq!(
+            (given.cpu_shares, given.cpu_quota, given.cpu_period),
+            (Some(512), Some(50_000), Some(100_000))
+        );
+        assert_eq!(
+            (given.cpuset_cpus.as_deref(), given.cpuset_mems.as_deref()),
+            (Some("0-1"), Some("0"))
+        );
+        assert_eq!(given.cgroup_parent.as_deref(), Some("/a/b"));
+        assert_eq!(given.network, NetworkArgument::Pasta);
+        assert_eq!(
+            parse("--memory-swap=2m").unwrap().memory_swap,
+            Some(2 << 20)
+        );
+        for line in ["--memory=lots", "--memory-swap=-2", "--cpu-quota=-1"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_not_supported_is_kept_to_be_refused() {
         for (line, flag) in [
             ("--policy x .", Some("--policy")),
             ("--provenance=false", None),
             ("--sbom=false --attest=type=sbom,disabled=true", None),
             ("--provenance=mode=max", Some("--provenance")),
-            ("--memory=1g", Some("--memory")),
+            ("--security-opt=x", Some("--security-opt")),
             ("--squash", Some("--squash")),
             ("--isolation=default", None),
         ] {

@@ -278,6 +278,14 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
+/// Parses `--memory-swap`: a number of bytes, or -1 for no limit.
+pub(crate) fn parse_swap(text: &str) -> Result<i64, String> {
+    if text.trim() == "-1" {
+        return Ok(-1);
+    }
+    i64::try_from(parse_bytes(text)?).map_err(|_| format!("{text:?} is out of range"))
+}
+
 /// A value of `--cache-from`, which may name several caches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CacheFromArgument(pub(crate) Vec<CacheFrom>);

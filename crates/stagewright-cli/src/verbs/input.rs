@@ -69,6 +69,8 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
             NetworkArgument::Default => Network::Default,
             NetworkArgument::Host => Network::Host,
             NetworkArgument::None => Network::None,
+            NetworkArgument::Pasta => Network::Pasta,
+            NetworkArgument::Slirp4netns => Network::Slirp4netns,
         },
         secrets: arguments
             .secret
@@ -82,6 +84,14 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
             .map(|host| (host.name.clone(), host.address.to_string()))
             .collect(),
         shm_bytes: arguments.shm_size,
+        memory_bytes: arguments.memory,
+        memory_swap_bytes: arguments.memory_swap,
+        cpu_shares: arguments.cpu_shares,
+        cpu_quota_us: arguments.cpu_quota,
+        cpu_period_us: arguments.cpu_period,
+        cpuset_cpus: arguments.cpuset_cpus.clone(),
+        cpuset_mems: arguments.cpuset_mems.clone(),
+        cgroup_parent: arguments.cgroup_parent.clone(),
         ulimits: arguments
             .ulimit
             .iter()

@@ -347,6 +347,20 @@ pub(crate) fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     }
 }
 
+/// Renames a name in a directory to one in another of the same file system.
+pub(crate) fn rename_at(
+    from_dir: BorrowedFd<'_>,
+    from: &CStr,
+    to_dir: BorrowedFd<'_>,
+    to: &CStr,
+) -> io::Result<()> {
+    // SAFETY: both names outlive the call.
+    raw::check(unsafe {
+        raw::renameat(from_dir.as_raw_fd(), from.as_ptr(), to_dir.as_raw_fd(), to.as_ptr())
+    })?;
+    Ok(())
+}
+
 /// Changes the root directory to a path and goes there.
 pub(crate) fn chroot(path: &CStr) -> io::Result<()> {
     // SAFETY: `path` outlives the call.

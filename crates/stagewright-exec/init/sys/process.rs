@@ -14,6 +14,7 @@ pub(crate) const CLONE_NEWUSER: c_long = 0x1000_0000;
 pub(crate) const CLONE_NEWPID: c_long = 0x2000_0000;
 pub(crate) const CLONE_NEWNET: c_long = 0x4000_0000;
 pub(crate) const SIGKILL: c_int = 9;
+pub(crate) const SIGSTOP: c_int = 19;
 
 unsafe extern "C" {
     fn fork() -> c_int;
@@ -68,6 +69,33 @@ pub(crate) fn wait(pid: c_int) -> Option<(c_int, c_int)> {
     }
 }
 
+/// Returns whether a child has ended, and reaps it; also when there is none.
+pub(crate) fn has_ended(pid: c_int) -> bool {
+    const WNOHANG: c_int = 1;
+    let mut status = 0;
+    // SAFETY: the kernel writes one number.
+    unsafe { raw::waitpid(pid, &raw mut status, WNOHANG) != 0 }
+}
+
+/// Reaps the children that have ended. Returns whether no child is left.
+pub(crate) fn reap() -> bool {
+    const WNOHANG: c_int = 1;
+    loop {
+        let mut status = 0;
+        // SAFETY: the kernel writes one number.
+        match unsafe { raw::waitpid(-1, &raw mut status, WNOHANG) } {
+            0 => return false,
+            pid if pid < 0 => return true,
+            _ => {}
+        }
+    }
+}
+
+pub(crate) fn pid() -> c_int {
+    // SAFETY: no memory is passed; it cannot fail.
+    unsafe { raw::getpid() }
+}
+
 pub(crate) fn kill(pid: c_int, signal: c_int) {
     // SAFETY: no memory is passed; a process that is gone is what is wanted.
     unsafe { raw::kill(pid, signal) };
@@ -88,6 +116,22 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
     const PR_SET_PDEATHSIG: c_int = 1;
     // SAFETY: no memory is passed.
     raw::check(unsafe { raw::prctl(PR_SET_PDEATHSIG, SIGKILL as i64) })?;
+    Ok(())
+}
+
+/// Lets this user's other processes look at this one's namespaces, after a change of ids.
+pub(crate) fn allow_tracing() -> io::Result<()> {
+    const PR_SET_DUMPABLE: c_int = 4;
+    // SAFETY: no memory is passed.
+    raw::check(unsafe { raw::prctl(PR_SET_DUMPABLE, 1_i64) })?;
+    Ok(())
+}
+
+/// Makes the orphans among this process's descendants its children.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    const PR_SET_CHILD_SUBREAPER: c_int = 36;
+    // SAFETY: no memory is passed.
+    raw::check(unsafe { raw::prctl(PR_SET_CHILD_SUBREAPER, 1_i64) })?;
     Ok(())
 }
 
@@ -133,8 +177,11 @@ pub(crate) fn set_hostname(name: &str) -> io::Result<()> {
 pub(crate) fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     // SAFETY: the groups are as many as said.
     match raw::check(unsafe { raw::setgroups(groups.len(), groups.as_ptr()) }) {
-        // A user namespace of one group has no others to give.
-        Err(error) if error.raw_os_error() == Some(super::EPERM) && groups_are_fixed() => {}
+        // A user namespace of one group has no others to give, and root without the right to change
+        // groups stays what it is.
+        Err(error)
+            if error.raw_os_error() == Some(super::EPERM)
+                && (groups_are_fixed() || (uid, gid) == (0, 0) && groups.is_empty()) => {}
         other => drop(other?),
     }
     // SAFETY: no memory is passed.
@@ -172,10 +219,23 @@ pub(crate) fn bound_capabilities(keep: u64) {
     }
 }
 
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+/// Returns the capabilities that this process may use.
+fn permitted_capabilities() -> io::Result<u64> {
+    let header = [CAPABILITY_VERSION_3, 0];
+    let mut data = [0_u32; 6];
+    // SAFETY: both have the layout of the kernel's structures.
+    raw::check_long(unsafe {
+        raw::syscall(raw::number::CAPGET, header.as_ptr(), data.as_mut_ptr())
+    })?;
+    Ok(u64::from(data[1]) | u64::from(data[4]) << 32)
+}
+
 /// Keeps only the capabilities of the mask, of those that this process has.
 pub(crate) fn set_capabilities(mask: u64) -> io::Result<()> {
-    const VERSION_3: u32 = 0x2008_0522;
-    let header = [VERSION_3, 0];
+    let mask = mask & permitted_capabilities()?;
+    let header = [CAPABILITY_VERSION_3, 0];
     let (low, high) = (mask as u32, (mask >> 32) as u32);
     // Effective, permitted, inheritable, twice: for the low and the high half.
     let data = [low, low, 0, high, high, 0];

@@ -18,6 +18,12 @@ unsafe extern "C" {
     pub(super) fn mkdirat(dir: c_int, path: *const c_char, mode: c_uint) -> c_int;
     pub(super) fn mknodat(dir: c_int, path: *const c_char, mode: c_uint, device: u64) -> c_int;
     pub(super) fn symlinkat(target: *const c_char, dir: c_int, path: *const c_char) -> c_int;
+    pub(super) fn renameat(
+        from_dir: c_int,
+        from: *const c_char,
+        to_dir: c_int,
+        to: *const c_char,
+    ) -> c_int;
     pub(super) fn linkat(
         from: c_int,
         from_path: *const c_char,
@@ -230,6 +236,7 @@ pub(super) mod number {
     use std::ffi::c_long;
     pub(crate) const CLONE: c_long = 56;
     pub(crate) const GETCWD: c_long = 79;
+    pub(crate) const CAPGET: c_long = 125;
     pub(crate) const CAPSET: c_long = 126;
     pub(crate) const PIVOT_ROOT: c_long = 155;
     pub(crate) const GETDENTS64: c_long = 217;
@@ -244,6 +251,7 @@ pub(super) mod number {
     use std::ffi::c_long;
     pub(crate) const CLONE: c_long = 220;
     pub(crate) const GETCWD: c_long = 17;
+    pub(crate) const CAPGET: c_long = 90;
     pub(crate) const CAPSET: c_long = 91;
     pub(crate) const PIVOT_ROOT: c_long = 41;
     pub(crate) const GETDENTS64: c_long = 61;

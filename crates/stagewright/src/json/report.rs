@@ -230,6 +230,7 @@ pub fn host_report(report: &HostReport) -> Value {
         .collect();
     json!({
         "mode": report.mode.to_string(),
+        "copies": report.copies,
         "reason": report.reason,
         "findings": findings,
     })

@@ -48,6 +48,14 @@ struct RequestJson {
     ssh: BTreeMap<String, Vec<PathBuf>>,
     extra_hosts: BTreeMap<String, String>,
     shm_bytes: Option<u64>,
+    memory_bytes: Option<u64>,
+    memory_swap_bytes: Option<i64>,
+    cpu_shares: Option<u64>,
+    cpu_quota_us: Option<u64>,
+    cpu_period_us: Option<u64>,
+    cpuset_cpus: Option<String>,
+    cpuset_mems: Option<String>,
+    cgroup_parent: Option<String>,
     /// As `[name, soft, hard]`.
     ulimits: Vec<(String, u64, u64)>,
     step_timeout_ms: Option<u64>,
@@ -71,6 +79,8 @@ pub(super) enum NetworkJson {
     Default,
     Host,
     None,
+    Pasta,
+    Slirp4netns,
 }
 
 impl From<NetworkJson> for Network {
@@ -79,6 +89,8 @@ impl From<NetworkJson> for Network {
             NetworkJson::Default => Self::Default,
             NetworkJson::Host => Self::Host,
             NetworkJson::None => Self::None,
+            NetworkJson::Pasta => Self::Pasta,
+            NetworkJson::Slirp4netns => Self::Slirp4netns,
         }
     }
 }
@@ -171,6 +183,14 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
             .collect(),
         extra_hosts: json.extra_hosts.into_iter().collect(),
         shm_bytes: json.shm_bytes,
+        memory_bytes: json.memory_bytes,
+        memory_swap_bytes: json.memory_swap_bytes,
+        cpu_shares: json.cpu_shares,
+        cpu_quota_us: json.cpu_quota_us,
+        cpu_period_us: json.cpu_period_us,
+        cpuset_cpus: json.cpuset_cpus,
+        cpuset_mems: json.cpuset_mems,
+        cgroup_parent: json.cgroup_parent,
         ulimits: json.ulimits,
         step_timeout: json.step_timeout_ms.map(Duration::from_millis),
         jobs: json.jobs,

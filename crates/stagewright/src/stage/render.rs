@@ -83,6 +83,10 @@ fn run(step: &RunStep, name_of: &mut NameOf<'_>) -> Result<String, Error> {
         Some(Network::Default) => Some("default"),
         Some(Network::Host) => Some("host"),
         Some(Network::None) => Some("none"),
+        Some(Network::Pasta | Network::Slirp4netns) => {
+            let message = "pasta and slirp4netns are chosen for all steps of a build, not for one";
+            return Err(Error::new(ErrorKind::Request, message));
+        }
     };
     if let Some(network) = network {
         let _ = write!(line, " --network={network}");
