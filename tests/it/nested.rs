@@ -11,20 +11,39 @@ use crate::account::Account;
 use crate::rootless::OWNERS;
 
 /// Where the account's folder and the project are seen in a container.
-const HERE: &str = "/here";
+pub(crate) const HERE: &str = "/here";
 const PROJECT: &str = "/project";
 
 /// Podman with a storage of its own, as a user or as root.
-struct Podman<'a> {
-    account: &'a Account,
-    project: &'a Project,
-    as_root: bool,
+pub(crate) struct Podman<'a> {
+    pub(crate) account: &'a Account,
+    pub(crate) project: &'a Project,
+    pub(crate) as_root: bool,
+    /// Options of `podman run`.
+    pub(crate) options: Vec<String>,
+    /// How podman keeps root file systems.
+    pub(crate) storage: &'static str,
+    /// The folder of the store, as the container sees it.
+    pub(crate) store: String,
+}
+
+impl<'a> Podman<'a> {
+    pub(crate) fn new(account: &'a Account, project: &'a Project, as_root: bool) -> Self {
+        Self {
+            account,
+            project,
+            as_root,
+            options: Vec::new(),
+            storage: "vfs",
+            store: format!("{HERE}/store"),
+        }
+    }
 }
 
 impl Podman<'_> {
     /// Makes the image that the command is run in: BusyBox, the command, and the libraries that it
     /// is linked to.
-    fn import(&self) {
+    pub(crate) fn import(&self) {
         let mut layer = LayerTar::new().file(
             "bin/busybox",
             0o755,
@@ -69,7 +88,8 @@ impl Podman<'_> {
             .arg(folder.join("root"))
             .arg("--runroot")
             .arg(folder.join("run"))
-            .args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs"])
+            .arg(format!("--storage-driver={}", self.storage))
+            .arg("--cgroup-manager=cgroupfs")
             .arg("--runtime")
             .arg(program("runc", "runc"))
             .arg(verb);
@@ -77,9 +97,15 @@ impl Podman<'_> {
     }
 
     /// Runs the command in a container without privileges.
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.run_program(&[&["stagewright"], arguments].concat())
+    }
+
+    /// Runs a program in a container without privileges.
+    pub(crate) fn run_program(&self, words: &[&str]) -> Output {
         let mut run = self.podman("run");
         run.args(["--rm", "--network=host", "--ulimit=host"])
+            .args(&self.options)
             .args([
                 "--volume",
                 &format!("{}:{HERE}", self.account.folder().display()),
@@ -88,15 +114,19 @@ impl Podman<'_> {
                 "--volume",
                 &format!("{}:{PROJECT}:ro", self.project.path().display()),
             ])
-            .args(["nested:1", "stagewright"])
-            .args(arguments);
+            .arg("nested:1")
+            .args(words);
         output(&mut run)
     }
 
     fn build(&self, name: &str) -> Output {
+        self.build_with(name, &[])
+    }
+
+    pub(crate) fn build_with(&self, name: &str, more: &[&str]) -> Output {
         let out = format!("type=oci,tar=false,dest={HERE}/{name}");
         let busybox = format!("--build-context=busybox=oci-layout://{HERE}/busybox");
-        let store = format!("--store={HERE}/store");
+        let store = format!("--store={}", self.store);
         let arguments = [
             "build",
             "--progress=rawjson",
@@ -106,7 +136,7 @@ impl Podman<'_> {
             &out,
             PROJECT,
         ];
-        self.run(&arguments)
+        self.run(&[&arguments, more].concat())
     }
 }
 
@@ -128,11 +158,7 @@ fn makes_the_image_of_root(as_root: bool) {
     let root = Stagewright::with_busybox();
     let _ = root.build_into(&project, &theirs, &[]).success();
 
-    let podman = Podman {
-        account: &account,
-        project: &project,
-        as_root,
-    };
+    let podman = Podman::new(&account, &project, as_root);
     podman.import();
     let told = podman
         .run(&["doctor", &format!("--store={HERE}/store")])
@@ -170,11 +196,7 @@ RUN test \"$(cat /proc/self/comm)\" = cat && test -e /proc/self/fd/1 && echo x >
 RUN --network=none cat /proc/net/dev > /dev/null && test \"$(ls /proc/net/ | grep -c dev)\" != 0
 ";
     let project = Project::new().file("Dockerfile", dockerfile);
-    let podman = Podman {
-        account: &account,
-        project: &project,
-        as_root: false,
-    };
+    let podman = Podman::new(&account, &project, false);
     podman.import();
     let _ = podman.build("image").success();
 }

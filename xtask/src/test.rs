@@ -32,6 +32,10 @@ const TOOLS: &[Tool] = &[
         package: "openssl",
     },
     Tool {
+        program: "pasta",
+        package: "passt",
+    },
+    Tool {
         program: "podman",
         package: "podman",
     },
@@ -42,6 +46,10 @@ const TOOLS: &[Tool] = &[
     Tool {
         program: "skopeo",
         package: "skopeo",
+    },
+    Tool {
+        program: "slirp4netns",
+        package: "slirp4netns",
     },
     Tool {
         program: "ssh",

@@ -18,6 +18,7 @@ struct Cgroup {
     parent: OwnedFd,
     name: CString,
     members: OwnedFd,
+    limits: bool,
     kills: Option<OwnedFd>,
 }
 
@@ -30,6 +31,7 @@ impl Cgroups {
             Ok(Cgroup {
                 parent: sys::open(parent, sys::O_PATH | sys::O_DIRECTORY, 0)?,
                 name: sys::c_string(name)?,
+                limits: place.limits,
                 members: sys::open(&directory.join("cgroup.procs"), sys::O_WRONLY, 0)?,
                 kills: match &place.kills {
                     Some(file) => Some(sys::open(&directory.join(file), sys::O_RDONLY, 0)?),
@@ -43,10 +45,18 @@ impl Cgroups {
 
     /// Moves this process into them.
     pub(crate) fn enter(&self) -> Result<(), Failure> {
-        self.0.iter().try_for_each(|cgroup| {
-            sys::write_all(cgroup.members.as_fd(), b"0")
-                .doing("entering the cgroup", cgroup.name.to_string_lossy().as_ref())
-        })
+        let mut entered = 0;
+        let mut refused = Ok(());
+        for cgroup in &self.0 {
+            let entering = sys::write_all(cgroup.members.as_fd(), b"0")
+                .doing("entering the cgroup", cgroup.name.to_string_lossy().as_ref());
+            match entering {
+                Ok(()) => entered += 1,
+                Err(failure) if cgroup.limits => return Err(failure),
+                Err(failure) => refused = Err(failure),
+            }
+        }
+        if entered == 0 { refused } else { Ok(()) }
     }
 
     /// Returns how many processes ended because there was no memory left.

@@ -52,6 +52,7 @@ impl StepCgroups {
             }
         }
         let name = new_name();
+        let mut refused = None;
         for hierarchy in hierarchies {
             let mut wanted: Vec<_> = wanted
                 .iter()
@@ -67,7 +68,15 @@ impl StepCgroups {
                 continue;
             }
             let controllers: Vec<&str> = wanted.iter().map(|(controller, _)| *controller).collect();
-            let directory = made.directory(hierarchy, parent.as_deref(), &controllers, &name)?;
+            let directory = match made.directory(hierarchy, parent.as_deref(), &controllers, &name)
+            {
+                // A parent that this process may use in some hierarchies only.
+                Err(error) if wanted.is_empty() => {
+                    refused = refused.or(Some(error));
+                    continue;
+                }
+                other => other?,
+            };
             let kills = controllers.contains(&"memory").then(|| {
                 if hierarchy.unified {
                     "memory.events"
@@ -78,6 +87,7 @@ impl StepCgroups {
             });
             made.made.push(CgroupPlace {
                 directory: directory.clone(),
+                limits: !wanted.is_empty(),
                 kills,
             });
             if !hierarchy.unified && hierarchy.has("cpuset") {
@@ -87,7 +97,10 @@ impl StepCgroups {
                 limit.set(hierarchy.unified, &directory)?;
             }
         }
-        Ok(made)
+        match refused {
+            Some(error) if made.made.is_empty() => Err(error),
+            _ => Ok(made),
+        }
     }
 
     /// Returns where they are.

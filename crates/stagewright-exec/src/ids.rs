@@ -137,7 +137,8 @@ pub(crate) fn may_change_root() -> bool {
 pub fn may_own_files() -> bool {
     // chown, dac_override, fowner, fsetid.
     const OWNING: u64 = 0b11011;
-    Ids::of_this_process().uid == 0 && own_capabilities() & OWNING == OWNING
+    let many = KeptIds::of_this_process().is_ok();
+    many && Ids::of_this_process().uid == 0 && own_capabilities() & OWNING == OWNING
 }
 
 fn own_capabilities() -> u64 {

@@ -86,6 +86,8 @@ pub(crate) enum TreeReply {
 pub(crate) struct CgroupPlace {
     /// Its directory.
     pub(crate) directory: PathBuf,
+    /// Whether a limit is set in it; the step can do without another one.
+    pub(crate) limits: bool,
     /// The file in it that counts what the out-of-memory killer ended, if memory is limited.
     pub(crate) kills: Option<String>,
 }
@@ -198,7 +200,11 @@ wire_enum!(TreeChange {
     4 => Remove { path },
     5 => Times { path, seconds, nanos },
 });
-wire_struct!(CgroupPlace { directory, kills });
+wire_struct!(CgroupPlace {
+    directory,
+    limits,
+    kills
+});
 wire_enum!(Report {
     1 => Started,
     2 => Ended { exit },

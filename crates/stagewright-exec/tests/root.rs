@@ -352,11 +352,14 @@ fn privileged_a_panic_of_the_caller_ends_the_step_and_leaves_no_zombie() {
 fn privileged_limits_that_cannot_be_set_are_refused() {
     let world = World::new();
     let mut step = world.step("true");
-    step.limits.memory_bytes = Some(1 << 30);
-    assert!(matches!(world.run(&step).0, Err(ExecError::Unsupported(_))));
+    step.limits.memory_swap_bytes = Some(1 << 30);
+    assert!(matches!(world.run(&step).0, Err(ExecError::InvalidStep(_))));
     let mut step = world.step("true");
-    step.cgroup_parent = Some("/builds".into());
-    assert!(matches!(world.run(&step).0, Err(ExecError::Unsupported(_))));
+    step.cgroup_parent = Some("../builds".into());
+    assert!(matches!(world.run(&step).0, Err(ExecError::InvalidStep(_))));
+    let mut step = world.step("true");
+    step.limits.cpuset_cpus = Some("100000".into());
+    assert!(matches!(world.run(&step).0, Err(ExecError::Setup { .. })));
 }
 
 #[test]

@@ -29,6 +29,17 @@ impl Output {
         self
     }
 
+    /// Returns itself if the program ended with this exit code.
+    ///
+    /// # Panics
+    ///
+    /// When it did not, with everything that it wrote.
+    #[must_use]
+    pub fn failure(self, code: i32) -> Self {
+        assert_eq!(self.code(), Some(code), "{self}");
+        self
+    }
+
     /// Returns the exit code; a program that a signal ended has none.
     #[must_use]
     pub fn code(&self) -> Option<i32> {

@@ -1,0 +1,226 @@
+//! Where overlayfs cannot be mounted, and where no namespaces can be made.
+
+use std::path::Path;
+
+use serde_json::json;
+use stagewright_testkit::{Build, Image, Project, Stagewright, differences, output};
+
+use crate::account::Account;
+use crate::nested::{HERE, Podman};
+
+/// Steps that make, change, replace and remove all kinds of things, and use every mount.
+const STEPS: &str = "\
+FROM busybox AS base
+RUN mkdir -p /srv/a /srv/b && echo 1 > /srv/a/f && ln /srv/a/f /srv/a/g && echo gone > /srv/b/gone \\
+    && chown 33:34 /srv/a/f && chown 5:6 /srv/b && chmod 4755 /srv/a/f && chmod 700 /srv/b
+RUN rm /srv/a/g && rm -rf /srv/b && mkdir /srv/b && chown 1000:1000 /srv/b && ln -s a /srv/link
+RUN mkdir -p /t/dir /t/old && echo a > /t/file && echo b > /t/dir/in && echo c > /t/old/c && mkfifo /t/pipe
+RUN rm /t/file && mkdir /t/file && echo x > /t/file/x && rm -r /t/dir && echo y > /t/dir \\
+    && rm -r /t/old && mkdir /t/old && echo 1 > /t/old/1 && mv /t/pipe /t/moved
+RUN touch /t/dir && chmod 600 /etc/passwd && echo x:x:9: >> /etc/group && chmod 644 /etc/passwd
+RUN echo 1.2.3.4 evil >> /etc/hosts; echo evil >> /etc/resolv.conf; echo x > /dev/null && echo x > /dev/shm/x
+RUN sleep 1000 & sleep 1001 & test -e /etc/hosts
+RUN ls / > /dev/null
+RUN --mount=type=cache,target=/var/cache/x echo 1 >> /var/cache/x/n
+RUN --mount=type=cache,target=/var/cache/x cat /var/cache/x/n > /n && test \"$(cat /n)\" = 1
+RUN --mount=type=secret,id=s test \"$(cat /run/secrets/s)\" = hidden
+RUN --mount=type=tmpfs,target=/scratch/deep touch /scratch/deep/x
+RUN --mount=type=bind,target=/c test -f /c/Dockerfile
+USER 1000:1000
+RUN echo mine > /srv/b/x && chmod 600 /srv/b/x && test ! -e /srv/b/gone && test \"$(id -u):$(id -g)\" = 1000:1000
+FROM busybox
+COPY --from=base --chown=7:8 /srv/a /a
+COPY --from=base /srv/b /b
+COPY --from=base /t /t
+RUN --mount=type=bind,from=base,source=/srv,target=/m test -d /m/b && test \"$(stat -c %u /m/b)\" = 1000
+RUN --mount=type=bind,from=base,source=/srv,target=/m,rw echo 1 > /m/a/lost && rm -r /m/b
+RUN test \"$(stat -c %u:%g:%a /b/x)\" = 1000:1000:600 && rm -r /a
+";
+
+/// What Docker's usual filter of system calls forbids to who may not mount.
+fn no_namespaces(folder: &Path) -> String {
+    let names = [
+        "unshare",
+        "setns",
+        "mount",
+        "umount2",
+        "pivot_root",
+        "fsopen",
+        "fsmount",
+        "open_tree",
+        "move_mount",
+        "mount_setattr",
+    ];
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }],
+    });
+    let file = folder.join("filter.json");
+    fs_err::write(&file, profile.to_string()).unwrap();
+    format!("--security-opt=seccomp={}", file.display())
+}
+
+/// Builds the steps in a container and as root, and compares the images.
+#[track_caller]
+fn makes_the_image_of_root(podman: &Podman<'_>, mode: &str) {
+    let secret = podman.account.path("secret");
+    fs_err::write(&secret, "hidden").unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let theirs = out.path().join("image");
+    let root = Stagewright::with_busybox();
+    let arguments = [format!("--secret=id=s,src={}", secret.display())];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let _ = root
+        .build_into(podman.project, &theirs, &arguments)
+        .success();
+
+    podman.import();
+    let store = format!("--store={}", podman.store);
+    let told = podman.run(&["doctor", &store]).success();
+    assert!(
+        told.stdout.starts_with(&format!("mode: {mode} (")),
+        "{told}"
+    );
+    let told = podman.build_with("image", &[&format!("--secret=id=s,src={HERE}/secret")]);
+    let told = told.success();
+    let warnings = told
+        .to_string()
+        .matches("`stagewright doctor` says what to change")
+        .count();
+    assert!(warnings > 0, "{told}");
+    let image = Image::read(&podman.account.path("image"));
+    let different = differences(&image, &Image::read(&theirs));
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+/// As [`makes_the_image_of_root`], with a store that outlives the container: it is all clean.
+#[track_caller]
+fn makes_it_and_leaves_nothing(podman: &Podman<'_>, mode: &str) {
+    makes_the_image_of_root(podman, mode);
+    let again = Build {
+        output: podman
+            .build_with("again", &[&format!("--secret=id=s,src={HERE}/secret")])
+            .success(),
+    };
+    assert_eq!(again.executed(), [""; 0]);
+    let left = fs_err::read_dir(podman.account.path("store/tmp")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_store_on_a_containers_own_files_is_worked_on_by_copies() {
+    let account = Account::new();
+    let project = Project::new().file("Dockerfile", STEPS);
+    let podman = Podman {
+        storage: "overlay",
+        store: "/var/store".to_owned(),
+        ..Podman::new(&account, &project, true)
+    };
+    makes_the_image_of_root(&podman, "nested");
+}
+
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_a_users_container_without_namespaces_makes_the_same_image() {
+    let account = Account::new();
+    let project = Project::new().file("Dockerfile", STEPS);
+    let podman = Podman {
+        options: vec![no_namespaces(account.folder())],
+        ..Podman::new(&account, &project, false)
+    };
+    makes_it_and_leaves_nothing(&podman, "chroot");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_roots_container_without_namespaces_makes_the_same_image() {
+    let account = Account::new();
+    let project = Project::new().file("Dockerfile", STEPS);
+    let podman = Podman {
+        options: vec![
+            no_namespaces(account.folder()),
+            "--cap-add=mknod".to_owned(),
+        ],
+        ..Podman::new(&account, &project, true)
+    };
+    makes_it_and_leaves_nothing(&podman, "chroot");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_without_namespaces_what_cannot_be_had_is_said() {
+    let account = Account::new();
+    let dockerfile = "\
+FROM busybox
+RUN sleep 1000 & setsid sleep 1001 & (sleep 1002 &) ; sleep 1003 & true
+RUN test ! -e /proc/self && ! chroot / true 2> /dev/null
+";
+    let project = Project::new().file("Dockerfile", dockerfile);
+    let mut podman = Podman {
+        options: vec![no_namespaces(account.folder())],
+        ..Podman::new(&account, &project, true)
+    };
+    podman.import();
+    // Nothing of a step is there after it, not even what left its session.
+    let build = format!(
+        "stagewright build --progress=none --store={HERE}/store --build-context=busybox=oci-layout://{HERE}/busybox /project && for p in /proc/[0-9]*; do cat $p/comm; done"
+    );
+    let left = podman.run_program(&["sh", "-c", &build]).success();
+    assert!(!left.stdout.contains("sleep"), "{left}");
+    let failed = podman.build_with("image", &["--network=none"]).failure(1);
+    assert!(
+        failed
+            .to_string()
+            .contains("a network other than the host's"),
+        "{failed}"
+    );
+
+    // Not even root's right to change the root directory is there.
+    podman.options.push("--cap-drop=sys_chroot".to_owned());
+    let failed = podman
+        .run(&["doctor", &format!("--store={HERE}/other")])
+        .failure(1);
+    assert!(
+        failed.to_string().contains("seccomp=unconfined"),
+        "{failed}"
+    );
+}
+
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_a_plain_user_without_namespaces_is_told_what_to_do() {
+    let account = Account::new();
+    let project = Project::new().file("Dockerfile", "FROM busybox\nRUN true\n");
+    let podman = Podman {
+        options: vec![no_namespaces(account.folder()), "--user=1:1".to_owned()],
+        store: "/tmp/store".to_owned(),
+        ..Podman::new(&account, &project, true)
+    };
+    podman.import();
+    let failed = podman.run(&["doctor", "--store=/tmp/store"]).failure(1);
+    let told = failed.to_string();
+    assert!(told.contains("no way of running a step"), "{failed}");
+    assert!(told.contains("run as root"), "{failed}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_kernels_refusal_of_namespaces_leads_to_chroot() {
+    // As on a host whose limit is used up: no container is in play.
+    let project = Project::new().file(
+        "Dockerfile",
+        "FROM busybox\nRUN echo 1 > /one && test ! -e /proc/self\n",
+    );
+    let stagewright = Stagewright::with_busybox();
+    let build = stagewright.build_command(&project, &["--progress=plain"]);
+    let words = std::iter::once(build.get_program()).chain(build.get_args());
+    let mut limited = std::process::Command::new("unshare");
+    limited
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg("for kind in mnt pid user; do echo 0 > /proc/sys/user/max_${kind}_namespaces; done; exec \"$@\"")
+        .arg("sh")
+        .args(words);
+    let told = output(&mut limited).success();
+    assert!(told.to_string().contains("in mode chroot"), "{told}");
+}
