@@ -83,11 +83,11 @@ fn makes_the_image_of_root(podman: &Podman<'_>, mode: &str) {
     );
     let told = podman.build_with("image", &[&format!("--secret=id=s,src={HERE}/secret")]);
     let told = told.success();
-    let warnings = told
-        .to_string()
-        .matches("`stagewright doctor` says what to change")
-        .count();
-    assert!(warnings > 0, "{told}");
+    let said = |text: &str| told.stdout.matches(text).count();
+    let warning = "`stagewright doctor` says what to change";
+    assert_eq!(said(warning), 1, "{told}");
+    let mode = format!("[internal] steps run in mode {mode}");
+    assert!(told.stdout.contains(&mode), "{told}");
     let image = Image::read(&podman.account.path("image"));
     let different = differences(&image, &Image::read(&theirs));
     assert!(different.is_empty(), "{}", different.join("\n"));
@@ -185,6 +185,36 @@ RUN test ! -e /proc/self && ! chroot / true 2> /dev/null
         failed.to_string().contains("seccomp=unconfined"),
         "{failed}"
     );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_without_namespaces_a_killed_build_leaves_nothing_behind() {
+    let account = Account::new();
+    let dockerfile = "\
+FROM busybox
+RUN --mount=type=cache,target=/cache echo kept > /cache/file
+RUN --mount=type=cache,target=/cache test -e /cache/file && { setsid sleep 1001 & } && (sleep 1002 &) ; echo started && sleep 1003
+";
+    let project = Project::new().file("Dockerfile", dockerfile);
+    let podman = Podman {
+        options: vec![no_namespaces(account.folder())],
+        ..Podman::new(&account, &project, true)
+    };
+    podman.import();
+    let script = format!(
+        "set -- build --progress=plain --store={HERE}/store --build-context=busybox=oci-layout://{HERE}/busybox
+        stagewright \"$@\" /project > {HERE}/log 2>&1 & pid=$!
+        until grep -q ' started$' {HERE}/log; do :; done
+        kill -9 $pid
+        while grep -q -s sleep /proc/[0-9]*/comm; do :; done
+        until test -e {HERE}/store/mounts/*/*/file; do :; done
+        mkdir /other && printf 'FROM busybox\\nRUN --mount=type=cache,target=/cache grep kept /cache/file\\n' > /other/Dockerfile
+        stagewright \"$@\" /other"
+    );
+    let _ = podman.run_program(&["sh", "-c", &script]).success();
+    let left = fs_err::read_dir(account.path("store/tmp")).unwrap();
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

@@ -41,8 +41,8 @@ impl<'a> Podman<'a> {
 }
 
 impl Podman<'_> {
-    /// Makes the image that the command is run in: BusyBox, the command, and the libraries that it
-    /// is linked to.
+    /// Makes the image that the command is run in: BusyBox, and the libraries that the command is
+    /// linked to.
     pub(crate) fn import(&self) {
         let mut layer = LayerTar::new().file(
             "bin/busybox",
@@ -53,15 +53,13 @@ impl Podman<'_> {
             layer = layer.folder(folder, 0o755);
         }
         layer = layer.folder("tmp", 0o1777);
-        for applet in ["sh", "id", "cat"] {
+        for applet in ["sh", "id", "cat", "grep", "mkdir"] {
             layer = layer.hard_link(&format!("bin/{applet}"), "bin/busybox");
         }
         let command = self.account.path("stagewright");
-        layer = layer.file(
-            "usr/bin/stagewright",
-            0o755,
-            fs_err::read(&command).unwrap(),
-        );
+        // The command itself would be copied for each container: it lies in the account's folder.
+        let place = format!("{HERE}/stagewright");
+        layer = layer.symlink("usr/bin/stagewright", &place);
         for library in libraries(&command) {
             let name = library.trim_start_matches('/');
             layer = layer.file(name, 0o755, fs_err::read(&library).unwrap());

@@ -284,6 +284,14 @@ fn advice_on_namespaces() -> String {
     };
     match settings.iter().find(|(file, value, _)| set(file, value)) {
         Some((_, _, command)) => format!("allow user namespaces: `{command}`, or run as root"),
-        None => "a container needs --privileged, or --security-opt seccomp=unconfined; otherwise run as root".to_owned(),
+        None => {
+            let advice = "a container needs --privileged, or --security-opt seccomp=unconfined (and apparmor=unconfined)";
+            let otherwise = if is_root() {
+                ""
+            } else {
+                "; otherwise run as root"
+            };
+            format!("{advice}{otherwise}")
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use stagewright_digest::{ActionKey, LayerId};
-use stagewright_exec::{HostReport, Network, ProbeOptions, Sandbox, Ulimit, UserNamespace};
+use stagewright_exec::{HostReport, Mode, Network, ProbeOptions, Sandbox, Ulimit, UserNamespace};
 use stagewright_layer::Mtime;
 use stagewright_plan::Vertex;
 use stagewright_snapshot::{Forms, MergedTree, Snapshots};
@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use crate::cache_document::CachedResult;
 use crate::context_files::ContextFiles;
 use crate::error::StepError;
-use crate::event::EventKind;
 use crate::images::Images;
 use crate::remote::Remotes;
 use crate::reporter::Reporter;
@@ -153,16 +152,17 @@ pub(crate) struct ActionLock {
 }
 
 impl Services {
-    /// Tells once a build how steps run, where that is not as well as they could.
+    /// Tells once a build how steps run, where that is not as root with overlayfs.
     pub(crate) fn tell_mode(&self, report: &HostReport) {
         self.mode_told.call_once(|| {
             tracing::info!(mode = %report.mode, reason = %report.reason, "steps run");
+            if report.mode != Mode::Root || report.copies {
+                let name = format!("[internal] steps run in mode {}", report.mode);
+                let event = self.reporter.start_internal(&name);
+                self.reporter.finish_internal(event, &Ok::<_, String>(()));
+            }
             if let Some(message) = report.warning() {
-                self.reporter.send(EventKind::Warning {
-                    message,
-                    line: None,
-                    finding: None,
-                });
+                self.reporter.warn(message);
             }
         });
     }
