@@ -187,6 +187,60 @@ RUN test ! -e /proc/self && ! chroot / true 2> /dev/null
     );
 }
 
+/// Steps that need one id and no rights, on files of others.
+const MEEK: &str = "\
+FROM busybox
+COPY --chown=33:34 Dockerfile /srv/d
+RUN echo 1 > /one && mkdir -p /a/b && rm /etc/group && chmod 600 /srv/d && mv /one /a/b
+";
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_containers_without_rights_keep_owners_that_they_cannot_give() {
+    let account = Account::new();
+    let project = Project::new().file("Dockerfile", MEEK);
+    let out = tempfile::tempdir().unwrap();
+    let theirs = out.path().join("image");
+    let root = Stagewright::with_busybox();
+    let _ = root.build_into(&project, &theirs, &[]).success();
+    let theirs = Image::read(&theirs);
+    let bare = vec![
+        "--cap-drop=all".to_owned(),
+        "--cap-add=sys_chroot".to_owned(),
+        no_namespaces(account.folder()),
+    ];
+    let none = vec!["--cap-drop=all".to_owned()];
+    let podman = Podman {
+        options: none.clone(),
+        ..Podman::new(&account, &project, true)
+    };
+    podman.import();
+    let store = format!("--store={}", podman.store);
+    let refused = podman.run(&["doctor", &store]).failure(1);
+    assert!(
+        refused.to_string().contains("--cap-add=setfcap"),
+        "{refused}"
+    );
+    let one = [none, vec!["--cap-add=setfcap".to_owned()]].concat();
+    for (mode, options) in [("chroot", bare), ("rootless with one id", one)] {
+        let podman = Podman {
+            options,
+            store: format!("{HERE}/store-{}", mode.replace(' ', "-")),
+            ..Podman::new(&account, &project, true)
+        };
+        let told = podman.build(&mode.replace(" ", "-")).success();
+        assert!(
+            told.stdout.contains(&format!("steps run in mode {mode}")),
+            "{told}"
+        );
+        let different = differences(
+            &Image::read(&account.path(&mode.replace(" ", "-"))),
+            &theirs,
+        );
+        assert!(different.is_empty(), "{mode}: {}", different.join("\n"));
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn privileged_without_namespaces_a_killed_build_leaves_nothing_behind() {

@@ -117,7 +117,7 @@ impl Podman<'_> {
         output(&mut run)
     }
 
-    fn build(&self, name: &str) -> Output {
+    pub(crate) fn build(&self, name: &str) -> Output {
         self.build_with(name, &[])
     }
 

@@ -1,8 +1,8 @@
 //! Networks of steps.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use stagewright_testkit::{Project, Stagewright, output, program};
 
@@ -127,17 +127,53 @@ fn privileged_a_network_of_the_steps_own_leads_out_and_not_to_the_hosts_loopback
     );
 }
 
-/// Returns the command lines of programs that connect networks.
+/// Returns the programs that connect networks and whose step is gone: they are no children of what
+/// runs a step.
 fn connectors() -> Vec<String> {
-    let found = output(Command::new("ps").args(["-eo", "args"])).success();
-    let ours =
-        |line: &&str| line.contains("169.254.0.1") || line.starts_with("/usr/bin/slirp4netns");
-    found
+    let found = output(Command::new("ps").args(["-eo", "pid=,ppid=,args="])).success();
+    let processes: Vec<Vec<&str>> = found
         .stdout
         .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let is_step = |pid: &str| {
+        let mut named = processes.iter().filter(|process| process[0] == pid);
+        named.any(|process| {
+            process
+                .get(2)
+                .is_some_and(|program| program.starts_with("/proc/"))
+        })
+    };
+    let ours = |process: &&Vec<&str>| {
+        process
+            .get(2)
+            .is_some_and(|program| program.ends_with("/slirp4netns"))
+            || process.contains(&"169.254.0.1")
+    };
+    let left = processes
+        .iter()
         .filter(ours)
-        .map(str::to_owned)
-        .collect()
+        .filter(|process| !is_step(process[1]));
+    left.map(|process| process.join(" ")).collect()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_connects_a_step_ends_with_a_killed_build() {
+    let stagewright = Stagewright::with_busybox();
+    let dockerfile = "FROM busybox\nRUN echo started && sleep 1000\n";
+    let project = Project::new().file("Dockerfile", dockerfile);
+    for network in ["--network=pasta", "--network=slirp4netns"] {
+        let mut build = stagewright.build_command(&project, &["--progress=plain", network]);
+        let mut running = build.stderr(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(running.stderr.take().unwrap());
+        assert!(said.lines().any(|line| line.unwrap().ends_with(" started")));
+        running.kill().unwrap();
+        running.wait().unwrap();
+        // Looking takes time of its own.
+        let gone = (0..100).any(|_| connectors().is_empty());
+        assert!(gone, "{:?}", connectors());
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use fs_err as fs;
 
@@ -12,6 +13,8 @@ use crate::step::{Limits, Step};
 
 /// What the names of steps' cgroups begin with.
 const PREFIX: &str = "stagewright-";
+/// How often, a millisecond apart, a cgroup is asked to go that processes are still ending in.
+const TRIES: usize = 200;
 /// The period of a quota, unless given.
 const PERIOD_US: u64 = 100_000;
 /// The controllers that a step with a parent of its own is put under, where they are.
@@ -175,9 +178,19 @@ impl StepCgroups {
 
 impl Drop for StepCgroups {
     fn drop(&mut self) {
-        let made = self.made.iter().map(|place| &place.directory);
+        for place in &self.made {
+            for _ in 0..TRIES {
+                match fs::remove_dir(&place.directory) {
+                    // What was killed is about to end.
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    _ => break,
+                }
+            }
+        }
         // Who else is in a parent keeps it.
-        for directory in made.chain(self.parents.iter().rev()) {
+        for directory in self.parents.iter().rev() {
             let _ = fs::remove_dir(directory);
         }
     }

@@ -132,6 +132,12 @@ pub(crate) fn may_change_root() -> bool {
     Ids::of_this_process().uid == 0 && own_capabilities() & CAP_SYS_CHROOT != 0
 }
 
+/// Whether root of this process's user namespace may be root of another one.
+pub(crate) fn may_map_root() -> bool {
+    const CAP_SETFCAP: u64 = 1 << 31;
+    own_capabilities() & CAP_SETFCAP != 0
+}
+
 /// Whether this process is root and may give files to anybody and work on everybody's.
 #[must_use]
 pub fn may_own_files() -> bool {

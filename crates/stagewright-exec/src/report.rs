@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ids::may_change_root;
+use crate::ids::{may_change_root, may_map_root};
 use crate::message::{Finding, MOUNTS, NAMESPACES, OVERLAY, PROC};
 use crate::namespace::UserNamespace;
 
@@ -284,6 +284,9 @@ fn advice_on_namespaces() -> String {
     };
     match settings.iter().find(|(file, value, _)| set(file, value)) {
         Some((_, _, command)) => format!("allow user namespaces: `{command}`, or run as root"),
+        None if is_root() && !may_map_root() => {
+            "root of a container needs the capability to map itself: `--cap-add=setfcap`".to_owned()
+        }
         None => {
             let advice = "a container needs --privileged, or --security-opt seccomp=unconfined (and apparmor=unconfined)";
             let otherwise = if is_root() {
