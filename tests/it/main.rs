@@ -7,6 +7,7 @@
 mod account;
 mod adding;
 mod bases;
+mod book;
 mod cache;
 mod cache_mounts;
 mod cache_transfer;

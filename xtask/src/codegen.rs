@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::host;
+use crate::{command_reference, host};
 
 /// Where the kinds of errors and their codes are written.
 const ERRORS: &str = "crates/stagewright/src/error.rs";
@@ -52,7 +52,7 @@ impl Kind {
 pub(crate) fn run(arguments: &CodegenArguments) -> Result<()> {
     let source = fs_err::read_to_string(host::root().join(ERRORS))?;
     let kinds = kinds(&source)?;
-    let files = [
+    let mut files = vec![
         (
             "bindings/python/python/stagewright/_errors.py",
             python(&kinds),
@@ -64,6 +64,10 @@ pub(crate) fn run(arguments: &CodegenArguments) -> Result<()> {
         ),
         ("bindings/cpp/src/errors.cpp", cpp_raise(&kinds)),
     ];
+    // It needs the command built, as the tests do: one of them compares it.
+    if !arguments.check {
+        files.push((command_reference::FILE, command_reference::text()?));
+    }
     check_options()?;
     let mut stale = Vec::new();
     for (path, text) in files {

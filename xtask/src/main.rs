@@ -8,8 +8,10 @@
 mod bases;
 mod bench;
 mod bindings;
+mod book;
 mod ci;
 mod codegen;
+mod command_reference;
 mod counts;
 mod demo;
 mod host;
@@ -52,6 +54,8 @@ enum Verb {
     Codegen(codegen::CodegenArguments),
     /// Pack the packages of other languages, install them and run their tests
     Bindings(bindings::BindingsArguments),
+    /// Render the documentation as web pages, with mdBook
+    Book,
     /// Run every check of a change: format, lints, tidy, deny, docs, tests
     Ci(ci::CiArguments),
 }
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Deny => licences::run(),
         Verb::Codegen(arguments) => codegen::run(&arguments),
         Verb::Bindings(arguments) => bindings::run(&arguments),
+        Verb::Book => book::run(),
         Verb::Ci(arguments) => ci::run(&arguments),
     };
     match outcome {

@@ -10,6 +10,7 @@
 //! - [`Image`]: an image as read back, [`differences`] between two of them.
 //! - [`Registry`], [`WebServer`], [`GitServer`]: servers in this process that can be told to fail.
 //! - [`Stagewright`]: the command; [`Buildah`]: the peer that it is compared with.
+//! - [`Page`]: the documentation, whose examples run in an [`ExampleHost`].
 //!
 //! ```
 //! use stagewright_testkit::{ImageWriter, Image, LayerTar, Project, differences};
@@ -28,9 +29,11 @@
     reason = "support of tests: what goes wrong is a panic"
 )]
 
+mod book;
 mod buildah;
 mod busybox;
 mod command;
+mod command_reference;
 mod compare;
 mod docker_registry;
 mod git_server;
@@ -45,9 +48,11 @@ mod rootfs;
 mod ssh_server;
 mod web_server;
 
+pub use book::{Block, BlockKind, ExampleHost, Page};
 pub use buildah::Buildah;
 pub use busybox::busybox;
 pub use command::{Build, ExplainedStep, Stagewright};
+pub use command_reference::command_reference;
 pub use compare::{config_differences, differences, rootfs_differences};
 pub use docker_registry::DockerRegistry;
 pub use git_server::GitServer;

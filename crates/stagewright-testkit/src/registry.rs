@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -176,6 +177,29 @@ impl Registry {
             "layers": layers,
         });
         self.add_manifest(repository, tag, media_type, manifest.to_string().as_bytes())
+    }
+
+    /// Puts the image of an OCI layout, a folder with one manifest, under a tag.
+    ///
+    /// # Panics
+    ///
+    /// When the folder is no such layout.
+    pub fn add_layout(&self, repository: &str, tag: &str, layout: &Path) {
+        let read = |digest: &str| {
+            let path = layout.join("blobs").join(digest.replace(':', "/"));
+            fs_err::read(path).unwrap()
+        };
+        let index = fs_err::read(layout.join("index.json")).unwrap();
+        let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+        let described = &index["manifests"][0];
+        let bytes = read(described["digest"].as_str().unwrap());
+        let manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let layers = manifest["layers"].as_array().into_iter().flatten();
+        for descriptor in layers.chain([&manifest["config"]]) {
+            let _ = self.add_blob(repository, &read(descriptor["digest"].as_str().unwrap()));
+        }
+        let media_type = described["mediaType"].as_str().unwrap();
+        let _ = self.add_manifest(repository, tag, media_type, &bytes);
     }
 
     /// Returns whether a repository has a blob.

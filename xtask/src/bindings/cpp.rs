@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::examples::{Examples, cpp_program};
 use super::place::{Place, check_size, emptied, only_file};
 use crate::host::{self, Tool};
 
@@ -150,5 +151,21 @@ fn test(place: &Place) -> Result<()> {
         Command::new(&program)
             .arg(project.join("hello-store"))
             .env("LD_LIBRARY_PATH", prefix.join("lib")),
-    )
+    )?;
+    let examples = Examples {
+        language: "cpp",
+        file: "examples.cpp",
+        program: cpp_program,
+        command: &|file| {
+            let program = file.with_extension("");
+            let mut compile = Command::new("g++");
+            compile.args(["-std=c++17", "-Wall", "-Wextra", "-Werror"]);
+            compile.arg(file).arg("-o").arg(&program);
+            host::run(compile.args(flags.split_whitespace()))?;
+            let mut command = Command::new(program);
+            command.env("LD_LIBRARY_PATH", prefix.join("lib"));
+            Ok(command)
+        },
+    };
+    examples.run(&emptied(project.join("examples"))?)
 }

@@ -2,6 +2,7 @@
 //! into an empty place, and runs its tests there.
 
 mod cpp;
+mod examples;
 mod node;
 mod place;
 mod python;

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::examples::{Examples, script};
 use super::place::{Place, check_size, emptied, only_file};
 use crate::host::{self, Tool};
 
@@ -30,6 +31,10 @@ pub(super) fn run(place: &Place) -> Result<()> {
         Tool {
             program: "strip",
             package: "binutils",
+        },
+        Tool {
+            program: "busybox",
+            package: "busybox-static",
         },
     ])?;
     let tools = tools(place)?;
@@ -132,8 +137,20 @@ fn test(place: &Place, source: &Path, tools: &Path, packed: &Path) -> Result<()>
     )?;
     let node = host::find_program("node").context("there is no node")?;
     host::run(
-        Command::new(node)
+        Command::new(&node)
             .args(["--expose-gc", "--test", "index.test.mjs"])
             .current_dir(&project),
-    )
+    )?;
+    let examples = Examples {
+        language: "js",
+        file: "examples.mjs",
+        program: script,
+        command: &|file| {
+            let mut command = Command::new(&node);
+            command.arg(file);
+            Ok(command)
+        },
+    };
+    // Below the project, so that they find the packages.
+    examples.run(&emptied(project.join("examples"))?)
 }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::examples::{Examples, script};
 use super::place::{Place, check_size, emptied, only_file};
 use crate::host::{self, Tool};
 
@@ -84,5 +85,16 @@ pub(super) fn run(place: &Place) -> Result<()> {
             .arg(&tests)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .current_dir(&fresh),
-    )
+    )?;
+    let examples = Examples {
+        language: "python",
+        file: "examples.py",
+        program: script,
+        command: &|file| {
+            let mut command = Command::new(fresh.join("bin/python"));
+            command.arg(file);
+            Ok(command)
+        },
+    };
+    examples.run(&emptied(place.folder.join("python-examples"))?)
 }

@@ -3,6 +3,7 @@
 
 mod arrows;
 mod entry_files;
+mod links;
 mod names;
 mod run;
 mod size;

@@ -3,13 +3,14 @@
 use anyhow::{Context, Result, bail};
 
 use super::source::{Finding, SourceFile, read_tree};
-use super::{arrows, entry_files, names, size, texts, tokens};
+use super::{arrows, entry_files, links, names, size, texts, tokens};
 use crate::host;
 
 /// Checks the working tree; fails with a count when a rule is broken.
 pub(crate) fn run() -> Result<()> {
     let files = read_tree()?;
     let mut findings = check_files(&files);
+    findings.extend(links::check(&files));
     findings.extend(check_arrows(&files)?);
     findings.sort();
     findings.dedup();
