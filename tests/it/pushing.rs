@@ -261,6 +261,55 @@ fn what_a_registry_gives_wrongly_is_refused_and_not_kept() {
     let _ = output(&mut verify).success();
 }
 
+#[test]
+fn a_base_that_no_step_needs_is_not_downloaded_to_be_pushed() {
+    let (home, away) = (Registry::start(), Registry::start());
+    let base = format!("{}/base:1", home.address());
+    let _ = Stagewright::new()
+        .build(&project(), &["--push", "-t", &base])
+        .success();
+    let text = format!("FROM {base}\nENV B=2\nLABEL c=3\n");
+    let project = Project::new().file("Dockerfile", text);
+    let layers = manifest(&home, "base", "1")["layers"].clone();
+    let downloads = |registry: &Registry| {
+        let layers = layers.as_array().unwrap().iter();
+        layers
+            .map(|layer| format!("GET /v2/base/blobs/{}", layer["digest"].as_str().unwrap()))
+            .map(|line| registry.count(&line))
+            .sum::<usize>()
+    };
+    let stagewright = Stagewright::new();
+    let name = |registry: &Registry| format!("{}/app:1", registry.address());
+    let sent = |registry: &Registry| registry.count("PATCH /v2/app/blobs/uploads");
+    let push = |to: &str| {
+        let _ = stagewright.build(&project, &["--push", "-t", to]).success();
+    };
+    push(&name(&home));
+    assert_eq!(downloads(&home), 0);
+    // The config; the layers are mounted.
+    assert_eq!(sent(&home), 1);
+    assert_eq!(pulled(&name(&home), &[]).layers.len(), 2);
+    // Elsewhere each is sent, and was downloaded once for that.
+    push(&name(&away));
+    let fetched = downloads(&home);
+    assert_eq!((fetched, sent(&away)), (2, 3));
+    push(&name(&away));
+    assert_eq!((downloads(&home), sent(&away)), (fetched, 3));
+    assert_eq!(
+        differences(&pulled(&name(&home), &[]), &pulled(&name(&away), &[])),
+        [""; 0]
+    );
+    // What has only a name in the store knows where its base is, too.
+    let other = Stagewright::new();
+    let _ = other.build(&project, &["-t", "later:1"]).success();
+    let file = other.store().parent().unwrap().join("saved.tar");
+    let mut save = other.command("save");
+    save.args(["later:1", "-o"]).arg(&file);
+    let _ = output(save.arg("--store").arg(other.store())).success();
+    let saved = Image::read(&file);
+    assert!(saved.rootfs.get("/data/a").is_some() && saved.config.env.contains(&"B=2".to_owned()));
+}
+
 fn run(program_name: &str, arguments: &[&str], home: &Path) -> String {
     let mut command = Command::new(program(program_name, program_name));
     command
@@ -284,7 +333,7 @@ fn privileged_debians_registry_and_the_other_tools_agree() {
     let auth = format!(r#"{{"auths":{{"{address}":{{"auth":"dTpw"}}}}}}"#);
     fs_err::write(home.join("auth.json"), auth).unwrap();
     let project = project();
-    for compression in ["gzip", "zstd", "uncompressed"] {
+    for compression in ["gzip", "zstd", "uncompressed", "estargz"] {
         let name = format!("{address}/app:{compression}");
         let push = format!("type=registry,compression={compression}");
         let mut command = stagewright.build_command(&project, &["-t", &name, "-o", &push]);

@@ -145,3 +145,82 @@ fn privileged_steps_see_the_times_that_the_image_has() {
         format!("{EPOCH}\n{EPOCH}\n1000\n{EPOCH}\n{EPOCH}\n")
     );
 }
+
+/// This machine's Python, as a root file system.
+fn python_rootfs(root: &std::path::Path) -> String {
+    let python = stagewright_testkit::program("python3", "python3");
+    let script = "import os, sys, sysconfig; print(os.path.realpath(sys.executable)); print(sysconfig.get_path('stdlib'))";
+    let mut command = std::process::Command::new(&python);
+    let said = stagewright_testkit::output(command.args(["-I", "-S", "-c", script])).success();
+    let (program, library) = said.stdout.trim().split_once('\n').unwrap();
+    let linked = stagewright_testkit::output(std::process::Command::new("ldd").arg(program));
+    let mut files = vec![program.to_owned()];
+    let linked = linked.success().stdout;
+    files.extend(
+        linked
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'))
+            .map(str::to_owned),
+    );
+    for file in &files {
+        let to = root.join(file.trim_start_matches('/'));
+        fs_err::create_dir_all(to.parent().unwrap()).unwrap();
+        fs_err::copy(file, to).unwrap();
+    }
+    let to = root.join(library.trim_start_matches('/'));
+    fs_err::create_dir_all(&to).unwrap();
+    let mut tar = std::process::Command::new("sh");
+    let script = "tar -C \"$0\" --exclude=__pycache__ --exclude=test --exclude='*-packages' --exclude='config-*' -cf - . | tar -C \"$1\" -xf -";
+    let _ = stagewright_testkit::output(tar.args(["-c", script, library]).arg(&to)).success();
+    program.to_owned()
+}
+
+/// Bytecode says of which time its source is: Python compiles anew what does not agree.
+#[test]
+#[ignore = "needs root"]
+fn privileged_pythons_bytecode_stays_valid() {
+    let argument = format!("SOURCE_DATE_EPOCH={EPOCH}");
+    let clone = || {
+        let project = Project::new()
+            .file("src/context.py", "VALUE = 1\n")
+            .file("src/step.txt", "VALUE = 2\n");
+        let python = python_rootfs(&project.path().join("root"));
+        let text = format!(
+            "FROM scratch AS base\nCOPY root /\nENV PYTHONPATH=/src PYTHONHASHSEED=0\n\
+             FROM base\nCOPY src /src\n\
+             RUN [\"{python}\", \"-m\", \"compileall\", \"-q\", \"/src/context.py\"]\n\
+             ARG SOURCE_DATE_EPOCH\n\
+             RUN [\"{python}\", \"-c\", \"import shutil, compileall; shutil.copyfile('/src/step.txt', '/src/step.py'); compileall.compile_file('/src/step.py', quiet=1)\"]\n"
+        );
+        (project.file("Dockerfile", text), python)
+    };
+    let mut digests = Vec::new();
+    for _ in 0..2 {
+        let (project, python) = clone();
+        project.touch("src/context.py");
+        let stagewright = Stagewright::new();
+        let (digest, _) = built(
+            &stagewright,
+            &project,
+            &["--build-arg", &argument, "-t", "python:1"],
+        );
+        digests.push(digest);
+        let mut run = stagewright.command("run");
+        run.arg("--store").arg(stagewright.store()).args([
+            "python:1",
+            &python,
+            "-v",
+            "-c",
+            "import context, step; print('ran')",
+        ]);
+        let ran = stagewright_testkit::output(&mut run).success();
+        assert!(ran.stdout.contains("ran"), "{ran}");
+        for module in ["context", "step"] {
+            let matches = ran.stderr.lines().any(|line| {
+                line.contains(&format!("__pycache__/{module}.")) && line.contains("matches")
+            });
+            assert!(matches, "{module} is compiled anew: {ran}");
+        }
+    }
+    assert_eq!(digests[0], digests[1]);
+}

@@ -135,3 +135,51 @@ COPY --chown=33:34 --chmod=640 Dockerfile /given
     assert!(told.stdout.contains("rootless with one id"), "{told}");
     assert!(told.stdout.contains("/etc/subuid"), "{told}");
 }
+
+/// Two stages that may run in any order, files of several owners, and files that steps make.
+const ORDERS: &str = "\
+FROM busybox AS one
+COPY src /src
+RUN echo one > /src/made && chown 33:34 /src/made && chmod 4755 /src/made && date > /dev/null
+FROM busybox AS two
+RUN mkdir /two && echo two > /two/file && ln /two/file /two/linked && chown 7:8 /two
+FROM busybox
+COPY --from=one --chown=9:9 /src /src
+COPY --from=two /two /two
+RUN rm /src/a && touch /last
+";
+
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_neither_the_user_nor_the_order_nor_the_store_makes_another_image() {
+    let clone = || {
+        Project::new()
+            .file("Dockerfile", ORDERS)
+            .file("src/a", "a")
+            .file("src/b", "b")
+    };
+    let (first, second) = (clone(), clone());
+    second.touch("src/a");
+    let digest = |layout: &std::path::Path| {
+        let index = fs_err::read(layout.join("index.json")).unwrap();
+        let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+        index["manifests"][0]["digest"].as_str().unwrap().to_owned()
+    };
+    let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=1600000000"];
+    let root = Stagewright::with_busybox();
+    let out = tempfile::tempdir().unwrap();
+    let layout = out.path().join("image");
+    let _ = root.build_into(&first, &layout, &epoch).success();
+    let account = Account::new();
+    // The second stage first, one step at a time, in a store that knows of an older build.
+    let natural = account.build_with(&second, "natural", &["--jobs", "1"]);
+    let _ = natural.success();
+    let last_first = ["--jobs", "1", "--target", "two"];
+    for (name, more) in [("two", &last_first[..]), ("image", &last_first[..2])] {
+        let _ = account
+            .build_with(&second, name, &[&epoch[..], more].concat())
+            .success();
+    }
+    assert_eq!(digest(&account.path("image")), digest(&layout));
+    assert_ne!(digest(&account.path("natural")), digest(&layout));
+}

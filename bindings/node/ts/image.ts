@@ -2,7 +2,7 @@ import { awaiting } from './errors';
 import { camelled } from './names';
 import type { NativeImage } from './native';
 
-export type Compression = 'gzip' | 'zstd' | 'uncompressed';
+export type Compression = 'gzip' | 'zstd' | 'estargz' | 'uncompressed';
 
 /** How an image is written out. */
 export interface ExportOptions {

@@ -68,6 +68,11 @@ impl<W: io::Write> DigestWriter<W> {
         )
     }
 
+    /// Returns the writer that is wrapped.
+    pub fn get_ref(&self) -> &W {
+        &self.inner
+    }
+
     /// Returns the number of bytes written so far.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -3,16 +3,14 @@
 //! The same tar, codec and level give the same bytes, whatever the number of threads: the name of
 //! a blob must not depend on the machine.
 
-use std::collections::VecDeque;
 use std::io::{self, BufRead, Read, Write};
 use std::num::NonZeroUsize;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use libdeflater::CompressionLvl;
 use lzma_rust2::XzReader;
 use thiserror::Error;
+
+use crate::gzip_members::GzipMembers;
 
 /// How a layer's tar is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -144,23 +142,20 @@ impl<W: Write> Compressor<W> {
     /// # Errors
     /// When the level is out of range, or no thread can be started.
     pub fn new(writer: W, codec: Codec, threads: NonZeroUsize) -> Result<Self, CompressError> {
-        let level_error = |codec, level, range| CompressError::Level {
-            codec,
-            level,
-            range,
-        };
         Ok(Self(match codec {
             Codec::Uncompressed => Inner::Plain(writer),
-            Codec::Gzip { level } => {
-                let valid = i32::try_from(level).ok().filter(|level| *level <= 9);
-                let lvl = valid
-                    .and_then(|level| CompressionLvl::new(level).ok())
-                    .ok_or_else(|| level_error("gzip", level.into(), "0 to 9"))?;
-                Inner::Gzip(Box::new(GzipMembers::new(writer, lvl, threads)?))
-            }
+            Codec::Gzip { level } => Inner::Gzip(Box::new(GzipMembers::new(
+                writer,
+                gzip_level(level)?,
+                threads,
+            )?)),
             Codec::Zstd { level } => {
                 if !(1..=22).contains(&level) {
-                    return Err(level_error("zstd", level.into(), "1 to 22"));
+                    return Err(CompressError::Level {
+                        codec: "zstd",
+                        level: level.into(),
+                        range: "1 to 22",
+                    });
                 }
                 let mut encoder = zstd::Encoder::new(writer, level)?;
                 // One worker or more make the same bytes; none at all would make others.
@@ -202,140 +197,22 @@ impl<W: Write> Write for Compressor<W> {
     }
 }
 
-/// How much of the tar one gzip member holds. A change gives every gzip blob another digest.
-const MEMBER_BYTES: usize = 1 << 20;
-
-/// A member to be compressed, and where to send the result.
-struct Job {
-    plain: Vec<u8>,
-    reply: SyncSender<io::Result<Vec<u8>>>,
-}
-
-/// Compresses members in parallel and writes them in order.
-struct GzipMembers<W> {
-    writer: W,
-    plain: Vec<u8>,
-    /// The results that are waited for, in order.
-    replies: VecDeque<Receiver<io::Result<Vec<u8>>>>,
-    jobs: Option<Sender<Job>>,
-    workers: Vec<JoinHandle<()>>,
-    written: bool,
-}
-
-impl<W: Write> GzipMembers<W> {
-    fn new(writer: W, level: CompressionLvl, threads: NonZeroUsize) -> io::Result<Self> {
-        let (jobs, queue) = channel::<Job>();
-        // Guards the receiving end only: a worker holds it while it waits for its next job.
-        let queue = Arc::new(Mutex::new(queue));
-        let mut workers = Vec::with_capacity(threads.get());
-        for _ in 0..threads.get() {
-            let queue = Arc::clone(&queue);
-            let work = move || work(&queue, level);
-            workers.push(
-                std::thread::Builder::new()
-                    .name("gzip".to_owned())
-                    .spawn(work)?,
-            );
-        }
-        Ok(Self {
-            writer,
-            plain: Vec::with_capacity(MEMBER_BYTES),
-            replies: VecDeque::new(),
-            jobs: Some(jobs),
-            workers,
-            written: false,
+/// Returns libdeflate's name of a level of gzip.
+pub(crate) fn gzip_level(level: u32) -> Result<CompressionLvl, CompressError> {
+    let valid = i32::try_from(level).ok().filter(|level| *level <= 9);
+    valid
+        .and_then(|level| CompressionLvl::new(level).ok())
+        .ok_or(CompressError::Level {
+            codec: "gzip",
+            level: level.into(),
+            range: "0 to 9",
         })
-    }
-
-    fn send(&mut self) -> io::Result<()> {
-        let plain = std::mem::replace(&mut self.plain, Vec::with_capacity(MEMBER_BYTES));
-        let (reply, result) = sync_channel(1);
-        let jobs = self
-            .jobs
-            .as_ref()
-            .expect("because jobs end only when the stream does");
-        jobs.send(Job { plain, reply }).map_err(|_| worker_gone())?;
-        self.written = true;
-        self.replies.push_back(result);
-        // Enough in flight to keep every worker busy, and no more memory than that.
-        while self.replies.len() > self.workers.len() * 2 {
-            self.write_next()?;
-        }
-        Ok(())
-    }
-
-    fn write_next(&mut self) -> io::Result<()> {
-        match self.replies.pop_front() {
-            Some(reply) => {
-                let member = reply.recv().map_err(|_| worker_gone())??;
-                self.writer.write_all(&member)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn finish(mut self) -> io::Result<W> {
-        // An empty stream is one empty member.
-        if !self.plain.is_empty() || !self.written {
-            self.send()?;
-        }
-        while !self.replies.is_empty() {
-            self.write_next()?;
-        }
-        self.jobs = None;
-        for worker in self.workers {
-            worker.join().map_err(|_| worker_gone())?;
-        }
-        Ok(self.writer)
-    }
-}
-
-impl<W: Write> Write for GzipMembers<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.plain.len() == MEMBER_BYTES {
-            self.send()?;
-        }
-        let count = bytes.len().min(MEMBER_BYTES - self.plain.len());
-        self.plain.extend_from_slice(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn worker_gone() -> io::Error {
-    io::Error::other("a compression thread ended early")
-}
-
-fn work(queue: &Mutex<Receiver<Job>>, level: CompressionLvl) {
-    let mut compressor = libdeflater::Compressor::new(level);
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { plain, reply }) = job else {
-            return;
-        };
-        let mut member = vec![0; compressor.gzip_compress_bound(plain.len())];
-        let result = match compressor.gzip_compress(&plain, &mut member) {
-            Ok(length) => {
-                member.truncate(length);
-                Ok(member)
-            }
-            Err(error) => Err(io::Error::other(format!(
-                "gzip compression stopped: {error}"
-            ))),
-        };
-        // Nobody waits when the stream was given up.
-        if reply.send(result).is_err() {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gzip_members::MEMBER_BYTES;
 
     fn threads(count: usize) -> NonZeroUsize {
         NonZeroUsize::new(count).unwrap()

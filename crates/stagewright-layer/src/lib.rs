@@ -24,6 +24,9 @@ mod codec;
 mod compress;
 mod content;
 mod entry;
+mod estargz;
+mod estargz_toc;
+mod gzip_members;
 mod header;
 mod index;
 mod index_builder;
@@ -39,6 +42,9 @@ pub use codec::IndexError;
 pub use compress::{Codec, CompressError, Compression, Compressor, decompress, detect};
 pub use content::TreeHasher;
 pub use entry::{Entry, EntryKind, Metadata, Mtime, xattr_belongs};
+pub use estargz::{
+    ESTARGZ_SIZE_ANNOTATION, ESTARGZ_TOC_ANNOTATION, EstargzError, WrittenEstargz, write_estargz,
+};
 pub use index::{Child, Extent, FileData, IndexFault, LayerIndex, Record};
 pub use index_builder::{BuildFault, IndexBuilder, ReadIndexError, ReadLayer, read_index};
 pub use path::{EntryPath, InvalidPath, PathFault};

@@ -540,6 +540,15 @@ impl<'a, R: Read> FileItem<'a, R> {
         self.map.bytes
     }
 
+    /// Returns whether its bytes lie in the tar as they are, with no holes left out.
+    pub(crate) fn is_whole(&self) -> bool {
+        match self.map.pieces.as_slice() {
+            [] => self.map.bytes == 0,
+            [piece] => piece.bytes == self.map.bytes,
+            _ => false,
+        }
+    }
+
     /// Reads what was not read yet, and returns the file with the name of its content, and where
     /// its bytes are in the tar.
     ///
@@ -564,12 +573,7 @@ impl<'a, R: Read> FileItem<'a, R> {
     }
 
     fn data(&self) -> FileData {
-        let whole = match self.map.pieces.as_slice() {
-            [] => self.map.bytes == 0,
-            [piece] => piece.bytes == self.map.bytes,
-            _ => false,
-        };
-        if whole {
+        if self.is_whole() {
             return FileData::Whole {
                 offset: self.tar_offset,
             };

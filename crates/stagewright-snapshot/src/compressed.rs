@@ -1,5 +1,6 @@
 //! Compressed forms of layers.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -7,91 +8,103 @@ use std::sync::Arc;
 use fs_err as fs;
 use stagewright_digest::{DiffId, Digest, DigestWriter, LayerId};
 use stagewright_layer::{
-    Codec, Compression, Compressor, EntryPath, LayerIndex, Mtime, WrittenLayer, decompress,
+    Codec, Compression, Compressor, ESTARGZ_SIZE_ANNOTATION, ESTARGZ_TOC_ANNOTATION, EntryPath,
+    LayerIndex, Mtime, WrittenLayer, decompress, write_estargz,
 };
 use stagewright_store::{CompressedBlob, LayerPart};
 
 use crate::error::SnapshotError;
+use crate::pipe::pipe;
 use crate::snapshots::Snapshots;
 use crate::tree::TreeLayer;
 
 /// What is said of a tar that has another digest than it had.
 const WRONG_TAR: &str = "its tar is not the one that was recorded";
 
-/// A compressed form of a layer whose times were changed.
+/// The form of a layer's blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobForm {
+    /// The tar, compressed.
+    Tar(Codec),
+    /// Gzip with a table of contents, for runtimes that read single files of it.
+    Estargz {
+        /// From 0 to 9, as for gzip.
+        level: u32,
+    },
+}
+
+/// A blob of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClampedBlob {
-    /// The name of its tar, which is not the layer's own.
-    pub diff_id: DiffId,
+pub struct LayerBlob {
+    /// The name of what is in it where that is not the layer's own tar: since times were changed, or
+    /// a table of contents was added.
+    pub diff_id: Option<DiffId>,
     /// The blob.
     pub blob: CompressedBlob,
 }
 
+/// A blob that was written.
+struct WrittenBlob {
+    digest: Digest,
+    bytes: u64,
+    /// Of eStargz: the name of what is in it, and what its descriptor says.
+    estargz: Option<(DiffId, BTreeMap<String, String>)>,
+}
+
 impl Snapshots {
-    /// Returns a compressed form of a layer as a blob of the store, and makes it if it is missing:
-    /// once per layer and codec.
+    /// Returns a form of a layer as a blob of the store, and makes it if it is missing: once per layer
+    /// and form.
     ///
     /// # Errors
     /// When the layer is not in the store, or can't be compressed.
-    pub fn compressed(&self, id: &LayerId, codec: Codec) -> Result<CompressedBlob, SnapshotError> {
-        if matches!(id, LayerId::Pulled(_)) && self.compressed_of(id, codec)?.is_none() {
+    pub fn compressed(&self, id: &LayerId, form: BlobForm) -> Result<LayerBlob, SnapshotError> {
+        if matches!(id, LayerId::Pulled(_)) && self.known_blob(id, form, None)?.is_none() {
             // Only the original bytes have the name that the image gives them.
             self.packed(id)?;
         }
-        self.once(id, codec, || {
+        self.once(id, form, || {
             let layer = self.layer(id)?;
             match layer.packed_path() {
-                Some(tar) => self.compress(&tar, codec, layer.record.diff_id.as_ref(), id),
-                None => self.pack_compressed(id, codec),
+                Some(tar) => self.compress(&tar, form, layer.record.diff_id.as_ref(), id),
+                None => self.pack_compressed(id, form),
             }
         })
     }
 
-    /// Returns a compressed form of a layer in which nothing is later than `latest`, in seconds since
+    /// Returns a form of a layer in which nothing is later than `latest`, in seconds since
     /// 1970, as a blob of the store: for images that are the same whenever they are built. The
-    /// layer itself keeps its times. Made once per layer, codec and time.
+    /// layer itself keeps its times. Made once per layer, form and time.
     ///
     /// # Errors
     /// When the layer is not in the store, or can't be packed or compressed.
     pub fn compressed_until(
         &self,
         id: &LayerId,
-        codec: Codec,
+        form: BlobForm,
         latest: i64,
-    ) -> Result<ClampedBlob, SnapshotError> {
-        let prefix = format!("{}{CLAMPED}{latest}-", codec_name(codec));
-        let known = || -> Result<Option<ClampedBlob>, SnapshotError> {
-            for blob in self.layer(id)?.record.compressed {
-                let diff_id = blob
-                    .codec
-                    .strip_prefix(&prefix)
-                    .and_then(|text| text.parse().ok());
-                if let Some(diff_id) = diff_id
-                    && self.store().blob(&blob.digest)?.is_some()
-                {
-                    return Ok(Some(ClampedBlob { diff_id, blob }));
-                }
-            }
-            Ok(None)
-        };
-        if let Some(clamped) = known()? {
+    ) -> Result<LayerBlob, SnapshotError> {
+        if let Some(clamped) = self.known_blob(id, form, Some(latest))? {
             return Ok(clamped);
         }
         let _making = self.store().lock_making(id)?;
-        if let Some(clamped) = known()? {
+        if let Some(clamped) = self.known_blob(id, form, Some(latest))? {
             return Ok(clamped);
         }
         let layer = clamped(&self.tree_layer(id)?, latest)?;
-        let (written, digest, bytes) = self.compress_layer(&layer, codec)?;
-        let name = format!("{prefix}{}", written.diff_id);
-        let blob = self.keep_compressed(id, name, codec, (digest, bytes))?;
-        Ok(ClampedBlob {
-            diff_id: written.diff_id,
+        let (written, blob) = self.compress_layer(&layer, form)?;
+        let diff_id = match &blob.estargz {
+            Some((diff_id, _)) => *diff_id,
+            None => written.diff_id,
+        };
+        let name = format!("{}{CLAMPED}{latest}-{diff_id}", form_name(form));
+        let blob = self.keep_blob(id, name, form, blob)?;
+        Ok(LayerBlob {
+            diff_id: Some(diff_id),
             blob,
         })
     }
 
-    /// Returns another compressed form of a layer that came compressed, as a blob of the store, and
+    /// Returns another form of a layer that came compressed, as a blob of the store, and
     /// makes it if it is missing. The tar inside is the same.
     ///
     /// # Errors
@@ -100,9 +113,9 @@ impl Snapshots {
         &self,
         id: &LayerId,
         from: &CompressedBlob,
-        codec: Codec,
-    ) -> Result<CompressedBlob, SnapshotError> {
-        self.once(id, codec, || {
+        form: BlobForm,
+    ) -> Result<LayerBlob, SnapshotError> {
+        self.once(id, form, || {
             // What comes out of a damaged one would be another layer.
             self.store().check_blob(&from.digest)?;
             let missing = || io::Error::other(format!("blob {} is gone", from.digest));
@@ -110,81 +123,159 @@ impl Snapshots {
             let path = stored.ok_or_else(|| SnapshotError::Draft(missing()))?.path;
             let file = fs::File::open(path).map_err(SnapshotError::Draft)?;
             let mut plain = decompress(BufReader::with_capacity(1 << 17, file))?;
-            self.compress_from(&mut plain, codec, None)
+            self.compress_from(&mut plain, form, None)
         })
     }
 
-    /// Returns a layer as a codec compresses it, and has `make` write the blob if it is missing.
+    /// Returns a layer in a form, and has `make` write the blob if it is missing.
     fn once(
         &self,
         id: &LayerId,
-        codec: Codec,
-        make: impl FnOnce() -> Result<(Digest, u64), SnapshotError>,
-    ) -> Result<CompressedBlob, SnapshotError> {
-        if let Some(blob) = self.compressed_of(id, codec)? {
-            return Ok(blob);
+        form: BlobForm,
+        make: impl FnOnce() -> Result<WrittenBlob, SnapshotError>,
+    ) -> Result<LayerBlob, SnapshotError> {
+        if let Some(known) = self.known_blob(id, form, None)? {
+            return Ok(known);
         }
         let _making = self.store().lock_making(id)?;
-        if let Some(blob) = self.compressed_of(id, codec)? {
-            return Ok(blob);
+        if let Some(known) = self.known_blob(id, form, None)? {
+            return Ok(known);
         }
-        self.keep_compressed(id, codec_name(codec), codec, make()?)
+        let written = make()?;
+        let diff_id = written.estargz.as_ref().map(|(diff_id, _)| *diff_id);
+        let name = match diff_id {
+            None => form_name(form),
+            Some(diff_id) => format!("{}{WITH_TABLE}{diff_id}", form_name(form)),
+        };
+        let blob = self.keep_blob(id, name, form, written)?;
+        Ok(LayerBlob { diff_id, blob })
     }
 
-    /// Records a compressed form of a layer under a name.
-    fn keep_compressed(
+    /// Records a blob of a layer under the name of its form.
+    fn keep_blob(
         &self,
         id: &LayerId,
         name: String,
-        codec: Codec,
-        (digest, bytes): (Digest, u64),
+        form: BlobForm,
+        written: WrittenBlob,
     ) -> Result<CompressedBlob, SnapshotError> {
+        let annotations = written.estargz.map(|(_, annotations)| annotations);
         let blob = CompressedBlob {
             codec: name,
-            digest,
-            bytes,
-            media_type: media_type(codec).to_owned(),
+            digest: written.digest,
+            bytes: written.bytes,
+            media_type: media_type(form).to_owned(),
+            annotations: annotations.unwrap_or_default(),
         };
         self.store()
             .update_record(id, |record| record.compressed.push(blob.clone()))?;
         Ok(blob)
     }
 
+    /// Finds a form of a layer, with its own times or with none later than `latest`.
+    fn known_blob(
+        &self,
+        id: &LayerId,
+        form: BlobForm,
+        latest: Option<i64>,
+    ) -> Result<Option<LayerBlob>, SnapshotError> {
+        let name = form_name(form);
+        let prefix = match (latest, form) {
+            (Some(latest), _) => Some(format!("{name}{CLAMPED}{latest}-")),
+            (None, BlobForm::Estargz { .. }) => Some(format!("{name}{WITH_TABLE}")),
+            (None, BlobForm::Tar(_)) => None,
+        };
+        for blob in self.layer(id)?.record.compressed {
+            let diff_id = match &prefix {
+                None if blob.codec == name => None,
+                None => continue,
+                Some(prefix) => {
+                    let rest = blob.codec.strip_prefix(prefix.as_str());
+                    let Some(diff_id) = rest.and_then(|text| text.parse().ok()) else {
+                        continue;
+                    };
+                    Some(diff_id)
+                }
+            };
+            // One that came with a cache whose manifest does not name its table is of no use.
+            let named = blob.annotations.contains_key(ESTARGZ_TOC_ANNOTATION);
+            if matches!(form, BlobForm::Estargz { .. }) && !named {
+                continue;
+            }
+            if self.store().blob(&blob.digest)?.is_some() {
+                return Ok(Some(LayerBlob { diff_id, blob }));
+            }
+        }
+        Ok(None)
+    }
+
     /// Compresses a layer that is not packed while it is being packed: its tar is never written.
-    fn pack_compressed(&self, id: &LayerId, codec: Codec) -> Result<(Digest, u64), SnapshotError> {
+    fn pack_compressed(&self, id: &LayerId, form: BlobForm) -> Result<WrittenBlob, SnapshotError> {
         let layer = self.tree_layer(id)?;
-        let (written, digest, bytes) = self.compress_layer(&layer, codec)?;
+        let (written, blob) = self.compress_layer(&layer, form)?;
         let known = self.layer(id)?.record.diff_id;
         if known.is_some_and(|known| known != written.diff_id) {
             self.keeper(id).set_aside(LayerPart::Whole, WRONG_TAR);
             return Err(SnapshotError::DamagedTar);
         }
         self.note_tar(id, &written)?;
-        Ok((digest, bytes))
+        Ok(blob)
     }
 
     fn compress_layer(
         &self,
         layer: &TreeLayer,
-        codec: Codec,
-    ) -> Result<(WrittenLayer<()>, Digest, u64), SnapshotError> {
-        let mut writer = Compressor::new(self.store().blob_writer()?, codec, self.threads())?;
-        let written = self.agent().pack(layer, &mut writer)?;
-        let blob = writer.finish().map_err(SnapshotError::Draft)?;
-        let (digest, bytes) = blob.commit(None)?;
-        Ok((written, digest, bytes))
+        form: BlobForm,
+    ) -> Result<(WrittenLayer<()>, WrittenBlob), SnapshotError> {
+        let level = match form {
+            BlobForm::Tar(codec) => {
+                let blob = self.store().blob_writer()?;
+                let mut writer = Compressor::new(blob, codec, self.threads())?;
+                let written = self.agent().pack(layer, &mut writer)?;
+                let (digest, bytes) = writer
+                    .finish()
+                    .map_err(SnapshotError::Draft)?
+                    .commit(None)?;
+                let blob = WrittenBlob {
+                    digest,
+                    bytes,
+                    estargz: None,
+                };
+                return Ok((written, blob));
+            }
+            BlobForm::Estargz { level } => level,
+        };
+        // What writes eStargz reads a tar: it does so on another thread.
+        let (mut tar, reader) = pipe();
+        std::thread::scope(|scope| {
+            let made = scope.spawn(move || self.estargz(reader, level, None));
+            let packed = self.agent().pack(layer, &mut tar);
+            let packed = packed.and_then(|packed| {
+                tar.flush().map_err(SnapshotError::Draft)?;
+                Ok(packed)
+            });
+            drop(tar);
+            let made = made.join().map_err(|_| {
+                SnapshotError::Draft(io::Error::other("the thread that compresses ended early"))
+            })?;
+            // A packer that nobody reads fails for that alone.
+            match (packed, made) {
+                (Ok(packed), Ok(made)) => Ok((packed, made)),
+                (_, Err(error)) | (Err(error), Ok(_)) => Err(error),
+            }
+        })
     }
 
     /// Compresses a tar; one that was stored is checked against its name.
     fn compress(
         &self,
         tar: &Path,
-        codec: Codec,
+        form: BlobForm,
         expected: Option<&DiffId>,
         id: &LayerId,
-    ) -> Result<(Digest, u64), SnapshotError> {
+    ) -> Result<WrittenBlob, SnapshotError> {
         let mut tar = fs::File::open(tar).map_err(SnapshotError::Draft)?;
-        self.compress_from(&mut tar, codec, expected)
+        self.compress_from(&mut tar, form, expected)
             .inspect_err(|error| {
                 if matches!(error, SnapshotError::DamagedTar) {
                     self.keeper(id).set_aside(LayerPart::Packed, WRONG_TAR);
@@ -195,9 +286,15 @@ impl Snapshots {
     fn compress_from(
         &self,
         tar: &mut impl Read,
-        codec: Codec,
+        form: BlobForm,
         expected: Option<&DiffId>,
-    ) -> Result<(Digest, u64), SnapshotError> {
+    ) -> Result<WrittenBlob, SnapshotError> {
+        let codec = match form {
+            BlobForm::Tar(codec) => codec,
+            BlobForm::Estargz { level } => {
+                return self.estargz(BufReader::with_capacity(1 << 17, tar), level, expected);
+            }
+        };
         let mut writer = Compressor::new(self.store().blob_writer()?, codec, self.threads())?;
         let mut read = DigestWriter::new(io::sink());
         copy(tar, &mut writer, expected.map(|_| &mut read)).map_err(SnapshotError::Draft)?;
@@ -205,24 +302,40 @@ impl Snapshots {
         if expected.is_some_and(|expected| found.as_bytes() != expected.as_bytes()) {
             return Err(SnapshotError::DamagedTar);
         }
-        Ok(writer
+        let (digest, bytes) = writer
             .finish()
             .map_err(SnapshotError::Draft)?
-            .commit(None)?)
+            .commit(None)?;
+        Ok(WrittenBlob {
+            digest,
+            bytes,
+            estargz: None,
+        })
     }
 
-    fn compressed_of(
+    fn estargz(
         &self,
-        id: &LayerId,
-        codec: Codec,
-    ) -> Result<Option<CompressedBlob>, SnapshotError> {
-        let name = codec_name(codec);
-        for blob in self.layer(id)?.record.compressed {
-            if blob.codec == name && self.store().blob(&blob.digest)?.is_some() {
-                return Ok(Some(blob));
-            }
+        tar: impl Read,
+        level: u32,
+        expected: Option<&DiffId>,
+    ) -> Result<WrittenBlob, SnapshotError> {
+        let written = write_estargz(tar, self.store().blob_writer()?, level, self.threads())?;
+        if expected.is_some_and(|expected| *expected != written.tar) {
+            return Err(SnapshotError::DamagedTar);
         }
-        Ok(None)
+        let annotations = BTreeMap::from([
+            (ESTARGZ_TOC_ANNOTATION.to_owned(), written.toc.to_string()),
+            (
+                ESTARGZ_SIZE_ANNOTATION.to_owned(),
+                written.bytes.to_string(),
+            ),
+        ]);
+        let (digest, bytes) = written.writer.commit(None)?;
+        Ok(WrittenBlob {
+            digest,
+            bytes,
+            estargz: Some((written.diff_id, annotations)),
+        })
     }
 }
 
@@ -258,24 +371,32 @@ pub(crate) fn index_until(
 /// and the name of the tar.
 const CLAMPED: &str = "-until-";
 
+/// Marks the record of a form that has a table of contents; after it comes the name of what is in it.
+const WITH_TABLE: &str = "-table-";
+
 /// Returns whether a compressed form is of the layer's own tar.
 pub(crate) fn is_the_layer(blob: &CompressedBlob) -> bool {
-    !blob.codec.contains(CLAMPED)
+    !blob.codec.contains(CLAMPED) && !blob.codec.contains(WITH_TABLE)
 }
 
-/// How a codec is called in the record of a layer. Names the compressor too, so that another one
+/// How a form is called in the record of a layer. Names the compressor too, so that another one
 /// makes other blobs.
-fn codec_name(codec: Codec) -> String {
-    match codec {
-        Codec::Uncompressed => "uncompressed".to_owned(),
-        Codec::Gzip { level } => format!("gzip-{level}"),
-        Codec::Zstd { level } => format!("zstd-{level}"),
+fn form_name(form: BlobForm) -> String {
+    match form {
+        BlobForm::Tar(Codec::Uncompressed) => "uncompressed".to_owned(),
+        BlobForm::Tar(Codec::Gzip { level }) => format!("gzip-{level}"),
+        BlobForm::Tar(Codec::Zstd { level }) => format!("zstd-{level}"),
+        BlobForm::Estargz { level } => format!("estargz-{level}"),
     }
 }
 
 /// The media types of layers (image specification, "Layer Media Types").
-fn media_type(codec: Codec) -> &'static str {
-    match codec.compression() {
+fn media_type(form: BlobForm) -> &'static str {
+    let compression = match form {
+        BlobForm::Tar(codec) => codec.compression(),
+        BlobForm::Estargz { .. } => Compression::Gzip,
+    };
+    match compression {
         Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
         Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
         _ => "application/vnd.oci.image.layer.v1.tar",

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use stagewright_digest::{DiffId, LayerId};
 use stagewright_layer::{
-    BuildFault, CompressError, EntryPath, IndexError, IndexFault, InvalidPath, ReadError,
-    ReadIndexError, WriteError,
+    BuildFault, CompressError, EntryPath, EstargzError, IndexError, IndexFault, InvalidPath,
+    ReadError, ReadIndexError, WriteError,
 };
 use stagewright_store::StoreError;
 use thiserror::Error;
@@ -118,6 +118,9 @@ pub enum SnapshotError {
     /// A layer can't be compressed or decompressed.
     #[error(transparent)]
     Compress(#[from] CompressError),
+    /// A layer can't be written as eStargz.
+    #[error(transparent)]
+    Estargz(#[from] EstargzError),
     /// An archive that is to be unpacked into an image can't be read.
     #[error("can't unpack the archive")]
     Archive(#[source] ReadError),

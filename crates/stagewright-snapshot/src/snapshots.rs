@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fs_err as fs;
 use stagewright_digest::{ContentDigest, DiffId, LayerId};
 use stagewright_layer::{
-    Entry, EntryPath, LayerIndex, Metadata, Mtime, ReadLayer, WrittenLayer, decompress, read_index,
+    Entry, EntryPath, LayerIndex, Metadata, Mtime, ReadLayer, WrittenLayer, read_index,
 };
 use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
@@ -21,6 +21,7 @@ use crate::compressed::{index_until, is_the_layer};
 use crate::content::NewEntry;
 use crate::damage::Keeper;
 use crate::error::SnapshotError;
+use crate::expansion::ExpansionLimit;
 use crate::pack::pack_entries;
 use crate::parallel::on_threads;
 use crate::prepared::{Copied, Prepared};
@@ -389,7 +390,8 @@ impl Snapshots {
         }
         let draft = self.store().layer_draft()?;
         let tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
-        let plain = decompress(blob().map_err(SnapshotError::Draft)?)?;
+        let blob = blob().map_err(SnapshotError::Draft)?;
+        let plain = ExpansionLimit::LAYER.decompress(blob)?;
         let copy = Copying {
             reader: plain,
             copy: io::BufWriter::with_capacity(1 << 17, tar),

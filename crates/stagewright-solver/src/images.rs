@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufReader};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{DiffId, Digest, LayerId};
 use stagewright_fetch::{RegistryClient, RegistryOptions};
@@ -13,12 +13,14 @@ use stagewright_oci::{
     Reference,
 };
 use stagewright_plan::{ImageNeed, KnownImage};
-use stagewright_snapshot::{Forms, Snapshots};
-use stagewright_store::{CompressedBlob, RESOLUTION_KIND, Store, TAG_KIND};
+use stagewright_snapshot::Snapshots;
+use stagewright_store::{RESOLUTION_KIND, Store, TAG_KIND};
 
 use crate::error::StepError;
 use crate::event::EventKind;
+use crate::follow::follow;
 use crate::imported_cache::ImportedCache;
+use crate::layer_import::{import, import_from, note_blob};
 use crate::reporter::Reporter;
 
 /// How the blob of a layer is called that came with its image.
@@ -80,12 +82,12 @@ impl std::fmt::Debug for Origin {
 }
 
 /// A layer that is not stored, and where it can be had.
-struct MissingLayer {
-    id: LayerId,
-    descriptor: Descriptor,
+pub(crate) struct MissingLayer {
+    pub(crate) id: LayerId,
+    pub(crate) descriptor: Descriptor,
     /// How the store calls the form in which it comes.
-    codec: String,
-    origin: Origin,
+    pub(crate) codec: String,
+    pub(crate) origin: Origin,
 }
 
 /// Base images of one build, and the layers of caches from elsewhere.
@@ -215,16 +217,9 @@ impl Images {
         let Some(config) = self.read_config(&resolution.config)? else {
             return Ok(None);
         };
-        let Ok(reference) = resolution.name.parse::<Reference>() else {
+        let Some(layers) = self.learn_resolution(&resolution) else {
             return Ok(None);
         };
-        let pinned = Origin::Registry(reference.with_digest(resolution.manifest));
-        let mut layers = Vec::new();
-        for layer in resolution.layers {
-            layers.push(LayerId::Pulled(layer.diff_id));
-            self.origins()
-                .insert(layer.diff_id, (layer.descriptor, pinned.clone()));
-        }
         let manifest = Some(resolution.manifest);
         Ok(Some(KnownImage {
             name: resolution.name,
@@ -284,16 +279,51 @@ impl Images {
         }
     }
 
+    /// Takes note of where the layers of an image are, and returns them; nothing for one whose name is none.
+    fn learn_resolution(&self, resolution: &Resolution) -> Option<Vec<LayerId>> {
+        let reference: Reference = resolution.name.parse().ok()?;
+        let pinned = Origin::Registry(reference.with_digest(resolution.manifest));
+        let mut origins = self.origins();
+        let layers = resolution.layers.iter().map(|layer| {
+            origins.insert(layer.diff_id, (layer.descriptor.clone(), pinned.clone()));
+            LayerId::Pulled(layer.diff_id)
+        });
+        Some(layers.collect())
+    }
+
+    /// Returns where a layer can be had: as this build knows it, else as any build before resolved an
+    /// image that has it.
+    fn origin_of(&self, diff_id: &DiffId) -> Result<Option<(Descriptor, Origin)>, StepError> {
+        if let Some(found) = self.origins().get(diff_id) {
+            return Ok(Some(found.clone()));
+        }
+        for bytes in self.store.documents(RESOLUTION_KIND)? {
+            let Ok(resolution) = serde_json::from_slice::<Resolution>(&bytes) else {
+                continue;
+            };
+            if resolution
+                .layers
+                .iter()
+                .any(|layer| layer.diff_id == *diff_id)
+            {
+                self.learn_resolution(&resolution);
+            }
+        }
+        Ok(self.origins().get(diff_id).cloned())
+    }
+
     fn origins(&self) -> std::sync::MutexGuard<'_, BTreeMap<DiffId, (Descriptor, Origin)>> {
         // The map is whole whatever happened to its last user.
         self.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the images of registries whose layers this build knows of.
-    pub fn registry_origins(&self) -> Vec<Reference> {
+    /// Returns the images of registries that some of these layers are known to be of.
+    pub fn registry_origins(&self, layers: &[LayerId]) -> Vec<Reference> {
+        let origins = self.origins();
         let mut found: Vec<Reference> = Vec::new();
-        for (_, origin) in self.origins().values() {
-            if let Origin::Registry(reference) = origin
+        for layer in layers {
+            if let LayerId::Pulled(diff_id) = layer
+                && let Some((_, Origin::Registry(reference))) = origins.get(diff_id)
                 && !found.contains(reference)
             {
                 found.push(reference.clone());
@@ -326,6 +356,42 @@ impl Images {
         Ok(())
     }
 
+    /// Returns what the blob of a base image's layer is, in the form in which it comes; nothing where
+    /// that is not known. Nothing is downloaded.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn base_blob(&self, layer: &LayerId) -> Result<Option<Descriptor>, StepError> {
+        match layer {
+            LayerId::Pulled(diff_id) => {
+                Ok(self.origin_of(diff_id)?.map(|(descriptor, _)| descriptor))
+            }
+            LayerId::Made(_) => Ok(None),
+        }
+    }
+
+    /// Sees to it that the blob of a base image's layer is stored, and returns where: for who passes
+    /// it on and needs none of its files.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn ensure_blob(
+        &self,
+        layer: &LayerId,
+        reporter: &Reporter,
+    ) -> Result<PathBuf, StepError> {
+        let missing = self.find_layer(*layer)?;
+        let digest = missing.descriptor.digest;
+        if self.store.blob(&digest)?.is_none() {
+            self.fetch_blob(&missing.descriptor, &missing.origin, reporter, 0)
+                .await?;
+        }
+        let stored = self.store.blob(&digest)?;
+        stored
+            .map(|blob| blob.path)
+            .ok_or_else(|| StepError::Internal(format!("blob {digest} is gone as soon as it came")))
+    }
+
     async fn fetch_layer(
         &self,
         id: LayerId,
@@ -350,6 +416,12 @@ impl Images {
     ) -> Result<(), StepError> {
         let missing = self.find_layer(id)?;
         if self.store.blob(&missing.descriptor.digest)?.is_none() {
+            if let Origin::Registry(reference) = &missing.origin {
+                let reference = reference.clone();
+                return self
+                    .fetch_and_import(missing, &reference, reporter, event)
+                    .await;
+            }
             self.fetch_blob(&missing.descriptor, &missing.origin, reporter, event)
                 .await?;
         }
@@ -357,6 +429,50 @@ impl Images {
         tokio::task::spawn_blocking(move || import(&store, &snapshots, &missing))
             .await
             .map_err(|join| StepError::Internal(join.to_string()))?
+    }
+
+    /// Downloads a layer and reads it while it comes. What it holds is checked against its own name, the
+    /// blob against that of the blob.
+    async fn fetch_and_import(
+        &self,
+        missing: MissingLayer,
+        reference: &Reference,
+        reporter: &Reporter,
+        event: u64,
+    ) -> Result<(), StepError> {
+        let missing = Arc::new(missing);
+        let mut imports = Vec::new();
+        let open = || {
+            let writer = self.store.blob_writer().map_err(io::Error::other)?;
+            let (followed, follower) = follow(writer)?;
+            let (missing, snapshots) = (Arc::clone(&missing), self.snapshots.clone());
+            imports.push(tokio::task::spawn_blocking(move || {
+                import_from(&snapshots, &missing, || {
+                    Ok(Box::new(BufReader::with_capacity(1 << 17, follower)))
+                })
+            }));
+            Ok(followed)
+        };
+        let progress = progress(reporter, event, &missing.descriptor);
+        let fetched = self
+            .client
+            .fetch_blob(reference, &missing.descriptor, open, &progress)
+            .await;
+        // Those that followed a download that was given up end with it.
+        let written =
+            fetched.map(|followed| followed.finish().commit(Some(&missing.descriptor.digest)));
+        let mut imported = Ok(());
+        for import in imports {
+            imported = import
+                .await
+                .map_err(|join| StepError::Internal(join.to_string()))?;
+        }
+        written.map_err(|error| StepError::Image {
+            message: error.to_string(),
+            registry: true,
+        })??;
+        imported?;
+        note_blob(&self.store, &missing)
     }
 
     /// Finds out where a layer can be had.
@@ -367,8 +483,7 @@ impl Images {
         };
         match id {
             LayerId::Pulled(diff_id) => {
-                let origin = self.origins().get(&diff_id).cloned();
-                let (descriptor, origin) = origin.ok_or_else(|| {
+                let (descriptor, origin) = self.origin_of(&diff_id)?.ok_or_else(|| {
                     unknown(format!(
                         "layer {diff_id} of a base image is not stored and its origin is not known: build with --pull"
                     ))
@@ -421,14 +536,7 @@ impl Images {
                 .map_err(|error| image_error(error.to_string(), false))?
             }
             Origin::Registry(reference) => {
-                let progress = |bytes: u64| {
-                    reporter.send(EventKind::Progress {
-                        vertex: event,
-                        label: descriptor.digest.to_string(),
-                        current_bytes: bytes,
-                        total_bytes: Some(descriptor.size),
-                    });
-                };
+                let progress = progress(reporter, event, descriptor);
                 self.client
                     .fetch_blob(
                         reference,
@@ -445,42 +553,20 @@ impl Images {
     }
 }
 
-/// Makes a layer of a blob that was downloaded. Those of base images become directories: what needs a
-/// base image's files mounts them. Those of caches are exported or copied from as often.
-fn import(store: &Store, snapshots: &Snapshots, missing: &MissingLayer) -> Result<(), StepError> {
-    let MissingLayer {
-        id,
-        descriptor,
-        codec,
-        ..
-    } = missing;
-    let digest = descriptor.digest;
-    let open = || -> io::Result<Box<dyn io::BufRead + Send>> {
-        let blob = store.blob(&digest).map_err(io::Error::other)?;
-        let blob = blob.ok_or_else(|| io::Error::other(format!("blob {digest} is gone")))?;
-        let file = fs::File::open(blob.path)?;
-        Ok(Box::new(BufReader::with_capacity(1 << 17, file)))
-    };
-    let imported = match id {
-        LayerId::Pulled(diff_id) => snapshots.import(diff_id, Forms::UNPACKED, open),
-        LayerId::Made(content) => snapshots.import_made(content, Forms::PACKED, open),
-    };
-    if let Err(error) = imported {
-        // If it is the blob that is damaged it is set aside, and downloaded again the next time.
-        store.check_blob(&digest)?;
-        return Err(error.into());
+/// Tells of the bytes of a download.
+fn progress<'a>(
+    reporter: &'a Reporter,
+    event: u64,
+    descriptor: &'a Descriptor,
+) -> impl Fn(u64) + Send + Sync + 'a {
+    move |bytes| {
+        reporter.send(EventKind::Progress {
+            vertex: event,
+            label: descriptor.digest.to_string(),
+            current_bytes: bytes,
+            total_bytes: Some(descriptor.size),
+        });
     }
-    store.update_record(id, |record| {
-        if record.compressed.iter().all(|blob| blob.digest != digest) {
-            record.compressed.push(CompressedBlob {
-                codec: codec.clone(),
-                digest,
-                bytes: descriptor.size,
-                media_type: descriptor.media_type.clone(),
-            });
-        }
-    })?;
-    Ok(())
 }
 
 fn known(name: String, summary: ImageSummary) -> KnownImage {

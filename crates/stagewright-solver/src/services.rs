@@ -126,7 +126,7 @@ pub struct Services {
     /// The sandbox.
     pub sandbox: Arc<LazySandbox>,
     /// Base images and their layers.
-    pub images: Images,
+    pub images: Arc<Images>,
     /// Files and repositories from the network.
     pub remotes: Arc<Remotes>,
     /// Build contexts by name.

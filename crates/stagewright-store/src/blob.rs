@@ -103,6 +103,14 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
+    /// Opens what was written so far, and what will be, from the start.
+    ///
+    /// # Errors
+    /// When the file cannot be opened once more.
+    pub fn reader(&self) -> io::Result<std::fs::File> {
+        self.inner.get_ref().reopen()
+    }
+
     /// Makes the blob durable and gives it its name.
     ///
     /// # Errors

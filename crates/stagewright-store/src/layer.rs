@@ -12,6 +12,7 @@
 //! A layer exists when its `record` does, which gets its name last, when all the rest has its own. A form is renamed into
 //! its place when it is complete and durable. The store does not look inside.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +64,9 @@ pub struct CompressedBlob {
     pub bytes: u64,
     /// Its media type.
     pub media_type: String,
+    /// What its descriptor says besides, for those who read only parts of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A layer that is stored.

@@ -53,6 +53,8 @@ pub(crate) struct Response {
     pub(crate) cut_after: Option<usize>,
     /// Wait before each piece of the body.
     pub(crate) delay: Option<Duration>,
+    /// End the connection instead of answering.
+    pub(crate) hang_up: bool,
 }
 
 impl Response {
@@ -155,7 +157,11 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Request> {
     let first = read_line(reader)?;
     let mut parts = first.split(' ');
     let method = parts.next().unwrap_or_default().to_owned();
-    let target = parts.next().unwrap_or_default();
+    let mut target = parts.next().unwrap_or_default();
+    // A proxy is asked for a whole address.
+    if let Some(rest) = target.strip_prefix("http://") {
+        target = rest.find('/').map_or("/", |at| &rest[at..]);
+    }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut headers = BTreeMap::new();
     loop {
@@ -210,6 +216,9 @@ fn read_body(
 
 /// Returns whether the connection can be used again.
 fn write_response(writer: &mut TcpStream, response: &Response, head: bool) -> io::Result<bool> {
+    if response.hang_up {
+        return Ok(false);
+    }
     let (start, end) = response.range.unwrap_or((0, response.body.len()));
     let body = &response.body[start..end];
     let mut text = format!("HTTP/1.1 {} x\r\n", response.status);

@@ -48,6 +48,8 @@ pub enum Fault {
     IgnoreRange,
     /// Sends the client to another address, such as `http://127.0.0.1:1234`, with the same path.
     RedirectTo(String),
+    /// Does what it is asked for and ends the connection instead of an answer.
+    HangUp,
     /// Takes only so many bytes of an upload and then breaks the connection.
     TakeOnly(usize),
 }
@@ -116,6 +118,11 @@ impl Registry {
             times,
             fault,
         });
+    }
+
+    /// Forgets the faults that are still planned.
+    pub fn heal(&self) {
+        lock(&self.state).faults.clear();
     }
 
     /// Puts a blob into a repository and returns its digest.
@@ -311,6 +318,7 @@ fn handle(state: &Mutex<State>, mut request: Request) -> Response {
             response.body = Arc::new(body);
         }
         Some(Fault::Slow(delay)) => response.delay = Some(delay),
+        Some(Fault::HangUp) => response.hang_up = true,
         _ => {}
     }
     response

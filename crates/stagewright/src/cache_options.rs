@@ -124,8 +124,10 @@ impl CacheTo {
             None | Some("gzip") => Compression::Gzip,
             Some("zstd") => Compression::Zstd,
             Some("uncompressed") => Compression::Uncompressed,
+            Some("estargz") => Compression::Estargz,
             Some(other) => {
-                let message = format!("compression is uncompressed, gzip or zstd, not {other:?}");
+                let message =
+                    format!("compression is uncompressed, gzip, zstd or estargz, not {other:?}");
                 return Err(fail(&message));
             }
         };
@@ -343,7 +345,7 @@ mod tests {
             ),
             ("type=local,dest=d,dest=e", "dest is given twice"),
             (
-                "type=local,dest=d,compression=estargz",
+                "type=local,dest=d,compression=bzip2",
                 "compression is uncompressed, gzip or zstd",
             ),
             (

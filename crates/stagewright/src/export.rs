@@ -13,7 +13,7 @@ pub struct Export {
     pub names: Vec<String>,
     /// How layers made by the build are compressed.
     pub compression: Compression,
-    /// How hard: 0 to 9 for gzip, 1 to 22 for zstd; the usual level if absent.
+    /// How hard: 0 to 9 for gzip and eStargz, 1 to 22 for zstd; the usual level if absent.
     pub compression_level: Option<i32>,
     /// Compress the layers of base images anew where they came in another form.
     pub force_compression: bool,
@@ -91,4 +91,7 @@ pub enum Compression {
     Gzip,
     /// zstd: faster and smaller, read by newer runtimes.
     Zstd,
+    /// eStargz: gzip with a table of contents, so that the stargz-snapshotter starts a container before
+    /// all of the image is there. Needs OCI's media types.
+    Estargz,
 }

@@ -30,16 +30,24 @@ impl Image {
         if self.store().layer(layer)?.is_some() {
             return Ok(());
         }
-        let Some(services) = self.services() else {
+        let known = match layer {
+            LayerId::Pulled(_) => self
+                .images()
+                .base_blob(layer)
+                .map_err(failure::of_step)?
+                .is_some(),
+            LayerId::Made(_) => self.services().is_some(),
+        };
+        if !known {
             let message = format!("layer {layer} of the image is not in the store any more");
             return Err(Error {
                 help: Some("build it again".to_owned()),
                 ..Error::new(ErrorKind::Image, message)
             });
-        };
-        let download = services
-            .images
-            .ensure(std::slice::from_ref(layer), &services.reporter, 0);
+        }
+        let download = self
+            .images()
+            .ensure(std::slice::from_ref(layer), self.reporter(), 0);
         self.builder()
             .runtime()?
             .block_on(download)

@@ -1,13 +1,13 @@
 //! An image that is in the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{Digest, LayerId};
 use stagewright_oci::{ImageConfig, Reference, RootFs};
 use stagewright_snapshot::Snapshots;
-use stagewright_solver::{Services, TaggedImage};
+use stagewright_solver::{Images, Reporter, Services, TaggedImage};
 use stagewright_store::{Store, TAG_KIND};
 
 use crate::builder::Builder;
@@ -25,8 +25,11 @@ pub struct Image {
     layers: Vec<LayerId>,
     stages: Vec<StageSize>,
     names: Vec<String>,
-    /// Where the layers of base images that no step needed can be had.
+    /// What built it, if it was built just now.
     services: Option<Arc<Services>>,
+    /// Where the layers of base images that no step needed can be had.
+    images: Arc<Images>,
+    reporter: Reporter,
 }
 
 impl std::fmt::Debug for Image {
@@ -105,6 +108,8 @@ impl Image {
             layers: made.layers,
             stages: made.stages,
             names: Vec::new(),
+            images: Arc::clone(&services.images),
+            reporter: services.reporter.clone(),
             services: Some(services),
         })
     }
@@ -126,7 +131,16 @@ impl Image {
         let config = ImageConfig::parse(&config)
             .map_err(|error| Error::new(ErrorKind::Image, error.to_string()))?;
         let stages = serde_json::from_value(tagged.details).unwrap_or_default();
+        let images = Images::new(
+            store.clone(),
+            session.clone(),
+            builder.inner().registries.clone(),
+            BTreeMap::new(),
+            false,
+        );
         Ok(Some(Self {
+            images: Arc::new(images),
+            reporter: Reporter::new(Arc::new(|_| {})),
             builder: builder.clone(),
             session,
             id: tagged.config,
@@ -169,12 +183,17 @@ impl Image {
         self.services.as_ref()
     }
 
+    pub(crate) fn images(&self) -> &Arc<Images> {
+        &self.images
+    }
+
+    pub(crate) fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
     /// Returns the images of registries that layers of this one are known to be of.
     pub(crate) fn origins(&self) -> Vec<Reference> {
-        self.services
-            .as_ref()
-            .map(|services| services.images.registry_origins())
-            .unwrap_or_default()
+        self.images.registry_origins(&self.layers)
     }
 
     pub(crate) fn layer_ids(&self) -> &[LayerId] {

@@ -539,7 +539,7 @@ impl Job {
             store: self.session.store().clone(),
             snapshots: self.session.with_latest_time(self.request.file_time()),
             sandbox: Arc::clone(&inner.sandbox),
-            images,
+            images: Arc::new(images),
             remotes,
             contexts,
             reporter: self.reporter.clone(),

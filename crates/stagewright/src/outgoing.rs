@@ -1,20 +1,27 @@
 //! An image as it leaves the store: its manifest, its config and the blobs of its layers.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::sync::Arc;
 
+use fs_err as fs;
 use stagewright_digest::{DiffId, LayerId};
-use stagewright_layer::Codec;
+use stagewright_layer::{Codec, ESTARGZ_TOC_ANNOTATION};
 use stagewright_oci::{
-    Descriptor, Index, LayerEncoding, Manifest, OutgoingBlob, OutgoingImage, OutgoingPlatform,
-    Platform, media_type,
+    BlobContent, Descriptor, Index, LayerEncoding, Manifest, OutgoingBlob, OutgoingImage,
+    OutgoingPlatform, Platform, media_type,
 };
-use stagewright_solver::{INLINE_CACHE_FIELD, PULLED_CODEC};
+use stagewright_snapshot::{BlobForm, LayerBlob};
+use stagewright_solver::{INLINE_CACHE_FIELD, PULLED_CODEC, pulled_blob};
 use stagewright_store::CompressedBlob;
 
 use crate::error::{Error, ErrorKind};
 use crate::export::{Annotation, AnnotationLevel, Compression, Export, ExportKind};
 use crate::failure;
 use crate::image::{Image, parse_names};
+
+/// The usual level of gzip.
+const GZIP_LEVEL: u32 = 6;
 
 /// Collects what an image of one or several platforms is made of, compressing the layers that are
 /// not yet.
@@ -70,26 +77,43 @@ impl Export {
         }
     }
 
-    fn codec(&self) -> Result<Codec, Error> {
+    fn form(&self) -> Result<BlobForm, Error> {
         let wrong = |range: &str| {
             let level = self.compression_level.unwrap_or_default();
             let message = format!("the compression level {level} is not {range}");
             Error::new(ErrorKind::Request, message)
         };
-        Ok(match (self.compression, self.compression_level) {
-            (Compression::Uncompressed, None) => Codec::Uncompressed,
-            (Compression::Uncompressed, Some(_)) => return Err(wrong("for what is uncompressed")),
-            (Compression::Gzip, None | Some(-1)) => Codec::GZIP,
-            (Compression::Gzip, Some(level)) => match u32::try_from(level) {
-                Ok(level @ 0..=9) => Codec::Gzip { level },
-                _ => return Err(wrong("one from 0 to 9, as gzip has them")),
+        let of_gzip = |level: Option<i32>| match level {
+            None | Some(-1) => Ok(GZIP_LEVEL),
+            Some(level) => match u32::try_from(level) {
+                Ok(level @ 0..=9) => Ok(level),
+                _ => Err(wrong("one from 0 to 9, as gzip has them")),
             },
-            (Compression::Zstd, None) => Codec::ZSTD,
-            (Compression::Zstd, Some(level @ 1..=22)) => Codec::Zstd { level },
-            (Compression::Zstd, Some(_)) => {
-                return Err(wrong("one from 1 to 22, as zstd has them"));
-            }
-        })
+        };
+        Ok(BlobForm::Tar(
+            match (self.compression, self.compression_level) {
+                (Compression::Estargz, _) if self.docker_media_types() => {
+                    let message = "compression=estargz needs OCI's media types: write type=oci or type=registry, without oci-mediatypes=false";
+                    return Err(Error::new(ErrorKind::Request, message));
+                }
+                (Compression::Estargz, level) => {
+                    let level = of_gzip(level)?;
+                    return Ok(BlobForm::Estargz { level });
+                }
+                (Compression::Uncompressed, None) => Codec::Uncompressed,
+                (Compression::Uncompressed, Some(_)) => {
+                    return Err(wrong("for what is uncompressed"));
+                }
+                (Compression::Gzip, level) => Codec::Gzip {
+                    level: of_gzip(level)?,
+                },
+                (Compression::Zstd, None) => Codec::ZSTD,
+                (Compression::Zstd, Some(level @ 1..=22)) => Codec::Zstd { level },
+                (Compression::Zstd, Some(_)) => {
+                    return Err(wrong("one from 1 to 22, as zstd has them"));
+                }
+            },
+        ))
     }
 }
 
@@ -123,7 +147,7 @@ pub(crate) struct OutgoingLayer {
     pub(crate) blob: OutgoingBlob,
     /// How the store calls the form.
     pub(crate) codec: String,
-    /// The name of its tar where that is not the layer's own, since times were changed.
+    /// The name of what is in it where that is not the layer's own tar.
     diff_id: Option<DiffId>,
 }
 
@@ -176,6 +200,45 @@ impl Image {
         })
     }
 
+    /// Returns the blob of a base image's layer that no step needed and that is exported as it is. It is
+    /// downloaded by who reads it: a registry that has it already is not sent it.
+    fn unread_blob(
+        &self,
+        layer: &LayerId,
+        export: &Export,
+        form: BlobForm,
+        docker: bool,
+    ) -> Result<Option<OutgoingLayer>, Error> {
+        if self.store().layer(layer)?.is_some() {
+            return Ok(None);
+        }
+        let known = self.images().base_blob(layer).map_err(failure::of_step)?;
+        let Some(known) = known else {
+            return Ok(None);
+        };
+        let blob = pulled_blob(&known);
+        if export.force_compression && !is_of(&blob, form) {
+            return Ok(None);
+        }
+        let (images, reporter, id) = (Arc::clone(self.images()), self.reporter().clone(), *layer);
+        let runtime = self.builder().runtime()?.handle().clone();
+        let open = move || -> io::Result<Box<dyn Read + Send>> {
+            let path = runtime
+                .block_on(images.ensure_blob(&id, &reporter))
+                .map_err(io::Error::other)?;
+            Ok(Box::new(fs::File::open(path)?))
+        };
+        Ok(Some(OutgoingLayer {
+            id,
+            blob: OutgoingBlob {
+                descriptor: outgoing_descriptor(&blob, docker)?,
+                content: BlobContent::Stream(Arc::new(open)),
+            },
+            codec: blob.codec,
+            diff_id: None,
+        }))
+    }
+
     /// Returns the blob of a layer: as it came with its image, else compressed as asked for.
     pub(crate) fn layer_blob(
         &self,
@@ -183,6 +246,10 @@ impl Image {
         export: &Export,
         docker: bool,
     ) -> Result<OutgoingLayer, Error> {
+        let form = export.form()?;
+        if let Some(blob) = self.unread_blob(layer, export, form, docker)? {
+            return Ok(blob);
+        }
         self.ensure_layer(layer)?;
         let (store, snapshots) = (self.store(), self.snapshots());
         let record = store
@@ -193,32 +260,20 @@ impl Image {
             .compressed
             .into_iter()
             .find(|blob| blob.codec == PULLED_CODEC);
-        let codec = export.codec()?;
         let fail = |error| Error::new(ErrorKind::Export, failure::chain(&error));
-        let mut diff_id = None;
-        let blob = match (pulled, export.latest_file_time) {
+        let LayerBlob { diff_id, blob } = match (pulled, export.latest_file_time) {
             // A layer of a base image stays as it came.
-            (Some(blob), _) if !export.force_compression || is_of(&blob, codec) => blob,
-            (Some(blob), _) => snapshots.recompressed(layer, &blob, codec).map_err(fail)?,
-            (None, Some(latest)) => {
-                let clamped = snapshots
-                    .compressed_until(layer, codec, latest)
-                    .map_err(fail)?;
-                diff_id = Some(clamped.diff_id);
-                clamped.blob
-            }
-            (None, None) => snapshots.compressed(layer, codec).map_err(fail)?,
+            (Some(blob), _) if !export.force_compression || is_of(&blob, form) => LayerBlob {
+                diff_id: None,
+                blob,
+            },
+            (Some(blob), _) => snapshots.recompressed(layer, &blob, form).map_err(fail)?,
+            (None, Some(latest)) => snapshots
+                .compressed_until(layer, form, latest)
+                .map_err(fail)?,
+            (None, None) => snapshots.compressed(layer, form).map_err(fail)?,
         };
-        let encoding = LayerEncoding::of_media_type(&blob.media_type).ok_or_else(|| {
-            let message = format!("a layer of type {} cannot be exported", blob.media_type);
-            Error::new(ErrorKind::Unsupported, message)
-        })?;
-        let media_type = if docker {
-            encoding.docker_media_type()
-        } else {
-            encoding.oci_media_type()
-        };
-        let descriptor = Descriptor::new(media_type, blob.digest, blob.bytes);
+        let descriptor = outgoing_descriptor(&blob, docker)?;
         let stored = store.blob(&blob.digest)?.ok_or_else(|| {
             let message = format!("blob {} is gone from the store: build again", blob.digest);
             Error::new(ErrorKind::Store, message)
@@ -232,12 +287,34 @@ impl Image {
     }
 }
 
-/// Says whether a blob that came with its image is compressed in the way of a codec.
-fn is_of(blob: &CompressedBlob, codec: Codec) -> bool {
-    let wanted = match codec {
-        Codec::Uncompressed => LayerEncoding::Uncompressed,
-        Codec::Gzip { .. } => LayerEncoding::Gzip,
-        Codec::Zstd { .. } => LayerEncoding::Zstd,
+/// Returns what a manifest says of a layer's blob.
+fn outgoing_descriptor(blob: &CompressedBlob, docker: bool) -> Result<Descriptor, Error> {
+    let encoding = LayerEncoding::of_media_type(&blob.media_type).ok_or_else(|| {
+        let message = format!("a layer of type {} cannot be exported", blob.media_type);
+        Error::new(ErrorKind::Unsupported, message)
+    })?;
+    let media_type = if docker {
+        encoding.docker_media_type()
+    } else {
+        encoding.oci_media_type()
+    };
+    let mut descriptor = Descriptor::new(media_type, blob.digest, blob.bytes);
+    // Docker's descriptors have none.
+    if !docker {
+        descriptor.annotations.clone_from(&blob.annotations);
+    }
+    Ok(descriptor)
+}
+
+/// Says whether a blob that came with its image has a form.
+fn is_of(blob: &CompressedBlob, form: BlobForm) -> bool {
+    let wanted = match form {
+        BlobForm::Tar(Codec::Uncompressed) => LayerEncoding::Uncompressed,
+        BlobForm::Tar(Codec::Gzip { .. }) => LayerEncoding::Gzip,
+        BlobForm::Tar(Codec::Zstd { .. }) => LayerEncoding::Zstd,
+        BlobForm::Estargz { .. } => {
+            return blob.annotations.contains_key(ESTARGZ_TOC_ANNOTATION);
+        }
     };
     LayerEncoding::of_media_type(&blob.media_type) == Some(wanted)
 }

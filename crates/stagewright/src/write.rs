@@ -98,8 +98,15 @@ fn check_blobs(images: &[&Image]) -> Result<(), Error> {
     for image in images {
         let store = &image.builder().inner().store;
         for id in image.layer_ids() {
-            let blobs = store.layer(id)?.map(|layer| layer.record.compressed);
-            for blob in blobs.unwrap_or_default() {
+            let Some(layer) = store.layer(id)? else {
+                // A layer of a base image that only its blob is needed of.
+                let blob = image.images().base_blob(id).map_err(failure::of_step)?;
+                if let Some(blob) = blob {
+                    store.check_blob(&blob.digest)?;
+                }
+                continue;
+            };
+            for blob in layer.record.compressed {
                 store.check_blob(&blob.digest)?;
             }
         }

@@ -251,7 +251,7 @@ struct ExportOptions {
   /// "oci_directory", "oci_archive", "docker_archive", "directory" or "tar".
   std::string kind = "oci_directory";
   std::vector<std::string> names;
-  /// "gzip", "zstd" or "uncompressed".
+  /// "gzip", "zstd", "estargz" or "uncompressed".
   std::optional<std::string> compression;
   std::optional<int> compression_level;
   bool force_compression = false;
@@ -262,7 +262,7 @@ struct ExportOptions {
 /// How an image is pushed.
 struct PushOptions {
   std::vector<std::string> names;
-  /// "gzip", "zstd" or "uncompressed".
+  /// "gzip", "zstd", "estargz" or "uncompressed".
   std::optional<std::string> compression;
   std::optional<int> compression_level;
   bool force_compression = false;

@@ -48,8 +48,8 @@ class Image:
         """Writes the image out and returns the digest of its manifest, if it has one.
 
         ``kind`` is ``oci_directory``, ``oci_archive``, ``docker_archive``, ``directory`` or ``tar``;
-        ``compression`` is ``gzip``, ``zstd`` or ``uncompressed``. With ``inline_cache`` the image is a
-        cache, too, for the ``cache_from`` of other builds.
+        ``compression`` is ``gzip``, ``zstd``, ``estargz`` or ``uncompressed``. With ``inline_cache``
+        the image is a cache, too, for the ``cache_from`` of other builds.
         """
         export = {
             "kind": kind,

@@ -64,6 +64,7 @@ pub(crate) enum Compression {
     Uncompressed,
     Gzip,
     Zstd,
+    Estargz,
 }
 
 /// The fields of a `key=value,…` text as they were written.
@@ -167,14 +168,10 @@ impl Fields {
                     "uncompressed" => Compression::Uncompressed,
                     "gzip" => Compression::Gzip,
                     "zstd" => Compression::Zstd,
-                    "estargz" => {
-                        return Err(
-                            "compression=estargz is not supported: write gzip or zstd".to_owned()
-                        );
-                    }
+                    "estargz" => Compression::Estargz,
                     _ => {
                         return Err(format!(
-                            "compression is uncompressed, gzip or zstd, not {value:?}"
+                            "compression is uncompressed, gzip, zstd or estargz, not {value:?}"
                         ));
                     }
                 });

@@ -250,6 +250,7 @@ fn compression(given: Option<CompressionArgument>, kind: ExportKind) -> Compress
         Some(CompressionArgument::Uncompressed) => Compression::Uncompressed,
         Some(CompressionArgument::Gzip) => Compression::Gzip,
         Some(CompressionArgument::Zstd) => Compression::Zstd,
+        Some(CompressionArgument::Estargz) => Compression::Estargz,
         None if kind == ExportKind::DockerArchive => Compression::Uncompressed,
         None => Compression::default(),
     }

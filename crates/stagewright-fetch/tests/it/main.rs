@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
 
+mod distribution_spec;
 mod git;
 mod http;
 mod peers;

@@ -193,6 +193,20 @@ async fn a_wait_that_is_too_long_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_line_that_falls_silent_is_given_up() {
+    let registry = registry();
+    registry.inject("/blobs/", 100, Fault::Slow(Duration::from_secs(2)));
+    let mut options = options();
+    options.network.silence_timeout = Duration::from_millis(20);
+    let error = fetch(&RegistryClient::new(options), &registry)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("broke 3 times"), "{error}");
+    assert!(error.contains("timed out"), "{error}");
+}
+
+#[tokio::test]
 async fn wrong_manifests_are_refused() {
     let registry = registry();
     registry.inject("/manifests/", 1, Fault::Corrupt);

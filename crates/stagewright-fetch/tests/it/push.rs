@@ -19,7 +19,7 @@ fn layer() -> Vec<u8> {
         .collect()
 }
 
-fn platform(name: &str, layer: OutgoingBlob) -> OutgoingPlatform {
+pub(crate) fn platform(name: &str, layer: OutgoingBlob) -> OutgoingPlatform {
     let mut config = ImageConfig::for_platform(&name.parse().unwrap());
     let digest = layer.descriptor.digest;
     config
@@ -31,12 +31,12 @@ fn platform(name: &str, layer: OutgoingBlob) -> OutgoingPlatform {
     OutgoingPlatform::new(name.parse().unwrap(), manifest, vec![config, layer])
 }
 
-fn image(names: Vec<Reference>) -> OutgoingImage {
+pub(crate) fn image(names: Vec<Reference>) -> OutgoingImage {
     let layer = OutgoingBlob::bytes(media_type::OCI_LAYER, layer());
     OutgoingImage::single(platform("linux/amd64", layer), names)
 }
 
-fn quiet() -> PushProgress {
+pub(crate) fn quiet() -> PushProgress {
     Arc::new(|_| {})
 }
 

@@ -59,7 +59,7 @@ fn make_sparse(path: &Path) {
     file.set_len(20_000_000).unwrap();
 }
 
-fn tar(arguments: &[&str], root: &Path) -> Vec<u8> {
+pub(crate) fn tar(arguments: &[&str], root: &Path) -> Vec<u8> {
     let mut command = Command::new("tar");
     command
         .arg("--create")

@@ -6,7 +6,9 @@
     reason = "tests make files as other programs do"
 )]
 
+mod estargz;
 mod gnu_tar;
+mod hostile;
 mod round_trip;
 mod stored;
 mod tars;

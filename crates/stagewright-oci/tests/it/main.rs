@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a panic")]
 
 mod archives;
+mod image_spec;
 mod layouts;
 mod sample;

@@ -6,7 +6,7 @@ use stagewright_digest::LayerId;
 use stagewright_layer::{
     Codec, Entry, EntryKind, EntryPath, LayerWriter, Metadata, Mtime, decompress, read_index,
 };
-use stagewright_snapshot::{Content, DirectAgent, Forms, MergedTree, NewEntry};
+use stagewright_snapshot::{BlobForm, Content, DirectAgent, Forms, MergedTree, NewEntry};
 
 use crate::place::{Place, digest, listing, own, path};
 
@@ -193,8 +193,11 @@ fn compressed_forms_are_made_once() {
     let id = place.layer(&[], Forms::PACKED, &["file content"]);
     let packed = place.snapshots.packed(&id).unwrap();
     for codec in [Codec::Uncompressed, Codec::GZIP, Codec::ZSTD] {
-        let blob = place.snapshots.compressed(&id, codec).unwrap();
-        assert_eq!(place.snapshots.compressed(&id, codec).unwrap(), blob);
+        let form = BlobForm::Tar(codec);
+        let made = place.snapshots.compressed(&id, form).unwrap();
+        assert_eq!(place.snapshots.compressed(&id, form).unwrap(), made);
+        assert_eq!(made.diff_id, None);
+        let blob = made.blob;
         let stored = place.snapshots.store().blob(&blob.digest).unwrap().unwrap();
         assert_eq!(stored.bytes, blob.bytes);
         let bytes = std::fs::read(stored.path).unwrap();
@@ -208,6 +211,41 @@ fn compressed_forms_are_made_once() {
     let record = place.snapshots.store().layer(&id).unwrap().unwrap().record;
     assert_eq!(record.compressed.len(), 3);
     assert_eq!(record.diff_id, Some(packed.diff_id));
+}
+
+#[test]
+fn a_layer_with_a_table_is_made_once_and_is_the_same_from_every_form() {
+    let mut made = Vec::new();
+    for forms in [Forms::PACKED, Forms::UNPACKED] {
+        let place = Place::new();
+        let id = place.layer(&[], forms, &["file content"]);
+        let form = BlobForm::Estargz { level: 6 };
+        let layer = place.snapshots.compressed(&id, form).unwrap();
+        assert_eq!(place.snapshots.compressed(&id, form).unwrap(), layer);
+        let stored = place.snapshots.store().blob(&layer.blob.digest).unwrap();
+        let bytes = std::fs::read(stored.unwrap().path).unwrap();
+        let mut plain = Vec::new();
+        decompress(&bytes[..])
+            .unwrap()
+            .read_to_end(&mut plain)
+            .unwrap();
+        let read = read_index(&plain[..]).unwrap();
+        assert_eq!(Some(read.diff_id), layer.diff_id);
+        let size = &layer.blob.annotations["io.containers.estargz.uncompressed-size"];
+        assert_eq!(*size, plain.len().to_string());
+        // The table is no file of the layer, and this is not the tar that others may be made of.
+        let packed = place.snapshots.packed(&id).unwrap();
+        assert_ne!(Some(packed.diff_id), layer.diff_id);
+        let again = place.snapshots.compressed(&id, BlobForm::Tar(Codec::GZIP));
+        assert_eq!(again.unwrap().diff_id, None);
+        let clamped = place.snapshots.compressed_until(&id, form, 1).unwrap();
+        assert_eq!(
+            place.snapshots.compressed_until(&id, form, 1).unwrap(),
+            clamped
+        );
+        made.push((layer, clamped));
+    }
+    assert_eq!(made[0], made[1]);
 }
 
 #[test]
@@ -225,18 +263,18 @@ fn times_can_be_clamped_for_an_export() {
         let id = builder.finish().unwrap().unwrap();
         let clamped = place
             .snapshots
-            .compressed_until(&id, Codec::ZSTD, 1_000)
+            .compressed_until(&id, BlobForm::Tar(Codec::ZSTD), 1_000)
             .unwrap();
         assert_eq!(
             place
                 .snapshots
-                .compressed_until(&id, Codec::ZSTD, 1_000)
+                .compressed_until(&id, BlobForm::Tar(Codec::ZSTD), 1_000)
                 .unwrap(),
             clamped
         );
         let other = place
             .snapshots
-            .compressed_until(&id, Codec::ZSTD, 1_001)
+            .compressed_until(&id, BlobForm::Tar(Codec::ZSTD), 1_001)
             .unwrap();
         assert_ne!(other.diff_id, clamped.diff_id);
         let stored = place
@@ -247,7 +285,7 @@ fn times_can_be_clamped_for_an_export() {
             .unwrap();
         let bytes = std::fs::read(stored.path).unwrap();
         let read = read_index(decompress(&bytes[..]).unwrap()).unwrap();
-        assert_eq!(read.diff_id, clamped.diff_id);
+        assert_eq!(Some(read.diff_id), clamped.diff_id);
         let times: Vec<_> = read
             .index
             .entries()

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stagewright_digest::{ContentDigest, DiffId, LayerId};
 use stagewright_layer::{Codec, Compressor, Entry, LayerWriter};
-use stagewright_snapshot::{Forms, SnapshotError};
+use stagewright_snapshot::{BlobForm, Forms, SnapshotError};
 
 use crate::place::{Place, listing, own, path};
 
@@ -163,7 +163,11 @@ fn a_pulled_layer_is_unpacked_out_of_its_blob() {
         .snapshots
         .import(&diff_id, Forms::PACKED, || reader(tar.clone()))
         .unwrap();
-    let blob = place.snapshots.compressed(&id, Codec::ZSTD).unwrap();
+    let blob = place
+        .snapshots
+        .compressed(&id, BlobForm::Tar(Codec::ZSTD))
+        .unwrap()
+        .blob;
     assert_eq!(blob.codec, "zstd-3");
     std::fs::remove_file(layer.packed_path().unwrap()).unwrap();
     let unpacked = place.snapshots.unpacked(&id).unwrap();

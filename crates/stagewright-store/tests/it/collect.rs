@@ -6,6 +6,7 @@ use stagewright_store::{
     ActionResult, CacheMountLease, CompressedBlob, Item, ItemKind, LayerRecord, PlaceRecord,
     PruneOptions, Sharing, Store, StoreError, TAG_KIND,
 };
+use std::collections::BTreeMap;
 
 use crate::step::{key, open};
 
@@ -45,6 +46,7 @@ fn step(store: &Store, n: u64) {
             digest,
             bytes: bytes.len() as u64,
             media_type: String::new(),
+            annotations: BTreeMap::new(),
         }],
         ..LayerRecord::default()
     };

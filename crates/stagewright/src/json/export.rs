@@ -55,6 +55,7 @@ enum CompressionJson {
     Uncompressed,
     Gzip,
     Zstd,
+    Estargz,
 }
 
 impl From<CompressionJson> for Compression {
@@ -63,6 +64,7 @@ impl From<CompressionJson> for Compression {
             CompressionJson::Uncompressed => Self::Uncompressed,
             CompressionJson::Gzip => Self::Gzip,
             CompressionJson::Zstd => Self::Zstd,
+            CompressionJson::Estargz => Self::Estargz,
         }
     }
 }
