@@ -143,8 +143,10 @@ pub(crate) fn may_map_root() -> bool {
 pub fn may_own_files() -> bool {
     // chown, dac_override, fowner, fsetid.
     const OWNING: u64 = 0b11011;
-    let many = KeptIds::of_this_process().is_ok();
-    many && Ids::of_this_process().uid == 0 && own_capabilities() & OWNING == OWNING
+    // A plain user is told from that at once.
+    Ids::of_this_process().uid == 0
+        && own_capabilities() & OWNING == OWNING
+        && KeptIds::of_this_process().is_ok()
 }
 
 fn own_capabilities() -> u64 {
