@@ -31,7 +31,10 @@ use-default-preprocessors = false
 
 [output.html]
 no-section-label = true
+additional-css = [\"book.css\"]
 ";
+/// Names of tests are longer than a column of a table.
+const STYLE: &str = "table code { overflow-wrap: anywhere; }\n";
 
 /// Renders the pages into the target folder.
 pub(crate) fn run() -> Result<()> {
@@ -45,6 +48,7 @@ pub(crate) fn run() -> Result<()> {
     let source = folder.join("source");
     copy_pages(&host::root(), &source)?;
     fs_err::write(folder.join("book.toml"), SETTINGS)?;
+    fs_err::write(folder.join("book.css"), STYLE)?;
     host::run(Command::new(mdbook).arg("build").arg(&folder))?;
     let index = folder.join("html/index.html");
     // mdBook makes it a copy of the first page, whose links then begin in the wrong folder.
