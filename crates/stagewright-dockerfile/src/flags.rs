@@ -1,5 +1,7 @@
 //! Flags of an instruction: `--name=value` directly after the keyword.
 
+use std::borrow::Cow;
+
 use crate::error::{ParseError, suggestion};
 use crate::logical_line::LogicalLine;
 
@@ -16,33 +18,39 @@ pub(crate) enum FlagKind {
 
 /// The flags that an instruction has.
 #[derive(Debug, Default)]
-pub(crate) struct Flags {
-    found: Vec<(String, String)>,
+pub(crate) struct Flags<'k> {
+    found: Vec<(&'k str, String)>,
 }
 
 /// Reads one flag: without its quotes, and what the backslash escapes without that.
-fn unquote(text: &str) -> (String, &str) {
-    let mut flag = String::new();
+fn unquote(text: &str) -> (Cow<'_, str>, &str) {
+    let plain = text
+        .find(|char: char| char.is_whitespace() || matches!(char, '\'' | '"' | '\\'))
+        .unwrap_or(text.len());
+    let mut chars = text[plain..].char_indices().peekable();
+    if chars.peek().is_none_or(|(_, char)| char.is_whitespace()) {
+        return (Cow::Borrowed(&text[..plain]), &text[plain..]);
+    }
+    let mut flag = text[..plain].to_owned();
     let mut quote = None;
-    let mut chars = text.char_indices();
     while let Some((at, char)) = chars.next() {
         match (quote, char) {
-            (None, char) if char.is_whitespace() => return (flag, &text[at..]),
+            (None, char) if char.is_whitespace() => return (flag.into(), &text[plain + at..]),
             (None, '\'' | '"') => quote = Some(char),
             (Some(open), char) if open == char => quote = None,
             (_, '\\') => flag.extend(chars.next().map(|(_, escaped)| escaped)),
             _ => flag.push(char),
         }
     }
-    (flag, "")
+    (flag.into(), "")
 }
 
-impl Flags {
+impl<'k> Flags<'k> {
     /// Cuts the flags off the front of an instruction's arguments.
     pub(crate) fn cut<'a>(
         line: &LogicalLine,
         mut rest: &'a str,
-        known: &[(&str, FlagKind)],
+        known: &[(&'k str, FlagKind)],
     ) -> Result<(Self, &'a str), ParseError> {
         let mut flags = Self::default();
         loop {
@@ -63,14 +71,14 @@ impl Flags {
         &mut self,
         line: &LogicalLine,
         flag: &str,
-        known: &[(&str, FlagKind)],
+        known: &[(&'k str, FlagKind)],
     ) -> Result<(), ParseError> {
         let fail = |message: String| ParseError::new(line.span_of_word(flag), message);
         let (name, value) = match flag[2..].split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (&flag[2..], None),
         };
-        let Some((_, kind)) = known.iter().find(|(known, _)| *known == name) else {
+        let Some((name, kind)) = known.iter().find(|(known, _)| *known == name).copied() else {
             let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
             let error = fail(format!("unknown flag: --{name}"));
             return Err(match suggestion(name, &names) {
@@ -79,7 +87,7 @@ impl Flags {
                 None => error.help(format!("known flags are --{}", names.join(", --"))),
             });
         };
-        if *kind != FlagKind::List && self.found.iter().any(|(found, _)| found == name) {
+        if kind != FlagKind::List && self.found.iter().any(|(found, _)| *found == name) {
             return Err(fail(format!("duplicate flag specified: --{name}")));
         }
         let value = match (kind, value) {
@@ -99,23 +107,23 @@ impl Flags {
                     .help(format!("write --{name}=VALUE")));
             }
         };
-        self.found.push((name.to_owned(), value.to_owned()));
+        self.found.push((name, value.to_owned()));
         Ok(())
     }
 
-    pub(crate) fn value(&self, name: &str) -> Option<String> {
-        self.found
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.clone())
+    /// Takes the value of a flag out.
+    pub(crate) fn value(&mut self, name: &str) -> Option<String> {
+        let (_, value) = self.found.iter_mut().find(|(found, _)| *found == name)?;
+        Some(std::mem::take(value))
     }
 
-    pub(crate) fn list(&self, name: &str) -> Vec<String> {
-        let values = self.found.iter().filter(|(found, _)| found == name);
-        values.map(|(_, value)| value.clone()).collect()
+    /// Takes all values of a flag out.
+    pub(crate) fn list(&mut self, name: &str) -> Vec<String> {
+        let values = self.found.iter_mut().filter(|(found, _)| *found == name);
+        values.map(|(_, value)| std::mem::take(value)).collect()
     }
 
-    pub(crate) fn bool(&self, name: &str) -> Option<bool> {
+    pub(crate) fn bool(&mut self, name: &str) -> Option<bool> {
         self.value(name).map(|value| value == "true")
     }
 }

@@ -34,6 +34,9 @@ impl HeredocStart {
     ///
     /// A line in which a quote has no partner begins none: the shell gets it as it is.
     pub(crate) fn find(line: &str) -> Vec<Self> {
+        if !line.contains('<') {
+            return Vec::new();
+        }
         let mut rest = line.trim_start();
         let mut keyword = cut_word(&mut rest);
         if keyword.eq_ignore_ascii_case("ONBUILD") {

@@ -31,33 +31,39 @@ const KEYWORDS: [&str; 18] = [
     "WORKDIR",
 ];
 
-/// An instruction that was parsed.
-pub(crate) struct Parsed {
-    pub(crate) instruction: Instruction,
-}
-
 /// What an instruction is parsed from.
 struct Source<'a> {
     line: &'a LogicalLine,
     /// The keyword, in capitals.
-    keyword: String,
+    keyword: &'static str,
     /// What follows the keyword.
     rest: &'a str,
     escape: char,
 }
 
 /// Parses an instruction other than `FROM`.
-pub(crate) fn parse(line: &LogicalLine, escape: char) -> Result<Parsed, ParseError> {
+pub(crate) fn parse(line: &LogicalLine, escape: char) -> Result<Instruction, ParseError> {
     let text = line.text.as_str();
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     let (keyword, rest) = text.split_at(end);
+    let known = KEYWORDS.iter().find(|own| own.eq_ignore_ascii_case(keyword));
+    let Some(known) = known else {
+        let error = ParseError::new(
+            line.span_of_word(keyword),
+            format!("unknown instruction: {keyword}"),
+        );
+        return Err(match suggestion(keyword, &KEYWORDS) {
+            Some(near) => error.help(format!("did you mean {near}?")),
+            None => error,
+        });
+    };
     let source = Source {
         line,
-        keyword: keyword.to_uppercase(),
+        keyword: known,
         rest: rest.trim(),
         escape,
     };
-    let instruction = match source.keyword.as_str() {
+    Ok(match source.keyword {
         "ADD" => add(&source)?,
         "ARG" => arg(&source)?,
         "CMD" => Instruction::Cmd(Cmd {
@@ -93,19 +99,9 @@ pub(crate) fn parse(line: &LogicalLine, escape: char) -> Result<Parsed, ParseErr
         "WORKDIR" => Instruction::Workdir(Workdir {
             path: source.one()?,
         }),
-        "FROM" => return Err(source.fail("FROM can not be used here")),
-        _ => {
-            let error = ParseError::new(
-                line.span_of_word(keyword),
-                format!("unknown instruction: {keyword}"),
-            );
-            return Err(match suggestion(keyword, &KEYWORDS) {
-                Some(near) => error.help(format!("did you mean {near}?")),
-                None => error,
-            });
-        }
-    };
-    Ok(Parsed { instruction })
+        // Nothing else is a keyword.
+        _ => return Err(source.fail("FROM can not be used here")),
+    })
 }
 
 impl Source<'_> {
@@ -213,7 +209,7 @@ fn add(source: &Source<'_>) -> Result<Instruction, ParseError> {
         ("keep-git-dir", Bool),
         ("unpack", Bool),
     ];
-    let (flags, rest) = Flags::cut(source.line, source.rest, &known)?;
+    let (mut flags, rest) = Flags::cut(source.line, source.rest, &known)?;
     let (sources, heredocs, dest) = source.files(rest)?;
     Ok(Instruction::Add(Add {
         sources,
@@ -239,7 +235,7 @@ fn copy(source: &Source<'_>) -> Result<Instruction, ParseError> {
         ("parents", Bool),
         ("exclude", List),
     ];
-    let (flags, rest) = Flags::cut(source.line, source.rest, &known)?;
+    let (mut flags, rest) = Flags::cut(source.line, source.rest, &known)?;
     let (sources, heredocs, dest) = source.files(rest)?;
     Ok(Instruction::Copy(Copy {
         sources,
@@ -281,13 +277,8 @@ fn run(source: &Source<'_>) -> Result<Instruction, ParseError> {
         ("security", Value),
         ("device", List),
     ];
-    let (flags, rest) = Flags::cut(source.line, source.rest, &known)?;
-    if rest.is_empty() {
-        return Err(source
-            .needs("at least one argument")
-            .help("write RUN COMMAND"));
-    }
-    let one_of = |name: &str, allowed: &[&str]| -> Result<Option<String>, ParseError> {
+    let (mut flags, rest) = Flags::cut(source.line, source.rest, &known)?;
+    let mut one_of = |name: &str, allowed: &[&str]| -> Result<Option<String>, ParseError> {
         match flags.value(name) {
             Some(value) if !allowed.contains(&value.as_str()) => {
                 let message = format!("{name} {value:?} is not valid");
@@ -297,12 +288,15 @@ fn run(source: &Source<'_>) -> Result<Instruction, ParseError> {
             value => Ok(value),
         }
     };
+    let network = one_of("network", &["default", "none", "host"])?;
+    let security = one_of("security", &["sandbox", "insecure"])?;
     Ok(Instruction::Run(Run {
+        // Without a command the shell gets an empty text, as in BuildKit.
         command: source.command(rest)?,
         heredocs: source.line.heredocs.clone(),
         mounts: flags.list("mount"),
-        network: one_of("network", &["default", "none", "host"])?,
-        security: one_of("security", &["sandbox", "insecure"])?,
+        network,
+        security,
         devices: flags.list("device"),
     }))
 }
@@ -371,7 +365,7 @@ fn healthcheck(source: &Source<'_>) -> Result<Instruction, ParseError> {
         "retries",
     ];
     let known = names.map(|name| (name, FlagKind::Value));
-    let (flags, rest) = Flags::cut(source.line, source.rest, &known)?;
+    let (mut flags, rest) = Flags::cut(source.line, source.rest, &known)?;
     let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
     let (kind, rest) = rest.split_at(end);
     let command = match kind.to_uppercase().as_str() {
@@ -391,7 +385,8 @@ fn healthcheck(source: &Source<'_>) -> Result<Instruction, ParseError> {
             );
         }
     };
-    let nanoseconds = |name: &str| -> Result<i64, ParseError> {
+    let retries = flags.value("retries");
+    let mut nanoseconds = |name: &str| -> Result<i64, ParseError> {
         let Some(text) = flags.value(name) else {
             return Ok(0);
         };
@@ -403,7 +398,7 @@ fn healthcheck(source: &Source<'_>) -> Result<Instruction, ParseError> {
             .help("write a duration such as 30s, 1m30s or 500ms")
         })
     };
-    let retries = match flags.value("retries") {
+    let retries = match retries {
         None => 0,
         Some(text) => text
             .parse::<i64>()

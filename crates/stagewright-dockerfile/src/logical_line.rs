@@ -13,7 +13,10 @@ const LINE_BYTES_MAX: usize = 65_535;
 pub(crate) struct LogicalLine {
     /// The joined text.
     pub(crate) text: String,
-    /// For each stretch of the text the place that it comes from: `(byte offset, position)`.
+    /// Where the text begins.
+    start: Position,
+    /// For each stretch of the text after the first the place that it comes from:
+    /// `(byte offset, position)`.
     origins: Vec<(usize, Position)>,
     /// From the first to the last character.
     pub(crate) span: Span,
@@ -29,12 +32,11 @@ impl LogicalLine {
     /// Returns the same line without what stands before `rest`, its end.
     pub(crate) fn ending_with(&self, rest: &str) -> Self {
         let cut = self.text.len() - rest.len();
-        let mut origins = vec![(0, self.position(cut))];
         let later = self.origins.iter().filter(|(start, _)| *start > cut);
-        origins.extend(later.map(|(start, position)| (start - cut, *position)));
         Self {
             text: rest.to_owned(),
-            origins,
+            start: self.position(cut),
+            origins: later.map(|(start, position)| (start - cut, *position)).collect(),
             ..self.clone()
         }
     }
@@ -42,10 +44,11 @@ impl LogicalLine {
     /// Returns the place of a byte of the joined text.
     pub(crate) fn position(&self, offset: usize) -> Position {
         let index = self.origins.partition_point(|(start, _)| *start <= offset);
-        let Some((start, position)) = self.origins.get(index.saturating_sub(1)) else {
-            return self.span.start;
+        let (start, position) = match index {
+            0 => (0, self.start),
+            _ => self.origins[index - 1],
         };
-        let before = self.text.get(*start..offset).unwrap_or_default();
+        let before = self.text.get(start..offset).unwrap_or_default();
         Position {
             line: position.line,
             column: position.column + count(before),
@@ -79,69 +82,76 @@ fn count(text: &str) -> u32 {
     u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
 }
 
-/// Splits a Dockerfile into its logical lines.
-pub(crate) fn split(text: &str, directives: &Directives) -> Result<Vec<LogicalLine>, ParseError> {
-    Splitter {
-        lines: Lines::new(text),
-        escape: directives.escape,
-        comments: Vec::new(),
-    }
-    .run()
-}
-
-/// Physical lines with their numbers, without their line ends.
-struct Lines<'a> {
-    lines: Vec<&'a str>,
-    next: usize,
-}
-
-impl<'a> Lines<'a> {
-    fn new(text: &'a str) -> Self {
-        let mut lines: Vec<&str> = text.split('\n').collect();
-        // What follows the last line end is a line only if there is something.
-        if lines.last() == Some(&"") {
-            lines.pop();
-        }
-        Self { lines, next: 0 }
-    }
-
-    fn take(&mut self) -> Result<Option<(u32, &'a str)>, ParseError> {
-        let Some(line) = self.lines.get(self.next) else {
-            return Ok(None);
-        };
-        self.next += 1;
-        let number = u32::try_from(self.next).unwrap_or(u32::MAX);
-        if line.len() > LINE_BYTES_MAX {
-            let message = format!("line is longer than {LINE_BYTES_MAX} bytes");
-            return Err(ParseError::new(Span::on_line(number, 1, 2), message)
-                .help("split it with a backslash at the end of a part"));
-        }
-        Ok(Some((number, line)))
-    }
-}
-
-struct Splitter<'a> {
+/// Finds the logical lines of a Dockerfile one after the other. None follows an error.
+pub(crate) struct LogicalLines<'a> {
     lines: Lines<'a>,
     escape: char,
     comments: Vec<String>,
 }
 
-impl Splitter<'_> {
-    fn run(mut self) -> Result<Vec<LogicalLine>, ParseError> {
-        let mut found = Vec::new();
+impl<'a> LogicalLines<'a> {
+    pub(crate) fn new(text: &'a str, directives: &Directives) -> Self {
+        Self {
+            lines: Lines {
+                rest: text,
+                number: 0,
+            },
+            escape: directives.escape,
+            comments: Vec::new(),
+        }
+    }
+}
+
+impl Iterator for LogicalLines<'_> {
+    type Item = Result<LogicalLine, ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = self.find().transpose()?;
+        if line.is_err() {
+            self.lines.rest = "";
+        }
+        Some(line)
+    }
+}
+
+/// Physical lines with their numbers, without their line ends.
+struct Lines<'a> {
+    /// What was not taken yet. What follows the last line end is a line only if there is something.
+    rest: &'a str,
+    number: u32,
+}
+
+impl<'a> Lines<'a> {
+    fn take(&mut self) -> Result<Option<(u32, &'a str)>, ParseError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
+        self.rest = rest;
+        self.number = self.number.saturating_add(1);
+        if line.len() > LINE_BYTES_MAX {
+            let message = format!("line is longer than {LINE_BYTES_MAX} bytes");
+            return Err(ParseError::new(Span::on_line(self.number, 1, 2), message)
+                .help("split it with a backslash at the end of a part"));
+        }
+        Ok(Some((self.number, line)))
+    }
+}
+
+impl LogicalLines<'_> {
+    fn find(&mut self) -> Result<Option<LogicalLine>, ParseError> {
         while let Some((number, line)) = self.lines.take()? {
             let line = line.strip_suffix('\r').unwrap_or(line);
             let trimmed = line.trim_start();
-            if trimmed.trim().is_empty() {
+            if trimmed.is_empty() {
                 self.comments.clear();
             } else if let Some(comment) = trimmed.strip_prefix('#') {
                 self.comments.push(comment.trim().to_owned());
             } else {
-                let logical = self.logical(number, line)?;
-                found.push(logical);
+                return self.logical(number, line).map(Some);
             }
         }
-        Ok(found)
+        Ok(None)
     }
 
     /// Joins an instruction's lines, then collects the heredocs that it begins.
@@ -152,9 +162,10 @@ impl Splitter<'_> {
             line: number,
             column,
         };
-        let mut text = String::new();
-        let mut origins = vec![(0, start)];
+        let mut origins = Vec::new();
         let (mut part, mut continues) = self.cut_continuation(&first[indent..]);
+        // Most of what goes on does so for one line that is no longer.
+        let mut text = String::with_capacity(part.len() * if continues { 2 } else { 1 });
         let mut end = Position {
             line: number,
             column: column + count(part),
@@ -194,6 +205,7 @@ impl Splitter<'_> {
         let span = Span { start, end };
         let mut logical = LogicalLine {
             text,
+            start,
             origins,
             span,
             comments,

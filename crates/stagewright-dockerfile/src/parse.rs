@@ -1,11 +1,13 @@
 //! From bytes to a Dockerfile.
 
+use std::borrow::Cow;
+
 use crate::ast::{Dockerfile, From, Instruction, Spanned, Stage};
 use crate::directives::Directives;
 use crate::error::ParseError;
 use crate::flags::{FlagKind, Flags};
-use crate::instruction::{self, Parsed};
-use crate::logical_line::{LogicalLine, split};
+use crate::instruction;
+use crate::logical_line::{LogicalLine, LogicalLines};
 use crate::span::Span;
 
 impl Dockerfile {
@@ -14,39 +16,43 @@ impl Dockerfile {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let text = String::from_utf8_lossy(bytes);
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(bytes),
+        };
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let directives = Directives::parse(text)?;
-        let lines = split(text, &directives)?;
-        if lines.is_empty() {
-            let message = "file with no instructions";
-            return Err(ParseError::new(Span::on_line(1, 1, 2), message)
-                .help("a Dockerfile begins with FROM"));
-        }
+        let lines = LogicalLines::new(text, &directives);
         let mut dockerfile = Self {
-            directives,
+            directives: directives.clone(),
             global_args: Vec::new(),
             stages: Vec::new(),
         };
-        for line in &lines {
+        let mut last = None;
+        for line in lines {
+            let line = line?;
+            last = Some(line.span);
             dockerfile.add(line)?;
         }
+        let Some(last) = last else {
+            let message = "file with no instructions";
+            return Err(ParseError::new(Span::on_line(1, 1, 2), message)
+                .help("a Dockerfile begins with FROM"));
+        };
         if dockerfile.stages.is_empty() {
-            let span = lines[lines.len() - 1].span;
-            return Err(ParseError::new(span, "no build stage in current context")
+            return Err(ParseError::new(last, "no build stage in current context")
                 .help("add a FROM instruction"));
         }
         Ok(dockerfile)
     }
 
-    fn add(&mut self, line: &LogicalLine) -> Result<(), ParseError> {
+    fn add(&mut self, line: LogicalLine) -> Result<(), ParseError> {
         let keyword = line.text.split_whitespace().next().unwrap_or_default();
         if keyword.eq_ignore_ascii_case("FROM") {
-            self.stages.push(stage(line, keyword)?);
+            self.stages.push(stage(&line, keyword)?);
             return Ok(());
         }
-        let parsed = instruction::parse(line, self.directives.escape)?;
-        let Parsed { instruction, .. } = parsed;
+        let instruction = instruction::parse(&line, self.directives.escape)?;
         match (self.stages.last_mut(), instruction) {
             (Some(stage), instruction) => stage.instructions.push(spanned(line, instruction)),
             (None, Instruction::Arg(arg)) => self.global_args.push(spanned(line, arg)),
@@ -66,33 +72,33 @@ impl Instruction {
     /// # Errors
     /// When it is no instruction that may be a trigger.
     pub fn parse_trigger(text: &str) -> Result<Self, ParseError> {
-        let lines = split(text, &Directives::default())?;
-        let [line] = lines.as_slice() else {
+        let directives = Directives::default();
+        let mut lines = LogicalLines::new(text, &directives);
+        let (Some(line), None) = (lines.next().transpose()?, lines.next().transpose()?) else {
             let span = Span::on_line(1, 1, 2);
             return Err(ParseError::new(
                 span,
                 "onbuild trigger should be a single instruction",
             ));
         };
-        instruction::check_trigger(line)?;
-        Ok(instruction::parse(line, '\\')?.instruction)
+        instruction::check_trigger(&line)?;
+        instruction::parse(&line, '\\')
     }
 }
 
-fn spanned<T>(line: &LogicalLine, instruction: T) -> Spanned<T> {
-    let text = line.text.clone();
+fn spanned<T>(line: LogicalLine, instruction: T) -> Spanned<T> {
     Spanned {
         instruction,
         span: line.span,
-        text,
-        comments: line.comments.clone(),
-        blank_lines: line.blank_lines.clone(),
+        text: line.text,
+        comments: line.comments,
+        blank_lines: line.blank_lines,
     }
 }
 
 fn stage(line: &LogicalLine, keyword: &str) -> Result<Stage, ParseError> {
     let rest = &line.text[keyword.len()..];
-    let (flags, rest) = Flags::cut(line, rest, &[("platform", FlagKind::Value)])?;
+    let (mut flags, rest) = Flags::cut(line, rest, &[("platform", FlagKind::Value)])?;
     let words: Vec<&str> = rest.split_whitespace().collect();
     let (image, name) = match words.as_slice() {
         [image] => (*image, None),
