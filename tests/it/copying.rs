@@ -248,3 +248,64 @@ fn a_working_directory_of_a_user_that_is_not_there_belongs_to_root() {
         &["etc / 755 0:0", "etc/passwd 1 644 0:0", "w / 755 0:0"],
     );
 }
+
+#[test]
+fn a_mode_in_digits_is_that_of_made_directories_too() {
+    check(
+        "COPY --chmod=751 a.txt /x/y/",
+        &["x / 751 0:0", "x/y / 751 0:0", "x/y/a.txt 1 751 0:0"],
+    );
+    check(
+        "COPY --chmod=u=rwX,go=rX,o-r a.txt /x/",
+        &["x / 755 0:0", "x/a.txt 1 640 0:0"],
+    );
+}
+
+#[test]
+fn what_stands_before_the_pivot_may_match_several_directories() {
+    check(
+        "COPY --parents d*/./**/two dir/./one /x/",
+        &[
+            "x / 755 0:0",
+            "x/one 1 755 0:0",
+            "x/sub / 700 0:0",
+            "x/sub/two 2 644 0:0",
+        ],
+    );
+}
+
+#[test]
+fn archives_follow_the_links_that_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.tar");
+    let made = std::process::Command::new("sh")
+        .arg("-c")
+        .arg("mkdir -p t/link && echo x > t/link/file && tar -cf a.tar --owner=0 --group=0 --mode=644 -C t link/file")
+        .current_dir(folder.path())
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let project = Project::new()
+        .file(
+            "Dockerfile",
+            "FROM scratch\nCOPY real /real\nCOPY to /\nADD a.tar /\n",
+        )
+        .folder("real")
+        .symlink("to/link", "/real")
+        .file("a.tar", fs_err::read(&archive).unwrap());
+    let image = folder.path().join("image");
+    let _ = Stagewright::new()
+        .build_into(&project, &image, &[])
+        .success();
+    let rootfs = Image::read(&image).rootfs;
+    assert!(
+        rootfs.get("real/file").is_some(),
+        "{:?}",
+        rootfs.entries.keys()
+    );
+    let link = &rootfs.get("link").unwrap().kind;
+    assert!(
+        matches!(link, Kind::Symlink { target } if target == "/real"),
+        "{link:?}"
+    );
+}

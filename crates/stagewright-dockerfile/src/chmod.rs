@@ -61,6 +61,14 @@ impl Chmod {
         })
     }
 
+    /// Returns the mode that everything gets: nothing for changes.
+    pub fn absolute(&self) -> Option<u32> {
+        match &self.change {
+            Change::Absolute(mode) => Some(*mode),
+            Change::Symbolic(_) => None,
+        }
+    }
+
     /// Returns the mode that a file of mode `mode` gets.
     pub fn apply(&self, mode: u32, is_directory: bool) -> u32 {
         match &self.change {

@@ -28,10 +28,12 @@ impl Default for Directives {
 }
 
 impl Directives {
-    /// Reads the directives. They must be the first lines; anything else ends them.
-    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+    /// Reads the directives. They must be the first lines; anything else ends them. Returns them
+    /// and the number of the last line that is one.
+    pub(crate) fn parse(text: &str) -> Result<(Self, u32), ParseError> {
         let mut directives = Self::default();
         let mut seen: Vec<String> = Vec::new();
+        let mut last = 0;
         for (index, line) in text.lines().enumerate() {
             let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
             // A first line for the shell may stand above them.
@@ -58,8 +60,9 @@ impl Directives {
                 _ => directives.check = Some(value.to_owned()),
             }
             seen.push(key);
+            last = number;
         }
-        Ok(directives)
+        Ok((directives, last))
     }
 }
 
@@ -99,7 +102,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, syntax: Option<&str>, escape: char) {
-        let directives = Directives::parse(text).unwrap();
+        let (directives, _) = Directives::parse(text).unwrap();
         assert_eq!(
             (directives.syntax.as_deref(), directives.escape),
             (syntax, escape),

@@ -23,7 +23,7 @@ pub(crate) struct Flags<'k> {
 }
 
 /// Reads one flag: without its quotes, and what the backslash escapes without that.
-fn unquote(text: &str) -> (Cow<'_, str>, &str) {
+pub(crate) fn unquote(text: &str) -> (Cow<'_, str>, &str) {
     let plain = text
         .find(|char: char| char.is_whitespace() || matches!(char, '\'' | '"' | '\\'))
         .unwrap_or(text.len());

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::split;
+use crate::{flags, split};
 
 /// A heredoc of `RUN`, `COPY` or `ADD`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -99,10 +99,14 @@ impl HeredocStart {
     }
 }
 
-/// Returns what follows the flags. Only whether it is a JSON array is asked of it.
+/// Returns what follows the flags.
 fn after_flags(mut rest: &str) -> &str {
     while rest.starts_with("--") {
-        cut_word(&mut rest);
+        let (flag, after) = flags::unquote(rest);
+        rest = after.trim_start();
+        if flag == "--" {
+            break;
+        }
     }
     rest
 }

@@ -8,6 +8,7 @@ use crate::error::{ParseError, suggestion};
 use crate::flags::{FlagKind, Flags};
 use crate::heredoc::{Heredoc, HeredocStart};
 use crate::logical_line::LogicalLine;
+use crate::mount::mount_from;
 use crate::split;
 
 const KEYWORDS: [&str; 18] = [
@@ -46,7 +47,9 @@ pub(crate) fn parse(line: &LogicalLine, escape: char) -> Result<Instruction, Par
     let text = line.text.as_str();
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     let (keyword, rest) = text.split_at(end);
-    let known = KEYWORDS.iter().find(|own| own.eq_ignore_ascii_case(keyword));
+    let known = KEYWORDS
+        .iter()
+        .find(|own| own.eq_ignore_ascii_case(keyword));
     let Some(known) = known else {
         let error = ParseError::new(
             line.span_of_word(keyword),
@@ -278,6 +281,17 @@ fn run(source: &Source<'_>) -> Result<Instruction, ParseError> {
         ("device", List),
     ];
     let (mut flags, rest) = Flags::cut(source.line, source.rest, &known)?;
+    let mounts = flags.list("mount");
+    for mount in &mounts {
+        if mount_from(mount).is_some_and(|from| from.contains('$')) {
+            let message = "'from' doesn't support variable expansion";
+            return Err(
+                ParseError::new(source.line.span_of_word(mount), message).help(
+                    "define alias stage instead: a FROM with a global ARG, and name that stage",
+                ),
+            );
+        }
+    }
     let mut one_of = |name: &str, allowed: &[&str]| -> Result<Option<String>, ParseError> {
         match flags.value(name) {
             Some(value) if !allowed.contains(&value.as_str()) => {
@@ -294,7 +308,7 @@ fn run(source: &Source<'_>) -> Result<Instruction, ParseError> {
         // Without a command the shell gets an empty text, as in BuildKit.
         command: source.command(rest)?,
         heredocs: source.line.heredocs.clone(),
-        mounts: flags.list("mount"),
+        mounts,
         network,
         security,
         devices: flags.list("device"),

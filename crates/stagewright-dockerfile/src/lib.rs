@@ -10,6 +10,9 @@
 //!
 //! [`checks`] says what is allowed and still better avoided, under the names of BuildKit's checks.
 //!
+//! A Dockerfile can be written again ([`Dockerfile`] has `Display`), and taken from the crate
+//! `dockerfile-parser` (feature of that name, on by default).
+//!
 //! This crate opens no file and no socket.
 //!
 //! ```
@@ -33,8 +36,11 @@ mod heredoc;
 mod instruction;
 mod logical_line;
 pub mod mount;
+#[cfg(feature = "dockerfile-parser")]
+mod other_parser;
 mod parse;
 mod ports;
+mod print;
 mod signal;
 mod span;
 mod split;
@@ -48,6 +54,8 @@ pub use diagnostic::Diagnostic;
 pub use directives::Directives;
 pub use error::{ParseError, did_you_mean};
 pub use heredoc::Heredoc;
+#[cfg(feature = "dockerfile-parser")]
+pub use other_parser::OtherParserError;
 pub use ports::expand_ports;
 pub use signal::check_signal;
 pub use span::{Position, Span};

@@ -1,6 +1,5 @@
 //! Physical lines joined into logical ones.
 
-use crate::directives::Directives;
 use crate::error::ParseError;
 use crate::heredoc::{Heredoc, HeredocStart};
 use crate::span::{Position, Span};
@@ -36,7 +35,9 @@ impl LogicalLine {
         Self {
             text: rest.to_owned(),
             start: self.position(cut),
-            origins: later.map(|(start, position)| (start - cut, *position)).collect(),
+            origins: later
+                .map(|(start, position)| (start - cut, *position))
+                .collect(),
             ..self.clone()
         }
     }
@@ -86,17 +87,20 @@ fn count(text: &str) -> u32 {
 pub(crate) struct LogicalLines<'a> {
     lines: Lines<'a>,
     escape: char,
+    /// Lines up to this one are directives, and no comments on what follows them.
+    directives: u32,
     comments: Vec<String>,
 }
 
 impl<'a> LogicalLines<'a> {
-    pub(crate) fn new(text: &'a str, directives: &Directives) -> Self {
+    pub(crate) fn new(text: &'a str, escape: char, directives: u32) -> Self {
         Self {
             lines: Lines {
                 rest: text,
                 number: 0,
             },
-            escape: directives.escape,
+            escape,
+            directives,
             comments: Vec::new(),
         }
     }
@@ -146,7 +150,12 @@ impl LogicalLines<'_> {
             if trimmed.is_empty() {
                 self.comments.clear();
             } else if let Some(comment) = trimmed.strip_prefix('#') {
-                self.comments.push(comment.trim().to_owned());
+                match comment.trim() {
+                    // What stands above it is about something else.
+                    "" => self.comments.clear(),
+                    comment if number > self.directives => self.comments.push(comment.to_owned()),
+                    _ => {}
+                }
             } else {
                 return self.logical(number, line).map(Some);
             }
@@ -256,5 +265,39 @@ impl LogicalLines<'_> {
         let message = format!("unterminated heredoc: there is no line {:?}", start.name);
         Err(ParseError::new(line.span_of_word(&start.text), message)
             .help("end it with a line that holds its name and nothing else"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<Result<LogicalLine, ParseError>> {
+        LogicalLines::new(text, '\\', 0).collect()
+    }
+
+    #[test]
+    fn long_lines_are_refused_where_buildkit_refuses_them() {
+        let text = |bytes: usize| format!("RUN {}\nRUN b\n", "x".repeat(bytes - 4));
+        assert_eq!(lines(&text(LINE_BYTES_MAX)).len(), 2);
+        let refused = lines(&text(LINE_BYTES_MAX + 1));
+        assert!(matches!(refused.as_slice(), [Err(error)] if error.span.start.line == 1));
+    }
+
+    #[test]
+    fn each_character_knows_where_it_came_from() {
+        let found = lines("\n  RUN a \\\n # c\n\n  b\n");
+        let [Ok(line)] = found.as_slice() else {
+            panic!("{found:?}");
+        };
+        assert_eq!(line.text, "RUN a   b");
+        let at = |offset| {
+            let position = line.position(offset);
+            (position.line, position.column)
+        };
+        assert_eq!((at(0), at(4), at(8)), ((2, 3), (2, 7), (5, 3)));
+        assert_eq!(line.blank_lines.len(), 1);
+        let rest = line.ending_with("a   b");
+        assert_eq!((rest.position(0).column, rest.position(4).line), (7, 5));
     }
 }

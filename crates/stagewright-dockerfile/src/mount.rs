@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::error::suggestion;
+
 /// A mount of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
@@ -91,6 +93,30 @@ pub enum CacheSharing {
     Locked,
 }
 
+const KINDS: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
+
+const KEYS: [&str; 19] = [
+    "type",
+    "from",
+    "source",
+    "src",
+    "target",
+    "dst",
+    "destination",
+    "readonly",
+    "ro",
+    "readwrite",
+    "rw",
+    "id",
+    "sharing",
+    "required",
+    "size",
+    "mode",
+    "uid",
+    "gid",
+    "env",
+];
+
 const CACHE_MODE: u32 = 0o755;
 const SECRET_MODE: u32 = 0o400;
 const SSH_MODE: u32 = 0o600;
@@ -112,6 +138,7 @@ impl Mount {
     /// A message that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut options = Options::parse(text)?;
+        options.all_known()?;
         let kind = options.take("type").unwrap_or_else(|| "bind".to_owned());
         let target = options
             .take_any(&["target", "dst", "destination"])
@@ -123,9 +150,14 @@ impl Mount {
             "secret" => options.secret(&target)?,
             "ssh" => options.ssh()?,
             other => {
-                return Err(format!(
-                    "unsupported mount type {other:?}: it is bind, cache, tmpfs, secret or ssh"
-                ));
+                return Err(match suggestion(other, &KINDS) {
+                    Some(near) => {
+                        format!("unsupported mount type {other:?}: did you mean {near}?")
+                    }
+                    None => format!(
+                        "unsupported mount type {other:?}: it is bind, cache, tmpfs, secret or ssh"
+                    ),
+                });
             }
         };
         options.nothing_left()?;
@@ -324,10 +356,22 @@ impl Options {
         })
     }
 
+    /// Refuses keys that no mount has.
+    fn all_known(&self) -> Result<(), String> {
+        let unknown = self.0.keys().find(|key| !KEYS.contains(&key.as_str()));
+        match unknown {
+            None => Ok(()),
+            Some(key) => Err(match suggestion(key, &KEYS) {
+                Some(near) => format!("unexpected key '{key}': did you mean {near}?"),
+                None => format!("unexpected key '{key}': known keys are {}", KEYS.join(", ")),
+            }),
+        }
+    }
+
     fn nothing_left(&self) -> Result<(), String> {
         match self.0.keys().next() {
             None => Ok(()),
-            Some(key) => Err(format!("unexpected key {key:?} for this type of mount")),
+            Some(key) => Err(format!("unexpected key '{key}' for this type of mount")),
         }
     }
 }
@@ -405,6 +449,19 @@ mod tests {
             mount_from("type=bind,from=x,target=/y").as_deref(),
             Some("x")
         );
+    }
+
+    #[test]
+    fn misspelt_mounts_say_what_was_meant() {
+        for (wrong, meant) in [
+            ("typ=tmpfs", "did you mean type?"),
+            ("type=tmp,target=/x", "did you mean tmpfs?"),
+            ("type=cache,targt=/x", "did you mean target?"),
+            ("type=secret,identity=x", "known keys are type, from"),
+        ] {
+            let message = Mount::parse(wrong).unwrap_err();
+            assert!(message.contains(meant), "{wrong}: {message}");
+        }
     }
 
     #[test]

@@ -21,10 +21,10 @@ impl Dockerfile {
             Err(_) => String::from_utf8_lossy(bytes),
         };
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let directives = Directives::parse(text)?;
-        let lines = LogicalLines::new(text, &directives);
+        let (directives, last) = Directives::parse(text)?;
+        let lines = LogicalLines::new(text, directives.escape, last);
         let mut dockerfile = Self {
-            directives: directives.clone(),
+            directives,
             global_args: Vec::new(),
             stages: Vec::new(),
         };
@@ -72,8 +72,7 @@ impl Instruction {
     /// # Errors
     /// When it is no instruction that may be a trigger.
     pub fn parse_trigger(text: &str) -> Result<Self, ParseError> {
-        let directives = Directives::default();
-        let mut lines = LogicalLines::new(text, &directives);
+        let mut lines = LogicalLines::new(text, '\\', 0);
         let (Some(line), None) = (lines.next().transpose()?, lines.next().transpose()?) else {
             let span = Span::on_line(1, 1, 2);
             return Err(ParseError::new(

@@ -4,24 +4,23 @@ use serde::de::DeserializeOwned;
 
 use crate::ast::Pair;
 
-/// Parses a JSON array of strings. Anything else is the shell form. As BuildKit does, what follows
-/// the array is passed over.
+/// Parses a JSON array of strings. Anything else is the shell form, an array with something behind
+/// it too.
 pub(crate) fn json_array(text: &str) -> Option<Vec<String>> {
-    first_array(text)
+    array(text)
 }
 
-fn first_array<T: DeserializeOwned>(text: &str) -> Option<Vec<T>> {
+fn array<T: DeserializeOwned>(text: &str) -> Option<Vec<T>> {
     let text = text.trim();
     if !text.starts_with('[') {
         return None;
     }
-    let mut values = serde_json::Deserializer::from_str(text).into_iter();
-    values.next()?.ok()
+    serde_json::from_str(text).ok()
 }
 
 /// Returns whether a text is a JSON array that holds something else than strings.
 pub(crate) fn is_other_array(text: &str) -> bool {
-    first_array::<serde_json::Value>(text).is_some()
+    array::<serde_json::Value>(text).is_some()
 }
 
 /// Splits at white space.
@@ -108,7 +107,15 @@ mod tests {
             Some(vec!["a".into(), "b c".into()])
         );
         assert_eq!(json_array("[]"), Some(vec![]));
-        for shell in ["['a']", r#"["a",]"#, r#"["a", 1]"#, "a", "[ -f x ]"] {
+        for shell in [
+            "['a']",
+            r#"["a",]"#,
+            r#"["a", 1]"#,
+            "a",
+            "[ -f x ]",
+            r#"["a"] b"#,
+            "[]b",
+        ] {
             assert_eq!(json_array(shell), None, "{shell}");
         }
     }

@@ -99,8 +99,8 @@ impl LayerBuilder {
     }
 
     /// Adds what a tar holds, compressed with gzip, zstd or not at all, to lie in `destination`.
-    /// `change` may change the attributes of each entry. Whiteouts are taken as files, as ADD
-    /// unpacks archives and does not apply layers.
+    /// `change` may change each entry, whose path is that in the layer by then. Whiteouts are taken
+    /// as files, as ADD unpacks archives and does not apply layers.
     ///
     /// # Errors
     /// When the tar can't be read, or holds what an image can't.
@@ -108,7 +108,7 @@ impl LayerBuilder {
         &mut self,
         archive: impl BufRead + Send,
         destination: &EntryPath,
-        change: &mut dyn FnMut(&mut Metadata),
+        change: &mut dyn FnMut(&mut Entry),
     ) -> Result<&mut Self, SnapshotError> {
         let spool = self.snapshots.store().temp_dir()?;
         let path = spool.path().join("archive");
@@ -125,23 +125,16 @@ impl LayerBuilder {
                 continue;
             }
             entry.path = destination.join(&entry.path);
-            change(&mut entry.metadata);
+            if let EntryKind::Hardlink { target } = &mut entry.kind {
+                *target = destination.join(target);
+            }
+            change(&mut entry);
             let new = match (entry.kind, data) {
                 (EntryKind::File { bytes, .. }, Some(data)) => NewEntry::File {
                     path: entry.path,
                     metadata: entry.metadata,
                     content: Content::archive(Arc::clone(&file), data, bytes),
                 },
-                (EntryKind::Hardlink { target }, _) => {
-                    let kind = EntryKind::Hardlink {
-                        target: destination.join(&target),
-                    };
-                    NewEntry::Other(Entry {
-                        path: entry.path,
-                        kind,
-                        metadata: entry.metadata,
-                    })
-                }
                 (kind, _) => NewEntry::Other(Entry {
                     path: entry.path,
                     kind,

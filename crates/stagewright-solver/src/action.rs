@@ -11,7 +11,7 @@
 //! | proxy arguments | no | no | no |
 //! | working directory | text | in the destination | in the path |
 //! | user | text ² | – | text ² |
-//! | network, confinement | text | – | – |
+//! | network, confinement, name of the host | text | – | – |
 //! | limits, `/dev/shm` size, extra hosts' names | text | – | – |
 //! | limits of memory and processors, cgroup, way to the network (`pasta`), timeout | no | – | – |
 //! | heredoc script | text | text | – |
@@ -205,6 +205,9 @@ fn exec_parts(options: &SolveOptions, op: &ExecOp, inputs: &[VertexResult], part
     if let Some(script) = &op.script {
         parts.text("script", &script.text);
     }
+    if let Some(hostname) = &op.hostname {
+        parts.text("hostname", hostname);
+    }
     let limits = &options.limits;
     if !limits.ulimits.is_empty() {
         parts.list(
@@ -323,6 +326,7 @@ mod tests {
             env_unkeyed: BTreeMap::new(),
             cwd: "/".to_owned(),
             user: String::new(),
+            hostname: None,
             platform: Platform::new("linux", "amd64", None),
             mounts: Vec::new(),
             network: NetworkMode::Default,
@@ -359,6 +363,7 @@ mod tests {
             &|_, op, _| op.env.clear(),
             &|_, op, _| op.cwd = "/w".to_owned(),
             &|_, op, _| op.user = "node".to_owned(),
+            &|_, op, _| op.hostname = Some("here".to_owned()),
             &|_, op, _| op.network = NetworkMode::None,
             &|_, op, _| op.network = NetworkMode::Host,
             &|_, op, _| op.security = SecurityMode::Insecure,

@@ -116,7 +116,7 @@ pub(crate) fn copy_with(
     let mut unpacked_into = None;
     if selection.matches.iter().any(|matched| matched.unpack) {
         let dest = Placing::new(&files, owner, services.now()).resolve(&copy::clean(&op.dest)?)?;
-        if archive::take_archives(&mut builder, &mut selection, &sources, &dest, owner)? {
+        if archive::take_archives(&mut builder, &mut selection, &sources, &files, &dest, owner)? {
             unpacked_into = Some(dest);
         }
     }

@@ -17,7 +17,7 @@ use stagewright_fetch::{
     GitCommit, GitOptions, GitUrl, HttpAnswer, HttpClient, HttpFile, HttpRequest, HttpVersion,
     NetworkOptions, checkout_git, resolve_git,
 };
-use stagewright_layer::{EntryPath, Metadata, Mtime};
+use stagewright_layer::{Entry, EntryPath, Metadata, Mtime};
 use stagewright_plan::SourceOp;
 use stagewright_snapshot::{Content, Forms, MergedTree, NewEntry};
 use stagewright_store::{ActionResult, BlobWriter};
@@ -373,7 +373,7 @@ fn store_file(
     if *unpack && archive::is_archive(open().map_err(StepError::Io)?) {
         let reader = open().map_err(StepError::Io)?;
         // Everything in a context is root's.
-        let mut change = |metadata: &mut Metadata| (metadata.uid, metadata.gid) = (0, 0);
+        let mut change = |entry: &mut Entry| (entry.metadata.uid, entry.metadata.gid) = (0, 0);
         builder.add_archive(reader, &EntryPath::root(), &mut change)?;
         return Ok(builder.finish()?);
     }

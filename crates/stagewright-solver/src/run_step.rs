@@ -70,7 +70,7 @@ pub(crate) fn run(
             gid: account.gid,
             groups: account.groups,
         },
-        hostname: HOSTNAME.to_owned(),
+        hostname: op.hostname.clone().unwrap_or_else(|| HOSTNAME.to_owned()),
         mounts: mounts.mounts,
         network: match op.network {
             NetworkMode::Default => services.options.network,

@@ -81,6 +81,19 @@ impl Buildah {
     /// When the build fails.
     #[must_use]
     pub fn build(&self, project: &Project, arguments: &[&str]) -> Image {
+        self.try_build("result", project, arguments)
+            .unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Builds a project under a name, which several at a time may not share, and reads the image
+    /// back; else says why it can't be built.
+    pub fn try_build(
+        &self,
+        name: &str,
+        project: &Project,
+        arguments: &[&str],
+    ) -> Result<Image, String> {
+        let tag = format!("localhost/{name}");
         let pull = if self.pull { "--pull" } else { "--pull-never" };
         let build = || {
             let mut command = self.command();
@@ -88,7 +101,7 @@ impl Buildah {
                 .args(["build", "--quiet", "--layers", "--isolation=chroot", pull])
                 // Else it adds a label with its own version.
                 .arg("--identity-label=false")
-                .args(["--tag", "localhost/result"])
+                .args(["--tag", &tag])
                 .args(arguments)
                 .arg(project.path());
             output(&mut command)
@@ -98,21 +111,17 @@ impl Buildah {
         if built.stderr.contains("sealing memfd copy") {
             built = build();
         }
-        let _ = built.success();
-        let layout = self.state.path().join("result");
+        if !built.status.success() {
+            return Err(built.stderr);
+        }
+        let layout = self.state.path().join(name);
         let target = format!("oci:{}", layout.display());
-        let push = [
-            "push",
-            "--quiet",
-            "--disable-compression",
-            "localhost/result",
-            &target,
-        ];
+        let push = ["push", "--quiet", "--disable-compression", &tag, &target];
         let _ = output(self.command().args(push)).success();
         let mut image = Image::read(&layout);
         fs_err::remove_dir_all(&layout).unwrap();
         remove_mount_points(&mut image.rootfs);
-        image
+        Ok(image)
     }
 
     /// Returns Buildah with its storage chosen.

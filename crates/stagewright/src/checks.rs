@@ -83,12 +83,12 @@ pub(crate) fn check_input(
             actual: base.actual.to_string(),
         })
     };
-    // As in BuildKit: where paths are taken back in, nothing is said.
-    let ignore: Option<&Patterns> = input
-        .ignore
-        .as_ref()
-        .filter(|ignore| !ignore.has_exceptions());
-    let is_ignored = |path: &str| ignore.is_some_and(|ignore| ignore.matches(path.as_bytes()));
+    // As in BuildKit: where something below is taken back in, nothing is said.
+    let ignore: Option<&Patterns> = input.ignore.as_ref();
+    let is_ignored = |path: &str| {
+        let path = path.as_bytes();
+        ignore.is_some_and(|ignore| ignore.matches(path) && !ignore.may_reinclude_below(path))
+    };
     let is_built = |index: usize| stages.iter().any(|stage| stage.index == index);
     let options = request
         .build_args
@@ -104,15 +104,20 @@ pub(crate) fn check_input(
     report(&input.source, dockerfile, &context)
 }
 
-/// Returns the error that a build ends with when findings are to fail it.
-pub(crate) fn violation(report: &CheckReport) -> Error {
+/// Says which rules made a report fail.
+pub(crate) fn violated(report: &CheckReport) -> String {
     let mut rules: Vec<&str> = Vec::new();
     for finding in &report.findings {
         if !rules.contains(&finding.rule.as_str()) {
             rules.push(&finding.rule);
         }
     }
-    let message = format!("lint violation found for rules: {}", rules.join(", "));
+    format!("lint violation found for rules: {}", rules.join(", "))
+}
+
+/// Returns the error that a build ends with when findings are to fail it.
+pub(crate) fn violation(report: &CheckReport) -> Error {
+    let message = violated(report);
     let drawings = report.findings.iter().map(ToString::to_string);
     Error {
         drawing: Some(drawings.collect::<Vec<_>>().join("\n")),

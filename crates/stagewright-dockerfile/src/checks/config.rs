@@ -32,13 +32,16 @@ impl CheckConfig {
             let (key, value) = part
                 .split_once('=')
                 .ok_or_else(|| format!("invalid check option {:?}", part.trim()))?;
-            let value = value.trim();
-            let names = || {
-                value
-                    .split(',')
-                    .map(|name| name.trim().to_owned())
-                    .collect()
+            // What follows a blank is said to people.
+            let first = |text: &str| {
+                text.split_whitespace()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned()
             };
+            let names = || value.split(',').map(first).collect();
+            let own = first(value);
+            let value = if value.contains(',') { value } else { &own };
             match key.trim() {
                 "skip" if value == "all" => config.skip_all = true,
                 "skip" => config.skip = names(),

@@ -109,6 +109,25 @@ fn check_directives_choose() {
 }
 
 #[test]
+fn what_is_said_to_people_is_no_rule() {
+    let above = |comment: &str| findings_of(&format!("FROM a\n# check={comment}\nMAINTAINER me\n"));
+    let none = Vec::<String>::new();
+    assert_eq!(above("skip=MaintainerDeprecated // they want it"), none);
+    assert_eq!(above("skip=all // all of it"), none);
+    assert_eq!(above("skip=StageNameCasing,MaintainerDeprecated x"), none);
+    // A directive is of the whole file, and not of the instruction below it too.
+    let dockerfile = Dockerfile::parse(b"# check=skip=all\nFROM a AS B\n").unwrap();
+    let context = CheckContext {
+        options: Some("skip=none"),
+        ..CheckContext::default()
+    };
+    assert_eq!(check(&dockerfile, &context).unwrap().findings.len(), 1);
+    // An empty comment parts what stands above it from the instruction.
+    let parted = "# check=experimental=all\nFROM a\n# words\n#\nARG x\n";
+    assert_eq!(findings_of(parted), none);
+}
+
+#[test]
 fn rules_have_distinct_names() {
     let names: BTreeSet<String> = Rule::ALL.into_iter().map(Rule::name).collect();
     assert_eq!(names.len(), 22);

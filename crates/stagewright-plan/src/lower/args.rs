@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use stagewright_oci::Platform;
 
+use stagewright_dockerfile::Dockerfile;
+
 use crate::request::{LowerOptions, proxy_args};
 
 /// Variables by name.
@@ -11,7 +13,7 @@ pub(crate) type Variables = BTreeMap<String, String>;
 
 /// Returns the predefined platform arguments, which are in scope of `FROM` lines and which a stage
 /// gets when it declares them (Dockerfile reference, "Automatic platform ARGs in the global scope").
-pub(crate) fn platform_args(options: &LowerOptions, target_stage: Option<&str>) -> Variables {
+pub(crate) fn platform_args(options: &LowerOptions, dockerfile: &Dockerfile) -> Variables {
     let mut variables = Variables::new();
     let mut add = |prefix: &str, platform: &Platform| {
         let variant = platform.variant.clone().unwrap_or_default();
@@ -25,9 +27,14 @@ pub(crate) fn platform_args(options: &LowerOptions, target_stage: Option<&str>) 
     add("TARGET", &options.platform);
     add("BUILD", &options.build_platform);
     // BuildKit gives this one without documenting it; a target without a name is `default`.
+    let last = dockerfile.stages.last();
+    let target = options
+        .target
+        .as_deref()
+        .or_else(|| last.and_then(|stage| stage.name.as_deref()));
     variables.insert(
         "TARGETSTAGE".to_owned(),
-        target_stage.unwrap_or("default").to_owned(),
+        target.unwrap_or("default").to_owned(),
     );
     // An argument of the request takes the place of a predefined one.
     for (name, value) in &mut variables {

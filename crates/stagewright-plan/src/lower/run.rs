@@ -15,6 +15,9 @@ use crate::op::{
 /// Where a step finds a heredoc that is a program.
 const SCRIPT_DIRECTORY: &str = "/dev/pipes";
 
+/// Names the host that steps see.
+const HOSTNAME_ARG: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+
 /// Returns what the mounts of a step take files from.
 pub(crate) fn mount_sources(run: &Run) -> impl Iterator<Item = String> + '_ {
     run.mounts.iter().filter_map(|mount| mount_from(mount))
@@ -42,6 +45,7 @@ pub(crate) fn lower(
         env_unkeyed,
         cwd: state.workdir().to_owned(),
         user: state.end.config.config.user.clone(),
+        hostname: hostname(state),
         platform: state.end.platform.clone(),
         mounts,
         network: match run.network.as_deref() {
@@ -61,6 +65,12 @@ pub(crate) fn lower(
     let vertex = Some(state.end.root);
     state.history(created_by, vertex);
     Ok(())
+}
+
+/// The name of the host is given by an argument of the request, as in BuildKit.
+fn hostname(state: &StageState<'_, '_>) -> Option<String> {
+    let given = state.lowering.options.build_args.get(HOSTNAME_ARG);
+    given.filter(|name| !name.is_empty()).cloned()
 }
 
 /// What people see of a command.

@@ -65,7 +65,7 @@ pub(crate) fn lower_stage(
                 .is_some_and(|own| own.eq_ignore_ascii_case(name))
                 || *name == index.to_string()
         });
-    let predefined = platform_args(lowering.options, lowering.options.target.as_deref());
+    let predefined = platform_args(lowering.options, dockerfile);
     let mut state = StageState {
         end: StageEnd {
             root: VertexId(0),

@@ -82,7 +82,7 @@ impl Words {
         dockerfile: &Dockerfile,
         options: &LowerOptions,
     ) -> Result<Variables, LowerError> {
-        let mut globals = platform_args(options, options.target.as_deref());
+        let mut globals = platform_args(options, dockerfile);
         for spanned in &dockerfile.global_args {
             for arg in &spanned.instruction.args {
                 let value = match (options.build_args.get(&arg.name), &arg.default) {

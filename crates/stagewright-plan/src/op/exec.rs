@@ -18,6 +18,8 @@ pub struct ExecOp {
     pub cwd: String,
     /// The user as `USER` has it; empty for root.
     pub user: String,
+    /// The name of the host that it sees; the builder's default if absent.
+    pub hostname: Option<String>,
     /// The platform of the root file system, whose programs are run.
     pub platform: Platform,
     /// The mounts, in the order given.

@@ -316,7 +316,7 @@ fn archives_are_extracted_and_not_applied() {
         let place = Place::new();
         let build = |tar: Vec<u8>| {
             let mut builder = place.snapshots.builder(MergedTree::default(), forms);
-            let mut change = |metadata: &mut Metadata| metadata.mode |= 0o044;
+            let mut change = |entry: &mut Entry| entry.metadata.mode |= 0o044;
             builder
                 .add_archive(&tar[..], &path("opt"), &mut change)
                 .unwrap();

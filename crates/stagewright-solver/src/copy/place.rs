@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use stagewright_dockerfile::chmod::Chmod;
 use stagewright_layer::{EntryPath, Metadata, Mtime, PathMap};
 use stagewright_plan::{CopyOp, CopySource};
 use stagewright_snapshot::FileId;
@@ -61,6 +62,8 @@ pub(crate) struct Placing<'a> {
     owner: Option<Owner>,
     /// The modification time of directories that are made.
     now: Mtime,
+    /// The mode of directories that are made.
+    created_mode: u32,
     /// The first place of each group of linked files.
     links: HashMap<FileId, EntryPath>,
     /// The directory that was made last: mostly the next entry goes there too.
@@ -81,6 +84,10 @@ pub(crate) fn place(
     if let Some(directory) = unpacked_into {
         placing.directories(directory)?;
     }
+    // As in BuildKit, a mode in digits is that of the directories above too.
+    if let Some(mode) = op.chmod.as_ref().and_then(Chmod::absolute) {
+        placing.created_mode = mode;
+    }
     for source in &op.sources {
         if let CopySource::Inline { name, text } = source {
             placing.inline(op, name, text)?;
@@ -99,6 +106,7 @@ impl<'a> Placing<'a> {
             entries: PathMap::default(),
             owner,
             now,
+            created_mode: CREATED_DIRECTORY_MODE,
             links: HashMap::new(),
             last_made: None,
         }
@@ -198,7 +206,7 @@ impl<'a> Placing<'a> {
         Ok(at)
     }
 
-    /// Makes a directory and all above it that are missing, with mode 0755.
+    /// Makes a directory and all above it that are missing.
     pub(crate) fn directories(&mut self, path: &EntryPath) -> Result<(), StepError> {
         let mut above = EntryPath::root();
         for part in path.components() {
@@ -255,7 +263,7 @@ impl<'a> Placing<'a> {
                 uid: owner.uid,
                 gid: owner.gid,
                 mtime: self.now,
-                ..Metadata::with_mode(CREATED_DIRECTORY_MODE)
+                ..Metadata::with_mode(self.created_mode)
             },
         }
     }

@@ -52,7 +52,7 @@ pub(crate) fn select(op: &CopyOp, sources: &Sources) -> Result<Selection, StepEr
         let tree = sources.tree(input)?;
         let first = matches.len();
         if op.parents {
-            matches.push(select_with_parents(path, tree, &exclude)?);
+            matches.extend(select_with_parents(path, tree, &exclude)?);
         } else if let CopySource::Remote { .. } = source {
             matches.extend(remote(path, tree, &exclude)?);
         } else {
@@ -131,49 +131,50 @@ fn without_excluded(entries: Vec<(EntryPath, Node)>, exclude: &Patterns) -> Vec<
     kept
 }
 
-/// `--parents`: what follows `/./` (else the whole path) keeps its directories.
+/// `--parents`: what follows `/./` (else the whole path) keeps its directories. What stands before
+/// it may have wildcards too.
 fn select_with_parents(
     path: &str,
     tree: &dyn SourceTree,
     exclude: &Patterns,
-) -> Result<Match, StepError> {
+) -> Result<Vec<Match>, StepError> {
     let (base, kept) = match path.split_once("/./") {
         Some((base, kept)) => (base, kept),
         None => ("/", path.strip_prefix("./").unwrap_or(path)),
     };
     let include = patterns("--parents", &[kept.trim_start_matches('/').to_owned()])?;
     let everything = kept.is_empty() || kept == ".";
-    let base = tree
-        .find(base)?
-        .into_iter()
-        .next()
-        .map(|found| found.path)
-        .unwrap_or_default();
-    let mut entries = tree.walk(&base)?.into_iter();
-    let Some((_, node)) = entries.next() else {
-        return Err(not_found(path, tree));
-    };
-    let mut below: Vec<(EntryPath, Node)> = Vec::new();
-    let mut pending: Vec<(EntryPath, Node)> = Vec::new();
-    for (relative, node) in entries {
-        pending.retain(|(above, _)| relative.is_within(above));
-        if everything || include.matches(relative.as_bytes()) {
-            below.append(&mut pending);
-            below.push((relative, node));
-        } else if node.kind == NodeKind::Directory {
-            pending.push((relative, node));
+    let mut matches = Vec::new();
+    for found in tree.find(base)? {
+        let mut entries = tree.walk(&found.path)?.into_iter();
+        let Some((_, node)) = entries.next() else {
+            continue;
+        };
+        let mut below: Vec<(EntryPath, Node)> = Vec::new();
+        let mut pending: Vec<(EntryPath, Node)> = Vec::new();
+        for (relative, node) in entries {
+            pending.retain(|(above, _)| relative.is_within(above));
+            if everything || include.matches(relative.as_bytes()) {
+                below.append(&mut pending);
+                below.push((relative, node));
+            } else if node.kind == NodeKind::Directory {
+                pending.push((relative, node));
+            }
+        }
+        if !below.is_empty() {
+            matches.push(Match {
+                name: Vec::new(),
+                node,
+                below: without_excluded(below, exclude),
+                input: MAIN_INPUT,
+                unpack: false,
+            });
         }
     }
-    if below.is_empty() && !has_wildcards(kept) {
+    if matches.is_empty() && !has_wildcards(path) {
         return Err(not_found(path, tree));
     }
-    Ok(Match {
-        name: Vec::new(),
-        node,
-        below: without_excluded(below, exclude),
-        input: MAIN_INPUT,
-        unpack: false,
-    })
+    Ok(matches)
 }
 
 fn patterns(flag: &str, patterns: &[String]) -> Result<Patterns, StepError> {

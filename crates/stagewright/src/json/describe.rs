@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::checks::CheckReport;
+use crate::checks::{self, CheckReport};
 use crate::describe::{Outline, OutlineMount, Targets};
 
 /// Writes what the build checks found, as `docker build --call=check,format=json` does.
@@ -22,14 +22,21 @@ pub fn check_report(report: &CheckReport) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut object = json!({
         "warnings": warnings,
         "sources": [{
             "fileName": report.file,
             "language": "Dockerfile",
             "data": STANDARD.encode(&report.text),
         }],
-    })
+    });
+    if let (true, Some(first)) = (report.failed, report.findings.first()) {
+        object["buildError"] = json!({
+            "message": checks::violated(report),
+            "location": location((first.line, first.end_line)),
+        });
+    }
+    object
 }
 
 /// Writes the targets, as `docker build --call=targets,format=json` does.

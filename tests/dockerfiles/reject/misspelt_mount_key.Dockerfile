@@ -1,0 +1,2 @@
+FROM scratch
+RUN --mount=typ=tmpfs,target=/x a
