@@ -69,7 +69,7 @@ fn a_file_from_the_web_is_its_owners_alone_and_has_its_servers_time() {
     assert_eq!(build(&format!("ADD {url} /x")), ["x 5 600 0:0"]);
     assert_eq!(
         build(&format!("ADD --chown=7:8 --chmod=751 {url} /x/")),
-        ["x / 755 7:8", "x/file name.txt 5 751 7:8"]
+        ["x / 751 7:8", "x/file name.txt 5 751 7:8"]
     );
     assert_eq!(
         build(&format!("ADD {} /", server.url(""))),

@@ -204,7 +204,7 @@ fn privileged_arguments_and_variables_reach_steps_as_they_should() {
         r#"ARG GLOBAL="one two" UNSEEN=x
 FROM busybox AS base
 ARG GLOBAL
-ARG OWN=${GLOBAL%% *}
+ARG OWN="${GLOBAL%% *}"
 ENV SAME=env
 ARG SAME=arg
 ARG EMPTY=

@@ -246,10 +246,14 @@ fn copy_parts(op: &CopyOp, inputs: &[VertexResult], parts: &mut Parts) {
     if let Some(chmod) = &op.chmod {
         flags.insert("chmod".to_owned(), chmod.to_string());
     }
+    // Modes of made directories, `--parents` with several pivots and links above what archives
+    // hold were once treated otherwise: results of then are not to be found.
+    let treated_otherwise = op.parents || op.unpack || op.chmod.is_some();
     for (name, set) in [
         ("link", op.link),
         ("parents", op.parents),
         ("unpack", op.unpack),
+        ("rules 2", treated_otherwise),
     ] {
         if set {
             flags.insert(name.to_owned(), String::new());
