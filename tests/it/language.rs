@@ -205,8 +205,8 @@ fn privileged_arguments_and_variables_reach_steps_as_they_should() {
 FROM busybox AS base
 ARG GLOBAL
 ARG OWN="${GLOBAL%% *}"
-ENV SAME=env
 ARG SAME=arg
+ENV SAME=env
 ARG EMPTY=
 ARG UNSET
 RUN [ "$GLOBAL:$OWN:$SAME:$UNSEEN" = 'one two:one:env:' ] && env | grep -q '^EMPTY=$' && ! env | grep -q ^UNSET
