@@ -219,8 +219,12 @@ fn privileged_the_corpus_makes_the_images_that_buildah_makes() {
         match outcome {
             Outcome::Same => same += 1,
             Outcome::NotBuilt => {}
-            Outcome::RefusedByBuildah(_) if refused.contains_key(name) => drop(unseen.remove(name)),
-            Outcome::Different(_) if different.contains_key(name) => drop(unseen.remove(name)),
+            Outcome::RefusedByBuildah(_) if refused.contains_key(name) => {
+                unseen.remove(name);
+            }
+            Outcome::Different(_) if different.contains_key(name) => {
+                unseen.remove(name);
+            }
             Outcome::RefusedByBuildah(why) => {
                 wrong.push(format!("{name}: Buildah refuses it: {why}"))
             }
