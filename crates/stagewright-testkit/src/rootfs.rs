@@ -129,13 +129,21 @@ impl Rootfs {
     }
 
     fn remove_below(&mut self, folder: &str) {
-        let prefix = if folder.is_empty() {
-            String::new()
-        } else {
-            format!("{folder}/")
-        };
-        self.entries
-            .retain(|path, _| path.is_empty() || !path.starts_with(&prefix));
+        if folder.is_empty() {
+            self.entries.retain(|path, _| path.is_empty());
+            return;
+        }
+        // They follow one another: each file of a layer asks for this, so that all are not looked at.
+        let prefix = format!("{folder}/");
+        let below: Vec<String> = self
+            .entries
+            .range(prefix.clone()..)
+            .map(|(path, _)| path.clone())
+            .take_while(|path| path.starts_with(&prefix))
+            .collect();
+        for path in below {
+            self.entries.remove(&path);
+        }
     }
 }
 
