@@ -1,81 +1,14 @@
 //! Steps run as root in a BusyBox root file system.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::ffi::OsString;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+mod world;
+
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 
 use fs_err as fs;
-use stagewright_exec::{
-    CancelHandle, ExecError, Exit, Mount, Network, ProbeOptions, RootFs, Sandbox, Step, User,
-};
-
-struct World {
-    directory: tempfile::TempDir,
-    sandbox: Sandbox,
-}
-
-impl World {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let lower = directory.path().join("lower");
-        for folder in ["bin", "etc", "tmp", "proc"] {
-            fs::create_dir_all(lower.join(folder)).unwrap();
-        }
-        fs::copy("/bin/busybox", lower.join("bin/busybox")).unwrap();
-        for applet in [
-            "sh", "cat", "id", "ls", "sleep", "mount", "unshare", "hostname", "stat", "touch",
-            "echo", "mknod", "head", "chmod",
-        ] {
-            symlink("busybox", lower.join("bin").join(applet)).unwrap();
-        }
-        fs::set_permissions(&lower, std::fs::Permissions::from_mode(0o755)).unwrap();
-        fs::create_dir_all(directory.path().join("draft/upper")).unwrap();
-        fs::create_dir_all(directory.path().join("draft/work")).unwrap();
-        Self {
-            directory,
-            sandbox: Sandbox::probe(ProbeOptions::default()).unwrap(),
-        }
-    }
-
-    fn upper(&self) -> PathBuf {
-        self.directory.path().join("draft/upper")
-    }
-
-    fn step(&self, script: &str) -> Step {
-        let root = RootFs::Overlay {
-            lowers: vec![self.directory.path().join("lower")],
-            upper: self.upper(),
-            work: self.directory.path().join("draft/work"),
-        };
-        let argv = ["/bin/sh", "-c", script].map(OsString::from).to_vec();
-        Step {
-            env: vec![("PATH".into(), "/bin".into())],
-            ..Step::new(root, argv)
-        }
-    }
-
-    fn run(&self, step: &Step) -> (Result<Exit, ExecError>, String) {
-        // Each step has an upper and a work directory of its own.
-        let draft = self.directory.path().join("draft");
-        fs::remove_dir_all(&draft).unwrap();
-        fs::create_dir_all(draft.join("upper")).unwrap();
-        fs::create_dir_all(draft.join("work")).unwrap();
-        let mut text = Vec::new();
-        let cancel = CancelHandle::new().unwrap();
-        let result = self
-            .sandbox
-            .run(step, &mut |_, bytes| text.extend_from_slice(bytes), &cancel);
-        (result, String::from_utf8_lossy(&text).into_owned())
-    }
-
-    #[track_caller]
-    fn output(&self, script: &str) -> String {
-        let (result, text) = self.run(&self.step(script));
-        assert_eq!(result.unwrap(), Exit::Code(0), "{text}");
-        text
-    }
-}
+use stagewright_exec::{CancelHandle, ExecError, Exit, Mount, Network, User};
+use world::World;
 
 fn names(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(path)
