@@ -19,6 +19,11 @@ fn main() {
         );
     }
     let out = Path::new(&env("OUT_DIR")).join("stagewright-init");
+    let weakened = std::env::var_os("CARGO_FEATURE_WEAKENED").is_some();
+    assert!(
+        !weakened || env("PROFILE") != "release",
+        "the feature `weakened` is for tests alone: it takes guards of the sandbox away"
+    );
     let status = Command::new(env("RUSTC"))
         .args([
             "--edition",
@@ -45,6 +50,12 @@ fn main() {
             "-A",
             "dead_code",
         ])
+        .args(
+            weakened
+                .then_some(["--cfg", "feature=\"weakened\""])
+                .into_iter()
+                .flatten(),
+        )
         .arg("-o")
         .arg(&out)
         .arg(directory.join("init/main.rs"))

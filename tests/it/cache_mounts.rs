@@ -59,10 +59,14 @@ fn privileged_a_cache_of_other_files_is_another_cache() {
             "RUN --mount=type=cache,id=one,target=/c,from=files cat /c/seed && touch /c/{number} && ls /c\n"
         )
     };
-    assert!(build(&stagewright, "first", &steps(1)).contains("\"1\\nbin"));
-    assert!(build(&stagewright, "first", &steps(2)).contains("\"1\\n2\\nbin"));
+    // What two programs write may come in one piece.
+    assert!(build(&stagewright, "first", &steps(1)).contains("1\\nbin"));
+    assert!(build(&stagewright, "first", &steps(2)).contains("1\\n2\\nbin"));
     let other = build(&stagewright, "second", &steps(3));
-    assert!(other.contains("\"3\\nbin"), "{other}");
+    assert!(
+        other.contains("3\\nbin") && !other.contains("2\\n3"),
+        "{other}"
+    );
 
     let mut prune = stagewright.command("cache");
     prune.args(["prune", "--all", "--filter=type=exec.cachemount", "--store"]);

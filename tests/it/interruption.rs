@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use stagewright_testkit::{Project, Stagewright, output};
 
+use crate::account::Account;
+
 /// How long something may take to come or to go on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
@@ -147,22 +149,81 @@ fn privileged_an_interrupted_build_ends_with_130_and_leaves_nothing() {
     }
 }
 
-/// A hundred builds, each killed a little later than the one before: while it prepares, while a
-/// step runs, while a layer is stored.
+/// Somebody who interrupts twice does not wait for anything.
 #[test]
 #[ignore = "needs root"]
-fn privileged_builds_killed_at_any_point_leave_nothing_that_the_next_does_not_clean() {
-    let stagewright = Stagewright::with_busybox();
-    let word = format!("8{:07}", std::process::id());
-    let project = Project::new().file("a", "a");
-    for number in 0..100 {
+fn privileged_a_second_interrupt_ends_the_build_at_once() {
+    let mut build = LongBuild::start();
+    build.signal("-STOP");
+    // Both are there when it goes on: the second comes before the first could have been followed.
+    build.signal("-INT");
+    build.signal("-TERM");
+    build.signal("-CONT");
+    let code = build.process.wait().unwrap().code();
+    assert!(matches!(code, Some(130 | 143)), "{code:?}");
+    build.assert_nothing_is_left();
+    build.assert_the_next_build_works();
+}
+
+/// Returns the processes that a process has started, and those that they have.
+fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while next < found.len() {
+        let tasks = format!("/proc/{}/task", found[next]);
+        for task in fs_err::read_dir(tasks).unwrap() {
+            let children = fs_err::read_to_string(task.unwrap().path().join("children")).unwrap();
+            found.extend(
+                children
+                    .split_whitespace()
+                    .map(|pid| pid.parse::<u32>().unwrap()),
+            );
+        }
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_a_build_starts_runs_in_namespaces_of_its_own() {
+    let build = LongBuild::start();
+    let link = |pid: u32, name: &str| fs_err::read_link(format!("/proc/{pid}/{name}")).unwrap();
+    let own = std::process::id();
+    let mut of_steps = 0;
+    for pid in descendants(build.process.id()) {
+        let executable = link(pid, "exe").display().to_string();
+        if executable.contains("stagewright-init") {
+            continue;
+        }
+        of_steps += 1;
+        for namespace in ["mnt", "pid", "ipc", "uts", "cgroup"] {
+            let name = format!("ns/{namespace}");
+            assert_ne!(link(pid, &name), link(own, &name), "{executable}: {name}");
+        }
+        // A root, and no capability that the host did not mean to give.
+        let status = fs_err::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        assert!(status.contains("Seccomp:\t2\n"), "{executable}: {status}");
+        assert!(status.contains("CapBnd:\t00000000a80425fb\n"), "{status}");
+    }
+    // Two that sleep and a shell that waits for them, if it did not become one of them.
+    assert!(of_steps >= 2, "{of_steps}");
+}
+
+/// How often a build is killed.
+const KILLS: u64 = 100;
+
+/// Kills builds, each a little later than the one before: while it prepares, while a step runs, while
+/// a layer is stored. Returns the word that tells their steps' processes.
+fn kill_at_any_point(project: &Project, name: &str, build: &dyn Fn() -> Command) {
+    let word = format!("8{:07}{name}", std::process::id());
+    for number in 0..KILLS {
         let step = format!("mkdir /d && for i in $(seq 20); do echo {number} > /d/$i; done");
         let dockerfile = format!(
             "FROM busybox\nCOPY a /b\nRUN {step}; (setsid sleep {word} &) ; sleep 0.02\nRUN rm -r /d\n"
         );
         project.write("Dockerfile", dockerfile);
-        let mut process = stagewright
-            .build_command(&project, &[])
+        let mut process = build()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -173,18 +234,50 @@ fn privileged_builds_killed_at_any_point_leave_nothing_that_the_next_does_not_cl
         let _ = process.wait().unwrap();
     }
     wait_until("processes of the steps are left", || !runs(&word));
-    let left = mounts_below(&stagewright.store());
-    assert!(left.is_empty(), "mounts are left: {left:?}");
     project.write("Dockerfile", "FROM busybox\nRUN rm -rf /tmp && mkdir /d\n");
-    let _ = stagewright.build(&project, &[]).success();
-    let folders = fs_err::read_dir(stagewright.store().join("tmp")).unwrap();
+}
+
+#[track_caller]
+fn assert_nothing_is_left_in(store: &Path) {
+    let left = mounts_below(store);
+    assert!(left.is_empty(), "mounts are left: {left:?}");
+    let folders = fs_err::read_dir(store.join("tmp")).unwrap();
     let left: Vec<_> = folders.map(|entry| entry.unwrap().path()).collect();
     assert!(
         left.is_empty(),
         "folders of killed builds are left: {left:?}"
     );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_builds_killed_at_any_point_leave_nothing_that_the_next_does_not_clean() {
+    let stagewright = Stagewright::with_busybox();
+    let project = Project::new().file("a", "a");
+    kill_at_any_point(&project, ".1", &|| stagewright.build_command(&project, &[]));
+    let _ = stagewright.build(&project, &[]).success();
+    assert_nothing_is_left_in(&stagewright.store());
     let mut verify = stagewright.command("cache");
     let _ = output(verify.arg("verify").arg("--store").arg(stagewright.store())).success();
+}
+
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_builds_killed_without_root_leave_nothing_that_the_next_does_not_clean() {
+    let account = Account::new();
+    let project = Project::new().file("a", "a");
+    let context = format!(
+        "--build-context=busybox=oci-layout://{}",
+        account.path("busybox").display()
+    );
+    kill_at_any_point(&project, ".2", &|| {
+        let mut build = account.command("build", &project);
+        build.arg(&context).arg(project.path());
+        build
+    });
+    let _ = account.build(&project, "image").success();
+    assert_nothing_is_left_in(&account.path("store"));
+    let _ = account.cache(&["verify"]).success();
 }
 
 #[test]

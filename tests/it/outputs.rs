@@ -354,15 +354,9 @@ fn several_platforms_are_one_index() {
             .success();
         assert!(Image::read(&one).rootfs.get(path).is_some(), "{platform}");
     }
-    let runs = Project::new().file("Dockerfile", format!("FROM {name}\nRUN true\n"));
-    let refused = Stagewright::new().build(&runs, &["--platform", "linux/s390x,linux/arm64"]);
+    let other = Project::new().file("Dockerfile", format!("FROM {name}\nCOPY Dockerfile /\n"));
+    let refused = Stagewright::new().build(&other, &["--platform", "linux/s390x,linux/arm64"]);
     assert_eq!(refused.output.code(), Some(1), "{}", refused.output);
-    let foreign = Stagewright::new().build(&runs, &["--platform", "linux/arm64"]);
-    assert!(
-        foreign.output.stderr.contains("$BUILDPLATFORM"),
-        "{}",
-        foreign.output
-    );
     for option in ["type=tar,dest=", "type=docker,dest="] {
         let option = format!("{option}{}", out.path().join("x.tar").display());
         let refused = stagewright.build(&project, &[&platforms[..], &["-o", &option]].concat());

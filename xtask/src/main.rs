@@ -14,6 +14,7 @@ mod codegen;
 mod command_reference;
 mod counts;
 mod demo;
+mod guards;
 mod host;
 mod ignored;
 mod licences;
@@ -46,6 +47,8 @@ enum Verb {
     Bench(bench::Bench),
     /// Count the instructions of warm builds, and fail when there are many more than were recorded
     Counts(counts::CountsArguments),
+    /// Take guards of the sandbox away, one at a time, and see that the tests of escapes notice
+    Guards,
     /// Check the rules that the compiler does not: crate arrows, file sizes, names and the like
     Tidy,
     /// Check every dependency's licence and origin against deny.toml
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Verb::Bases => serve_bases(),
         Verb::Bench(bench) => bench::run(&bench),
         Verb::Counts(arguments) => counts::run(&arguments),
+        Verb::Guards => guards::run(),
         Verb::Tidy => tidy::run(),
         Verb::Deny => licences::run(),
         Verb::Codegen(arguments) => codegen::run(&arguments),

@@ -40,6 +40,10 @@ const TOOLS: &[Tool] = &[
         package: "podman",
     },
     Tool {
+        program: "qemu-aarch64-static",
+        package: "qemu-user-static",
+    },
+    Tool {
         program: "runc",
         package: "runc",
     },
@@ -84,6 +88,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
     }
     host::install_missing(TOOLS)?;
     make_user()?;
+    register_emulator()?;
     let registry = state.serve_bases()?;
     let command = host::build_command()?;
     let containers = write_containers_conf(state.folder())?;
@@ -172,6 +177,22 @@ fn make_user() -> Result<()> {
             "200000-265535",
         ];
         host::run(Command::new("usermod").args(ranges).arg(USER))?;
+    }
+    Ok(())
+}
+
+/// Has the kernel hand programs of arm64 to the emulator, if nothing of this machine has done so.
+fn register_emulator() -> Result<()> {
+    let folder = Path::new("/proc/sys/fs/binfmt_misc");
+    if !folder.join("status").exists() {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "binfmt_misc", "binfmt_misc"]).arg(folder);
+        host::run(&mut mount)?;
+    }
+    if !folder.join("qemu-aarch64").exists() {
+        println!("registering the emulator of arm64 with the kernel");
+        let kind = fs_err::read("/usr/lib/binfmt.d/qemu-aarch64.conf")?;
+        fs_err::write(folder.join("register"), kind)?;
     }
     Ok(())
 }

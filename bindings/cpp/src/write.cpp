@@ -55,6 +55,7 @@ std::string request_json(const BuildOptions& options) {
   put(json, "cgroup_parent", options.cgroup_parent);
   put(json, "jobs", options.jobs);
   put(json, "step_timeout_ms", options.step_timeout_ms);
+  put(json, "step_log_bytes_max", options.step_log_bytes_max);
   put(json, "source_date_epoch", options.source_date_epoch);
   for (const auto& limit : options.ulimits) json["ulimits"].push_back({limit.name, limit.soft, limit.hard});
   for (const auto& [id, value] : options.secrets) json["secrets"][id] = secret_json(value);

@@ -59,6 +59,8 @@ export interface BuildOptions {
   ulimits?: readonly (readonly [string, number, number])[];
   /** A step that takes longer is ended, and the build fails. */
   stepTimeoutMs?: number;
+  /** How much of what a step writes is told: 2 MiB by default, all if 0. */
+  stepLogBytesMax?: number;
   jobs?: number;
   sourceDateEpoch?: number;
   /** The same image whenever and wherever it is built. */

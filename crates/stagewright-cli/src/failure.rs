@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Command(anyhow::Error),
     /// A signal ended it.
     Signal(u8),
+    /// What was told already.
+    Told(Box<Self>),
 }
 
 impl From<stagewright::Error> for Failure {
@@ -42,11 +44,12 @@ impl From<std::io::Error> for Failure {
 impl Failure {
     /// Returns the exit code.
     pub(crate) fn code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Usage(_) => USAGE,
-            Self::Library(_) | Self::Command(_) => FAILED,
-            Self::Signal(number) => 128 + number,
-        })
+        match self {
+            Self::Usage(_) => USAGE.into(),
+            Self::Library(_) | Self::Command(_) => FAILED.into(),
+            Self::Signal(number) => (128 + number).into(),
+            Self::Told(failure) => failure.code(),
+        }
     }
 
     /// Returns what is printed; nothing for a signal, which somebody sent on purpose.
@@ -57,7 +60,7 @@ impl Failure {
             }
             Self::Library(error) => library_text(error),
             Self::Command(error) => format!("error: {error:#}\n"),
-            Self::Signal(_) => String::new(),
+            Self::Signal(_) | Self::Told(_) => String::new(),
         }
     }
 }

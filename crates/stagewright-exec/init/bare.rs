@@ -11,7 +11,7 @@ use crate::cgroups::Cgroups;
 use crate::covers::Covers;
 use crate::enter::exit_of;
 use crate::message::{Failure, Means, Report};
-use crate::outside::{control, pass_on, release_output, send, unsupported};
+use crate::outside::{Input, control, pass_on, release_output, send, unsupported};
 use crate::program::{self, Confinement};
 use crate::step::{Exit, Network, RootFs, Step};
 use crate::sys;
@@ -19,7 +19,7 @@ use crate::trouble::Doing;
 use crate::wire;
 
 /// Runs the step; the process that watches the caller.
-pub(crate) fn run(step: &Step, means: &Means, stdin: Option<OwnedFd>) -> Result<(), Failure> {
+pub(crate) fn run(step: &Step, means: &Means, input: Input) -> Result<(), Failure> {
     if step.network != Network::Host {
         return Err(unsupported("a network other than the host's, where no namespaces can be made,"));
     }
@@ -35,14 +35,14 @@ pub(crate) fn run(step: &Step, means: &Means, stdin: Option<OwnedFd>) -> Result<
         let send = |report: &Report| {
             let _ = sys::write_all(report_to.as_fd(), &wire::message(report));
         };
-        match attend(step, means, root, &cgroups, stdin, &report_to) {
+        match attend(step, means, root, &cgroups, input, &report_to) {
             Ok(Some(exit)) => send(&Report::Ended { exit }),
             Ok(None) => {}
             Err(failure) => send(&Report::Failed { failure }),
         }
         sys::exit(0);
     }
-    drop(stdin);
+    drop(input);
     drop(report_to);
     release_output();
     watch(child, &reports);
@@ -84,7 +84,7 @@ fn attend(
     means: &Means,
     root: &std::path::Path,
     cgroups: &Cgroups,
-    stdin: Option<OwnedFd>,
+    input: Input,
     report_to: &OwnedFd,
 ) -> Result<Option<Exit>, Failure> {
     sys::die_with_parent().doing("tying the step to its caller", "")?;
@@ -94,7 +94,7 @@ fn attend(
     let mut covers = Covers::new(root)?;
     let result = covers
         .prepare(step, means)
-        .and_then(|()| run_program(step, covers.root(), stdin, report_to));
+        .and_then(|()| run_program(step, covers.root(), input, report_to));
     end_children();
     covers.undo()?;
     result
@@ -103,14 +103,14 @@ fn attend(
 fn run_program(
     step: &Step,
     root: &OwnedFd,
-    stdin: Option<OwnedFd>,
+    input: Input,
     report_to: &OwnedFd,
 ) -> Result<Option<Exit>, Failure> {
     let child = sys::split().doing("starting the program", "")?;
     if child == 0 {
-        program::start(step, &Confinement::Root(root), stdin.as_ref(), report_to);
+        program::start(step, &Confinement::Root(root), &input, report_to);
     }
-    drop(stdin);
+    drop(input);
     loop {
         match sys::wait(-1) {
             Some((pid, status)) if pid == child => return Ok(Some(exit_of(status))),

@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::cgroups::Cgroups;
 use crate::message::{Failure, Means, Report};
+use crate::outside::Input;
 use crate::step::{Exit, Network, Step};
+use crate::guards::without;
 use crate::sys;
 use crate::trouble::Doing;
 use crate::program::{self, Confinement};
@@ -15,14 +17,14 @@ pub(crate) fn process_one(
     step: &Step,
     means: &Means,
     cgroups: &Cgroups,
-    stdin: Option<OwnedFd>,
+    input: Input,
     report_to: OwnedFd,
 ) -> ! {
     let send = |report: &Report| {
         // Who does not listen any more has killed this process.
         let _ = sys::write_all(report_to.as_fd(), &wire::message(report));
     };
-    match run(step, means, cgroups, stdin, &report_to) {
+    match run(step, means, cgroups, input, &report_to) {
         Ok(Some(exit)) => send(&Report::Ended { exit }),
         Ok(None) => {}
         Err(failure) => send(&Report::Failed { failure }),
@@ -34,7 +36,7 @@ fn run(
     step: &Step,
     means: &Means,
     cgroups: &Cgroups,
-    stdin: Option<OwnedFd>,
+    input: Input,
     report_to: &OwnedFd,
 ) -> Result<Option<Exit>, Failure> {
     sys::die_with_parent().doing("tying the step to its caller", "")?;
@@ -42,7 +44,9 @@ fn run(
         // The parent was gone before the tie was made.
         sys::exit(1);
     }
-    sys::forbid_tracing().doing("protecting process 1", "")?;
+    if !without("tracing") {
+        sys::forbid_tracing().doing("protecting process 1", "")?;
+    }
     // First, so that the step sees its own as the top one.
     cgroups.enter()?;
     match sys::unshare(sys::CLONE_NEWCGROUP) {
@@ -50,7 +54,9 @@ fn run(
         Err(error) if error.raw_os_error() == Some(sys::EINVAL) => {}
         other => other.doing("making a cgroup namespace", "")?,
     }
-    new_keyring()?;
+    if !without("keyring") {
+        new_keyring()?;
+    }
     match sys::set_hostname(&step.hostname) {
         // The filter of a container may refuse what its namespaces would allow: the step then has
         // the container's name.
@@ -64,9 +70,9 @@ fn run(
     let stubs = root::enter(step, means)?;
     let child = sys::split().doing("starting the program", "")?;
     if child == 0 {
-        program::start(step, &Confinement::Namespaces, stdin.as_ref(), report_to);
+        program::start(step, &Confinement::Namespaces, &input, report_to);
     }
-    drop(stdin);
+    drop(input);
     let mut exit = None;
     while exit.is_none() {
         match sys::wait(-1) {

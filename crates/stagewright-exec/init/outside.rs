@@ -21,8 +21,13 @@ pub(crate) fn control() -> BorrowedFd<'static> {
 pub(crate) fn serve() {
     let Some((bytes, stdin)) = receive_message() else { return };
     let report = match wire::parse::<Request>(&bytes) {
-        Ok(Request::Run { step, means }) if means.way == Way::Chroot => bare::run(&step, &means, stdin),
-        Ok(Request::Run { step, means }) => run(step, means, stdin),
+        Ok(Request::Run { step, means, terminal }) => {
+            let input = Input { stdin, terminal };
+            match means.way {
+                Way::Chroot => bare::run(&step, &means, input),
+                _ => run(step, means, input),
+            }
+        }
         Ok(Request::Tree { map }) => trees::serve(map),
         Ok(Request::Probe { scratch, means }) => probe::serve(&scratch, &means),
         Err(_) => Err(unsupported("a request that is not of this version")),
@@ -72,7 +77,15 @@ fn receive_exactly(count: usize) -> Option<(Vec<u8>, Option<OwnedFd>)> {
     Some((bytes, descriptor))
 }
 
-fn run(step: Step, means: Means, stdin: Option<OwnedFd>) -> Result<(), Failure> {
+/// The standard input of a step.
+pub(crate) struct Input {
+    /// Nothing for none.
+    pub(crate) stdin: Option<OwnedFd>,
+    /// Whether it is a terminal that becomes the step's own.
+    pub(crate) terminal: bool,
+}
+
+fn run(step: Step, means: Means, input: Input) -> Result<(), Failure> {
     let cgroups = Cgroups::open(&means.cgroups)?;
     let connector = Connector::prepare(step.network, &means)?;
     leave(&means, step.network)?;
@@ -83,9 +96,9 @@ fn run(step: Step, means: Means, stdin: Option<OwnedFd>) -> Result<(), Failure> 
     let child = sys::split().doing("starting process 1", "")?;
     if child == 0 {
         drop(reports);
-        enter::process_one(&step, &means, &cgroups, stdin, report_to);
+        enter::process_one(&step, &means, &cgroups, input, report_to);
     }
-    drop(stdin);
+    drop(input);
     drop(report_to);
     release_output();
     watch(child, &reports);

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::message::{Failure, FailureKind, Report};
+use crate::outside::Input;
 use crate::step::{Security, Step};
+use crate::guards::without;
 use crate::sys;
 use crate::trouble::Doing;
 use crate::{filter, wire};
@@ -45,10 +47,10 @@ pub(crate) enum Confinement<'a> {
 pub(crate) fn start(
     step: &Step,
     confinement: &Confinement<'_>,
-    stdin: Option<&OwnedFd>,
+    input: &Input,
     report_to: &OwnedFd,
 ) -> ! {
-    let failure = match prepare(step, confinement, stdin) {
+    let failure = match prepare(step, confinement, input) {
         Ok(()) => find_and_execute(step),
         Err(failure) => failure,
     };
@@ -60,12 +62,15 @@ pub(crate) fn start(
 fn prepare(
     step: &Step,
     confinement: &Confinement<'_>,
-    stdin: Option<&OwnedFd>,
+    input: &Input,
 ) -> Result<(), Failure> {
     // Out of the caller's session, so that nothing can be typed into its terminal.
     sys::new_session();
-    if let Some(stdin) = stdin {
+    if let Some(stdin) = &input.stdin {
         sys::dup_onto(stdin.as_fd(), 0).doing("passing standard input on", "")?;
+        if input.terminal {
+            sys::take_terminal().doing("taking the terminal", "")?;
+        }
     } else {
         let null = sys::open("/dev/null".as_ref(), sys::O_RDONLY, 0).doing("opening", "/dev/null")?;
         sys::dup_onto(null.as_fd(), 0).doing("closing standard input", "")?;
@@ -82,26 +87,31 @@ fn prepare(
     let cwd = sys::c_string(&step.cwd).doing("entering the working directory", &step.cwd)?;
     sys::chdir(&cwd).doing("entering the working directory", &step.cwd)?;
     // A path such as /proc/self/fd/7 could name a directory outside of the root.
-    sys::check_working_directory().doing("entering the working directory", &step.cwd)?;
+    if !without("directory") {
+        sys::check_working_directory().doing("entering the working directory", &step.cwd)?;
+    }
     sys::umask(0o022);
-    sys::close_from(3, true);
+    if !without("descriptors") {
+        sys::close_from(3, true);
+    }
     let sandboxed = step.security == Security::Sandbox;
     let capabilities = match confinement {
         Confinement::Namespaces => CAPABILITIES,
         Confinement::Root(_) => CAPABILITIES & !SYS_CHROOT,
     };
-    if sandboxed {
+    let bounded = sandboxed && !without("capabilities");
+    if bounded {
         sys::bound_capabilities(capabilities);
     }
     // Without the right to mount, a filter would make setuid programs useless; the container that
     // forbids mounts has one of its own.
-    if sandboxed && matches!(confinement, Confinement::Namespaces) {
+    if sandboxed && matches!(confinement, Confinement::Namespaces) && !without("filter") {
         filter::install().doing("filtering system calls", "")?;
     }
     let user = &step.user;
     sys::set_ids(user.uid, user.gid, &user.groups)
         .doing("becoming the user", user.uid.to_string())?;
-    if sandboxed {
+    if bounded {
         let kept = if user.uid == 0 { capabilities } else { 0 };
         sys::set_capabilities(kept).doing("giving up capabilities", "")?;
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::message::{Failure, Means};
 use crate::step::{Mount, Network, ResolvConf, RootFs, Security, Step};
+use crate::guards::without;
 use crate::stubs::Stubs;
 use crate::sys;
 use crate::trouble::Doing;
@@ -61,7 +62,7 @@ pub(crate) fn enter(step: &Step, means: &Means) -> Result<Stubs, Failure> {
         place.mount(mount)?;
     }
     // In a user namespace nobody makes devices, and the kernel opens none that were made there.
-    if step.security == Security::Sandbox && !rootless {
+    if step.security == Security::Sandbox && !rootless && !without("devices") {
         place.forbid_devices()?;
     }
     if step.readonly_root {
@@ -70,13 +71,18 @@ pub(crate) fn enter(step: &Step, means: &Means) -> Result<Stubs, Failure> {
     }
     sys::fchdir(root.as_fd()).doing("entering the root", "/")?;
     sys::pivot_root_here().doing("changing the root", "/")?;
-    sys::unmount(c".").doing("leaving the old root", "/")?;
+    if !without("old root") {
+        sys::unmount(c".").doing("leaving the old root", "/")?;
+    }
     sys::chdir(c"/").doing("entering the root", "/")?;
     Ok(stubs)
 }
 
 /// Keeps what is mounted from here on out of other namespaces.
 pub(crate) fn make_mounts_private() -> Result<(), Failure> {
+    if without("propagation") {
+        return Ok(());
+    }
     sys::mount(c"none", c"/", c"", sys::MS_REC | sys::MS_PRIVATE, None)
         .doing("making mounts private", "/")
 }
@@ -223,6 +229,7 @@ impl Place<'_> {
     fn kernel_files(&mut self, step: &Step) -> Result<(), Failure> {
         let guarded = sys::MS_NOSUID | sys::MS_NODEV | sys::MS_NOEXEC;
         let readonly = match step.security {
+            Security::Sandbox if without("read-only") => guarded,
             Security::Sandbox => guarded | sys::MS_RDONLY,
             Security::Insecure => guarded,
         };
@@ -249,7 +256,7 @@ impl Place<'_> {
         if step.security == Security::Insecure {
             return Ok(());
         }
-        for path in MASKED {
+        for path in MASKED.into_iter().filter(|_| !without("masks")) {
             let Ok(at) = sys::open_in_root(self.root.as_fd(), path.as_ref(), sys::O_PATH) else {
                 continue;
             };
@@ -263,7 +270,7 @@ impl Place<'_> {
                 self.keep_devices(path)?;
             }
         }
-        for path in READ_ONLY {
+        for path in READ_ONLY.into_iter().filter(|_| !without("read-only")) {
             let Ok(at) = sys::open_in_root(self.root.as_fd(), path.as_ref(), sys::O_PATH) else {
                 continue;
             };

@@ -96,6 +96,9 @@ pub enum ExecError {
     /// The sandbox died: somebody killed it, or memory ran out.
     #[error("the sandbox ended before the step did: was it killed, or memory short?")]
     Lost,
+    /// The terminal could not be used.
+    #[error("passing the terminal on")]
+    Terminal(#[source] io::Error),
     /// Reading what the step wrote failed.
     #[error("reading the step's output")]
     Read(#[source] io::Error),

@@ -6,6 +6,7 @@
 //! [`Sandbox::run`] runs a [`Step`].
 
 mod cgroup;
+mod emulation;
 mod error;
 mod ids;
 #[allow(
@@ -19,10 +20,12 @@ mod network;
 mod report;
 mod sandbox;
 mod step;
+mod terminal;
 mod tree;
 #[allow(dead_code, reason = "both ends share it; the executable uses the rest")]
 mod wire;
 
+pub use emulation::{NoEmulator, emulator};
 pub use error::{ExecError, ProbeError};
 pub use ids::may_own_files;
 pub use namespace::UserNamespace;

@@ -12,8 +12,13 @@ use crate::wire::{Bytes, Input, Malformed, Wire, wire_enum, wire_struct};
 /// What the executable inside is asked to do.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Request {
-    /// Run a step.
-    Run { step: Step, means: Means },
+    /// Run a step. Standard input comes with the message if there is any; `terminal` says that it
+    /// is a terminal that becomes the step's own.
+    Run {
+        step: Step,
+        means: Means,
+        terminal: bool,
+    },
     /// Try what steps need. `scratch` holds three empty directories: `lower`, `upper` and `work`.
     Probe { scratch: PathBuf, means: Means },
     /// Make a user namespace, and work on trees of files in it, as further messages say.
@@ -156,7 +161,7 @@ pub(crate) struct Deliver {
 }
 
 wire_enum!(Request {
-    1 => Run { step, means },
+    1 => Run { step, means, terminal },
     2 => Probe { scratch, means },
     3 => Tree { map },
 });

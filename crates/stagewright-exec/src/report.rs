@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::emulation::{NoEmulator, emulated};
 use crate::ids::{may_change_root, may_map_root};
 use crate::message::{Finding, MOUNTS, NAMESPACES, OVERLAY, PROC};
 use crate::namespace::UserNamespace;
@@ -81,10 +82,14 @@ impl HostReport {
             None => Self::as_root(tried),
             Some(namespace) => Self::as_user(namespace, tried),
         };
-        match report.mode {
+        let mut report = match report.mode {
             Mode::None if may_change_root() => report.with_chroot(),
             _ => report,
+        };
+        if report.mode != Mode::None {
+            report.findings.push(other_platforms());
         }
+        report
     }
 
     /// What is left to root where no namespaces can be made.
@@ -206,6 +211,27 @@ impl HostReport {
             reason,
             findings,
         }
+    }
+}
+
+/// Says which platforms' steps run besides the host's own. Most hosts need no other.
+fn other_platforms() -> HostFinding {
+    let (works, detail) = match emulated() {
+        Ok(names) if !names.is_empty() => {
+            let names: Vec<String> = names.iter().map(|name| format!("linux/{name}")).collect();
+            (true, format!("emulators run steps of {}", names.join(", ")))
+        }
+        none => {
+            let reason = none
+                .err()
+                .unwrap_or_else(|| NoEmulator::Missing("another processor".to_owned()));
+            (false, format!("steps of this machine's run only; {reason}"))
+        }
+    };
+    HostFinding {
+        name: "other platforms",
+        works,
+        detail,
     }
 }
 

@@ -12,6 +12,7 @@ use fs_err as fs;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::termios::isatty;
 
 use crate::cgroup::StepCgroups;
 use crate::error::{ExecError, ProbeError};
@@ -20,6 +21,7 @@ use crate::namespace::{self, UserNamespace};
 use crate::network;
 use crate::report::{HostReport, Mode};
 use crate::step::{Exit, Step};
+use crate::terminal;
 use crate::wire::{self, Bytes};
 
 /// The executable that runs steps.
@@ -168,7 +170,7 @@ impl Sandbox {
     ) -> Result<Exit, ExecError> {
         let mut command = Command::new(&self.path);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        self.attend(step, command, None, output, cancel)
+        self.attend(step, command, Given::Nothing, output, cancel)
     }
 
     /// Runs a program with the caller's own standard streams.
@@ -177,15 +179,67 @@ impl Sandbox {
     /// As [`Sandbox::run`].
     pub fn run_attached(&self, step: &Step, cancel: &CancelHandle) -> Result<Exit, ExecError> {
         let stdin = io::stdin();
-        let command = Command::new(&self.path);
-        self.attend(step, command, Some(stdin.as_fd()), &mut |_, _| {}, cancel)
+        let given = Given::Input(stdin.as_fd());
+        self.attend(
+            step,
+            Command::new(&self.path),
+            given,
+            &mut |_, _| {},
+            cancel,
+        )
+    }
+
+    /// Runs a program that a person works with: as [`Sandbox::run_attached`], but if the caller's
+    /// standard input and output are a terminal, the program has a terminal of its own, so that it
+    /// can neither read what is typed for others nor type into the caller's. The caller's terminal
+    /// passes every key on meanwhile.
+    ///
+    /// # Errors
+    /// As [`Sandbox::run`]; when no terminal can be made.
+    pub fn run_interactive(&self, step: &Step, cancel: &CancelHandle) -> Result<Exit, ExecError> {
+        let (stdin, stdout) = (io::stdin(), io::stdout());
+        if !(isatty(&stdin) && isatty(&stdout)) {
+            return self.run_attached(step, cancel);
+        }
+        let (input, output) = (stdin.as_fd(), stdout.as_fd());
+        let pty = terminal::Pty::like(input).map_err(ExecError::Terminal)?;
+        let raw = terminal::Raw::enter(input).map_err(ExecError::Terminal)?;
+        let (ours, theirs) = pty.into_ends();
+        let (stop, stopped) = UnixStream::pair().map_err(ExecError::Spawn)?;
+        let exit = std::thread::scope(|scope| {
+            let copying = scope.spawn(|| terminal::copy(input, output, &ours, &stopped));
+            let exit = self.run_on(step, &theirs, cancel);
+            // What the program wrote last comes before the end of its terminal.
+            drop(theirs);
+            drop(stop);
+            match copying.join() {
+                Ok(Ok(())) => exit,
+                Ok(Err(error)) => exit.and(Err(ExecError::Terminal(error))),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        });
+        drop(raw);
+        exit
+    }
+
+    fn run_on(
+        &self,
+        step: &Step,
+        terminal: &OwnedFd,
+        cancel: &CancelHandle,
+    ) -> Result<Exit, ExecError> {
+        let end = || terminal.try_clone().map_err(ExecError::Spawn);
+        let mut command = Command::new(&self.path);
+        command.stdout(end()?).stderr(end()?);
+        let given = Given::Terminal(terminal.as_fd());
+        self.attend(step, command, given, &mut |_, _| {}, cancel)
     }
 
     fn attend(
         &self,
         step: &Step,
         mut command: Command,
-        stdin: Option<BorrowedFd<'_>>,
+        given: Given<'_>,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &CancelHandle,
     ) -> Result<Exit, ExecError> {
@@ -199,6 +253,11 @@ impl Sandbox {
         let request = Request::Run {
             step: step.clone(),
             means,
+            terminal: matches!(given, Given::Terminal(_)),
+        };
+        let stdin = match given {
+            Given::Nothing => None,
+            Given::Input(input) | Given::Terminal(input) => Some(input),
         };
         running
             .send(&wire::message(&request), stdin)
@@ -269,6 +328,16 @@ impl Sandbox {
     }
 }
 
+/// What a program's standard input is.
+enum Given<'f> {
+    /// Nothing can be read.
+    Nothing,
+    /// A file, a pipe, a terminal of somebody else.
+    Input(BorrowedFd<'f>),
+    /// A terminal that becomes the program's own.
+    Terminal(BorrowedFd<'f>),
+}
+
 /// The executable while it runs. However its use ends, by a panic as well, the step ends with it
 /// and is waited for.
 #[derive(Debug)]
@@ -280,8 +349,12 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Result<Self, ExecError> {
         let (control, theirs) = UnixStream::pair().map_err(ExecError::Spawn)?;
+        command.env_clear();
+        #[cfg(feature = "weakened")]
+        if let Some(guards) = std::env::var_os("STAGEWRIGHT_WEAKEN") {
+            command.env("STAGEWRIGHT_WEAKEN", guards);
+        }
         let child = command
-            .env_clear()
             .stdin(OwnedFd::from(theirs))
             .spawn()
             .map_err(ExecError::Spawn)?;

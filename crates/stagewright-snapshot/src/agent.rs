@@ -101,10 +101,23 @@ pub trait TreeAgent: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Gives a directory to a user and a group, as far as owners are kept, and sets its mode.
+    fn give(&self, directory: &Path, owner: (u32, u32), mode: u32) -> Result<(), SnapshotError> {
+        // The mode last: a change of owner may take set-id bits away.
+        std::os::unix::fs::chown(directory, Some(owner.0), Some(owner.1))
+            .and_then(|()| set_mode(directory, mode))
+            .map_err(SnapshotError::Draft)
+    }
+
     /// Makes the top directory of a tree one that this process may move.
     fn settle(&self, _root: &Path) -> Result<(), SnapshotError> {
         Ok(())
     }
+}
+
+pub(crate) fn set_mode(path: &Path, mode: u32) -> std::io::Result<()> {
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    fs_err::set_permissions(path, permissions)
 }
 
 /// Touches files in this process.

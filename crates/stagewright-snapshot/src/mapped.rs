@@ -10,7 +10,7 @@ use std::sync::Arc;
 use stagewright_exec::{TreeChange, UserNamespace, may_own_files};
 use stagewright_layer::{EntryKind, EntryPath, LayerIndex, Mtime, WrittenLayer};
 
-use crate::agent::{DirectAgent, OverlayXattrs, Prune, TreeAgent};
+use crate::agent::{DirectAgent, OverlayXattrs, Prune, TreeAgent, set_mode};
 use crate::before::Before;
 use crate::content::NewEntry;
 use crate::error::SnapshotError;
@@ -211,6 +211,24 @@ impl TreeAgent for MappedAgent {
 
     fn namespace(&self) -> Option<&Arc<UserNamespace>> {
         Some(&self.namespace)
+    }
+
+    fn give(
+        &self,
+        directory: &Path,
+        (uid, gid): (u32, u32),
+        mode: u32,
+    ) -> Result<(), SnapshotError> {
+        if self.has_one_id() {
+            return set_mode(directory, mode).map_err(SnapshotError::Draft);
+        }
+        let change = TreeChange::Owner {
+            path: Path::new("").to_owned(),
+            uid,
+            gid,
+            mode: Some(mode),
+        };
+        self.change(directory, vec![change])
     }
 
     fn settle(&self, root: &Path) -> Result<(), SnapshotError> {

@@ -472,6 +472,31 @@ impl Snapshots {
         self.agent().unpack(&self.tree_layer(id)?, directory)
     }
 
+    /// Makes a directory one that steps find with an owner and a mode, as far as owners are kept, and
+    /// puts it into its place by `place`, which gives that place. Without root it belongs to
+    /// somebody else then.
+    ///
+    /// # Errors
+    /// When it cannot be given away, or not be put into its place.
+    pub fn place_directory<E: From<SnapshotError>>(
+        &self,
+        directory: &Path,
+        owner: (u32, u32),
+        mode: u32,
+        place: impl FnOnce(&Path) -> Result<PathBuf, E>,
+    ) -> Result<(), E> {
+        /// What allows to move a directory of somebody else.
+        const ALL: u32 = 0o777;
+        let ours = self.agent().namespace().is_none();
+        let first = if ours { mode } else { mode | ALL };
+        self.agent().give(directory, owner, first)?;
+        let placed = place(directory)?;
+        if first != mode {
+            self.agent().give(&placed, owner, mode)?;
+        }
+        Ok(())
+    }
+
     /// Returns the packed form of a layer, and makes it if it is missing.
     ///
     /// # Errors

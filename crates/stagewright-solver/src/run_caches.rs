@@ -1,7 +1,6 @@
 //! Cache mounts of a `RUN`: taken from the store, made when they are new.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fs_err as fs;
 use stagewright_digest::LayerId;
@@ -152,12 +151,11 @@ fn make(
     if !directory.exists() {
         fs::create_dir(&directory).map_err(StepError::Io)?;
     }
-    set_access(&directory, access).map_err(StepError::Io)?;
-    Ok(lease.make(&directory)?)
-}
-
-fn set_access(directory: &Path, access: Access) -> std::io::Result<()> {
-    // The mode last: a change of owner may take set-id bits away.
-    std::os::unix::fs::chown(directory, Some(access.uid), Some(access.gid))?;
-    fs::set_permissions(directory, std::fs::Permissions::from_mode(access.mode))
+    let owner = (access.uid, access.gid);
+    services
+        .snapshots
+        .place_directory(&directory, owner, access.mode, |directory| {
+            lease.make(directory)?;
+            Ok(lease.path().to_owned())
+        })
 }

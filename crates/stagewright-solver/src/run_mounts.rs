@@ -39,7 +39,7 @@ pub(crate) struct Prepared {
 }
 
 /// Folders and locks that a step uses while it runs.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Leases {
     /// By id: a directory that is mounted twice is one directory, and is taken once.
     pub(crate) caches: BTreeMap<String, CacheMountLease>,

@@ -1,9 +1,9 @@
 //! `RUN`.
 
-use std::collections::VecDeque;
-
 use stagewright_digest::LayerId;
-use stagewright_exec::{CancelHandle, Exit, Network, Security, Step, Stream, User};
+use stagewright_exec::{
+    CancelHandle, ExecError, Exit, Network, Security, Step, Stream, User, emulator,
+};
 use stagewright_oci::Platform;
 use stagewright_plan::{ExecOp, NetworkMode, SecurityMode};
 use stagewright_snapshot::StepRoot;
@@ -11,15 +11,13 @@ use stagewright_snapshot::StepRoot;
 use crate::action;
 use crate::error::StepError;
 use crate::event::LogStream;
+use crate::failed_step::FailedStep;
 use crate::file_step;
 use crate::run_mounts;
 use crate::services::Services;
+use crate::step_log::{Clip, Tail};
 use crate::vertex::VertexResult;
 
-/// How many of a step's last lines an error carries.
-const TAIL_LINES: usize = 20;
-/// A line longer than this is cut in an error.
-const TAIL_LINE_BYTES: usize = 4096;
 /// As in BuildKit, so that programs that look at it behave as they do there.
 const HOSTNAME: &str = "buildkitsandbox";
 /// Docker's default.
@@ -89,15 +87,23 @@ pub(crate) fn run(
         limits: limits.cgroup.clone(),
         ..Step::new(prepared.root_fs(), op.argv.iter().map(Into::into).collect())
     };
-    let tail = execute(services, &step, event)?;
+    let ended = execute(services, &step, event).and_then(|ended| check_exit(op, ended));
+    if let Err(error) = ended {
+        if let Some(place) = &services.failed
+            && is_of_the_program(&error)
+        {
+            let failed = FailedStep::new(services, op, step, prepared, mounts.leases);
+            place.put(failed);
+        }
+        return Err(error);
+    }
     // The mounts' directories and locks are needed until here.
     drop(mounts.leases);
-    check_exit(op, tail)?;
     Ok(prepared.commit(&services.snapshots, named)?)
 }
 
-/// Programs of another architecture are not run: the error would be that of the first that the
-/// kernel does not take.
+/// Programs of another processor need an emulator: without this, the error would be that of the first
+/// program that the kernel does not take.
 fn check_platform(op: &ExecOp) -> Result<(), StepError> {
     let host = Platform::host();
     if host
@@ -107,10 +113,25 @@ fn check_platform(op: &ExecOp) -> Result<(), StepError> {
     {
         return Ok(());
     }
+    let reason = match emulator(&op.platform.architecture) {
+        Ok(_) if op.platform.os == host.os => return Ok(()),
+        Ok(_) => "only Linux is".to_owned(),
+        Err(error) => error.to_string(),
+    };
     Err(StepError::Unsupported(format!(
-        "steps of {} cannot be run on {host}: run them in a stage that is FROM --platform=$BUILDPLATFORM and copy from it",
+        "steps of {} cannot be run on {host}: {reason}; or run them in a stage that is FROM --platform=$BUILDPLATFORM and copy from it",
         op.platform
     )))
+}
+
+/// Tells a step that ran and failed from one that was not run, or stopped from outside.
+fn is_of_the_program(error: &StepError) -> bool {
+    matches!(
+        error,
+        StepError::Exit { .. }
+            | StepError::Signal { .. }
+            | StepError::Exec(ExecError::Start { .. } | ExecError::TimedOut(_))
+    )
 }
 
 struct Ended {
@@ -121,6 +142,7 @@ struct Ended {
 fn execute(services: &Services, step: &Step, event: u64) -> Result<Ended, StepError> {
     let cancel = CancelHandle::new()?;
     let mut tail = Tail::default();
+    let mut clip = Clip::new(services.options.limits.log_bytes);
     let watch = {
         let (token, handle) = (services.cancel.clone(), cancel.clone());
         services.runtime.spawn(async move {
@@ -134,7 +156,14 @@ fn execute(services: &Services, step: &Step, event: u64) -> Result<Ended, StepEr
             Stream::Stdout => LogStream::Stdout,
             Stream::Stderr => LogStream::Stderr,
         };
-        services.reporter.log(event, stream, bytes);
+        for shown in clip.shown(bytes).into_iter().flatten() {
+            let stream = if shown.is_ours {
+                LogStream::Stderr
+            } else {
+                stream
+            };
+            services.reporter.log(event, stream, &shown.bytes);
+        }
     };
     let exit = services.sandbox.get()?.run(step, &mut output, &cancel);
     watch.abort();
@@ -159,63 +188,5 @@ fn check_exit(op: &ExecOp, ended: Ended) -> Result<(), StepError> {
             signal,
             log_tail,
         }),
-    }
-}
-
-/// The last lines of what a step wrote.
-#[derive(Debug, Default)]
-struct Tail {
-    lines: VecDeque<Vec<u8>>,
-    /// The last line has not ended yet.
-    open: bool,
-}
-
-impl Tail {
-    fn add(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if !self.open {
-                self.lines.push_back(Vec::new());
-                if self.lines.len() > TAIL_LINES {
-                    self.lines.pop_front();
-                }
-            }
-            let ended = piece.ends_with(b"\n");
-            if let Some(line) = self.lines.back_mut() {
-                let text = piece.strip_suffix(b"\n").unwrap_or(piece);
-                let room = TAIL_LINE_BYTES.saturating_sub(line.len());
-                line.extend_from_slice(&text[..text.len().min(room)]);
-            }
-            self.open = !ended;
-        }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.lines
-            .iter()
-            .map(|line| {
-                String::from_utf8_lossy(line)
-                    .trim_end_matches('\r')
-                    .to_owned()
-            })
-            .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tail_keeps_whole_last_lines_however_they_come() {
-        let mut tail = Tail::default();
-        for number in 0..TAIL_LINES {
-            tail.add(format!("line {number}\r\n").as_bytes());
-        }
-        tail.add(b"the l");
-        tail.add(b"ast\nno end");
-        let lines = tail.lines();
-        assert_eq!(lines.len(), TAIL_LINES);
-        assert_eq!(lines[0], "line 2");
-        assert_eq!(lines[TAIL_LINES - 2..], ["the last", "no end"]);
     }
 }

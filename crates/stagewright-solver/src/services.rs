@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache_document::CachedResult;
 use crate::context_files::ContextFiles;
 use crate::error::StepError;
+use crate::failed_step::FailedPlace;
 use crate::images::Images;
 use crate::remote::Remotes;
 use crate::reporter::Reporter;
@@ -61,6 +62,8 @@ pub struct Limits {
     pub cgroup_parent: Option<PathBuf>,
     /// Limits of memory and processors. They enter no key: a step makes the same with more.
     pub cgroup: stagewright_exec::Limits,
+    /// How many bytes of what a step writes are shown, 2 MiB if absent; 0 is no limit.
+    pub log_bytes: Option<u64>,
 }
 
 /// Where the value of a secret comes from.
@@ -143,6 +146,8 @@ pub struct Services {
     pub used: UsedResults,
     /// Whether it was told how steps run.
     pub mode_told: Once,
+    /// Where a step that fails is kept, if it is.
+    pub failed: Option<FailedPlace>,
 }
 
 /// A lock on an action, and whether another build held it.

@@ -189,6 +189,13 @@ impl Build {
             .collect()
     }
 
+    /// Returns what steps wrote, without what is told around it.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let text = |event: &Value| event["text"].as_str().map(str::to_owned);
+        self.events().iter().filter_map(text).collect()
+    }
+
     /// Returns the instructions that ran, in the order in which they ended and without the stage and
     /// step in front; what came from the cache is not among them.
     #[must_use]

@@ -78,6 +78,18 @@ impl LayerTar {
         self
     }
 
+    /// Adds a character device by its major and minor number.
+    #[must_use]
+    pub fn device(mut self, path: &str, number: (u32, u32)) -> Self {
+        let mut header = self.header(EntryType::Char, 0o666);
+        header.set_device_major(number.0).unwrap();
+        header.set_device_minor(number.1).unwrap();
+        self.builder
+            .append_data(&mut header, path, std::io::empty())
+            .unwrap();
+        self
+    }
+
     /// Says that what lies at a path below this layer is gone.
     #[must_use]
     pub fn whiteout(self, path: &str) -> Self {

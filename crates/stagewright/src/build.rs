@@ -8,6 +8,7 @@ use stagewright_solver::{CancellationToken, Event};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, ErrorKind};
+use crate::failed_step::KeptStep;
 use crate::image::Image;
 
 /// A build that was started. Dropping it cancels the build.
@@ -20,6 +21,7 @@ pub struct Build {
     cancel: CancellationToken,
     /// Taken when the build has ended.
     result: Option<oneshot::Receiver<Result<Image, Error>>>,
+    kept: KeptStep,
 }
 
 impl Build {
@@ -27,11 +29,13 @@ impl Build {
         events: mpsc::UnboundedReceiver<Event>,
         cancel: CancellationToken,
         result: oneshot::Receiver<Result<Image, Error>>,
+        kept: KeptStep,
     ) -> Self {
         Self {
             events: Some(Events(events)),
             cancel,
             result: Some(result),
+            kept,
         }
     }
 
@@ -44,6 +48,12 @@ impl Build {
     /// Returns a handle that cancels the build from anywhere.
     pub fn canceller(&self) -> Canceller {
         Canceller(self.cancel.clone())
+    }
+
+    /// Returns the place where the step that fails is found afterwards, if the request says that it
+    /// is kept.
+    pub fn kept_step(&self) -> KeptStep {
+        self.kept.clone()
     }
 
     /// Stops the build: running steps are killed, what was finished stays cached. The build then

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use stagewright_exec::{HostReport, UserNamespace};
 use stagewright_fetch::RegistryOptions;
 use stagewright_snapshot::{DirectAgent, MappedAgent, Snapshots, TreeAgent};
-use stagewright_solver::{CancellationToken, LazySandbox};
+use stagewright_solver::{CancellationToken, FailedPlace, LazySandbox};
 use stagewright_store::{Remover, Store, StoreOptions};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::build::Build;
 use crate::error::{Error, ErrorKind};
+use crate::failed_step::KeptStep;
 use crate::failure;
 use crate::job;
 use crate::request::BuildRequest;
@@ -101,7 +102,9 @@ impl Builder {
         let (event_sender, events) = mpsc::unbounded_channel();
         let (result_sender, result) = oneshot::channel();
         let cancel = CancellationToken::new();
-        let build = Build::new(events, cancel.clone(), result);
+        let failed = FailedPlace::default();
+        let kept = KeptStep::new(self.clone(), failed.clone());
+        let build = Build::new(events, cancel.clone(), result, kept);
         let runtime = match self.runtime() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -122,7 +125,7 @@ impl Builder {
         });
         let builder = self.clone();
         runtime.spawn(async move {
-            let result = job::run(builder, request, sink, cancel).await;
+            let result = job::run(builder, request, sink, cancel, failed).await;
             *locked(&closing) = None;
             // A caller that dropped the build does not want its result.
             let _ = result_sender.send(result);

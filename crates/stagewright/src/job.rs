@@ -12,9 +12,9 @@ use stagewright_plan::{
 };
 use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
-    CancellationToken, ContextFiles, EventKind, EventSink, Explained, Images, ImportedCache,
-    Limits, Remotes, Reporter, Secret, Services, SolveOptions, SshAgent, StepError, UsedResults,
-    fetch_context, solve,
+    CancellationToken, ContextFiles, EventKind, EventSink, Explained, FailedPlace, Images,
+    ImportedCache, Limits, Remotes, Reporter, Secret, Services, SolveOptions, SshAgent, StepError,
+    UsedResults, fetch_context, solve,
 };
 use tokio::sync::OnceCell;
 
@@ -42,8 +42,11 @@ pub(crate) async fn run(
     request: BuildRequest,
     sink: EventSink,
     cancel: CancellationToken,
+    failed: FailedPlace,
 ) -> Result<Image, Error> {
-    let job = Job::new(builder, request, Reporter::new(sink), cancel).await?;
+    let kept = request.keep_failed_step.then_some(failed);
+    let mut job = Job::new(builder, request, Reporter::new(sink), cancel).await?;
+    job.failed = kept;
     job.run().await
 }
 
@@ -154,6 +157,8 @@ struct Job {
     now_unix_ms: u64,
     /// The caches from elsewhere, read once.
     cache: OnceCell<Arc<ImportedCache>>,
+    /// Where a step that fails is kept, if it is.
+    failed: Option<FailedPlace>,
 }
 
 impl Job {
@@ -187,6 +192,7 @@ impl Job {
             platform,
             now_unix_ms,
             cache: OnceCell::new(),
+            failed: None,
         })
     }
 
@@ -534,6 +540,7 @@ impl Job {
                 cpuset_mems: request.cpuset_mems.clone(),
                 pids: None,
             },
+            log_bytes: request.step_log_bytes_max,
         };
         Ok(Services {
             store: self.session.store().clone(),
@@ -563,6 +570,7 @@ impl Job {
             },
             used: UsedResults::default(),
             mode_told: Once::new(),
+            failed: self.failed.clone(),
         })
     }
 }

@@ -71,6 +71,12 @@ pub struct BuildRequest {
     /// How long a step may take, without limit if absent. One that takes longer is ended, with all
     /// that it started, and the build fails.
     pub step_timeout: Option<Duration>,
+    /// How many bytes of what a step writes are told, 2 MiB if absent; 0 is no limit. What is more is
+    /// left out, and that it was is told in its place. The last lines of a step that fails are
+    /// in the error all the same.
+    pub step_log_bytes_max: Option<u64>,
+    /// Keep the step that fails, so that it can be entered ([`Build::kept_step`](crate::Build::kept_step)).
+    pub keep_failed_step: bool,
     /// How many steps may run at once; a generous number if absent.
     pub jobs: Option<usize>,
     /// Seconds since 1970 for `created`, the history and all files, for an image that does not depend
@@ -117,6 +123,8 @@ impl BuildRequest {
             cgroup_parent: None,
             ulimits: Vec::new(),
             step_timeout: None,
+            step_log_bytes_max: None,
+            keep_failed_step: false,
             jobs: None,
             source_date_epoch: None,
             reproducible: false,

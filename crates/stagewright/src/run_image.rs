@@ -36,6 +36,10 @@ impl RunCanceller {
         Ok(Self(handle))
     }
 
+    pub(crate) fn handle(&self) -> &CancelHandle {
+        &self.0
+    }
+
     /// Kills everything in the run.
     pub fn cancel(&self) {
         self.0.cancel();

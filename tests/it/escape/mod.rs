@@ -1,13 +1,15 @@
 //! What a Dockerfile, its files and its steps may try to get out: nothing outside changes, and
 //! nothing of the outside is seen. The numbers name holes that other builders and runtimes had.
 
+mod calls;
 mod files;
+mod images;
 mod kernel;
 mod mounts;
 
 use std::path::PathBuf;
 
-use stagewright_testkit::{Build, Project, Stagewright};
+use stagewright_testkit::{Build, LayerTar, Project, Stagewright};
 
 /// What must not be seen from inside.
 const SECRET: &str = "kept outside of all steps";
@@ -53,6 +55,34 @@ impl Outside {
         found.sort();
         found
     }
+}
+
+/// Returns archives whose names, links and hard links lead out.
+fn hostile_layers(outside: &Outside) -> Vec<LayerTar> {
+    let path = outside.path();
+    let up = format!("{}{path}", "../".repeat(12));
+    vec![
+        LayerTar::new()
+            .symlink("link", &path)
+            .file("link/pwned", 0o644, "x"),
+        LayerTar::new()
+            .symlink("link", &up)
+            .file("link/secret", 0o644, "x"),
+        LayerTar::new()
+            .symlink("a", "..")
+            .symlink("a/b", "..")
+            .file("a/b/pwned", 0o644, "x"),
+        LayerTar::new().hard_link("seen", &format!("{path}/secret")),
+        LayerTar::new().hard_link("seen", &format!("{up}/secret")),
+        LayerTar::new()
+            .symlink("link", &path)
+            .hard_link("seen", "link/secret"),
+        LayerTar::new().symlink("link", &path).folder("link", 0o777),
+        LayerTar::new()
+            .symlink("link", &path)
+            .whiteout("link/secret"),
+        LayerTar::new().symlink("link", &path).opaque("link"),
+    ]
 }
 
 fn mounts() -> usize {

@@ -240,6 +240,8 @@ struct BuildOptions {
   std::optional<std::uint64_t> jobs;
   /// How long a step may take.
   std::optional<std::uint64_t> step_timeout_ms;
+  /// How much of what a step writes is told: 2 MiB by default, all if 0.
+  std::optional<std::uint64_t> step_log_bytes_max;
   std::optional<std::uint64_t> source_date_epoch;
   /// The same image whenever and wherever it is built.
   bool reproducible = false;

@@ -93,6 +93,7 @@ class Builder:
         cgroup_parent: str | None = None,
         ulimits: Sequence[tuple[str, int, int]] = (),
         step_timeout: float | None = None,
+        step_log_bytes_max: int | None = None,
         jobs: int | None = None,
         source_date_epoch: int | None = None,
         reproducible: bool = False,
@@ -107,6 +108,7 @@ class Builder:
         what ``--cache-from`` takes. A step that takes more than ``step_timeout`` seconds is ended.
         ``container_limits`` has ``memory``, ``memswap``, ``cpushares`` and ``cpusetcpus`` for steps; these
         limits, as the other ``cpu`` ones, need a cgroup.
+        Of what a step writes, ``step_log_bytes_max`` bytes are told: 2 MiB by default, all if 0.
         """
         return Build(self._native.start(_request(locals())))
 
@@ -226,6 +228,7 @@ def _request(given: dict[str, Any]) -> str:
         "ulimits": [list(limit) for limit in given["ulimits"]],
         "jobs": given["jobs"],
         "step_timeout_ms": None if given["step_timeout"] is None else round(given["step_timeout"] * 1000),
+        "step_log_bytes_max": given["step_log_bytes_max"],
         "source_date_epoch": given["source_date_epoch"],
         "reproducible": given["reproducible"],
         "allow": list(given["allow"]),

@@ -163,6 +163,21 @@ pub(crate) struct BuildArguments {
     /// End a step that takes longer, such as 90s or 1h30m, and fail
     #[arg(long, value_name = "TIME", value_parser = parse_duration, overrides_with = "timeout")]
     pub(crate) timeout: Option<Duration>,
+    /// Show this much of what a step writes, such as 10m; 0 for all [default: 2m]
+    #[arg(long, value_name = "BYTES", value_parser = parse_log_limit,
+          env = "BUILDKIT_STEP_LOG_MAX_SIZE", allow_hyphen_values = true,
+          overrides_with = "log_limit")]
+    pub(crate) log_limit: Option<u64>,
+    /// What to do when a step fails; `shell` opens one where it failed, with its files, mounts,
+    /// environment and user
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "fail",
+        value_enum,
+        overrides_with = "on_error"
+    )]
+    pub(crate) on_error: OnError,
     /// Allow steps to ask for `network.host` or `security.insecure`
     #[arg(long, value_name = "ENTITLEMENT")]
     pub(crate) allow: Vec<String>,
@@ -237,6 +252,24 @@ pub(crate) enum NetworkArgument {
     Pasta,
     /// One of its own, that the program slirp4netns connects to the host's
     Slirp4netns,
+}
+
+/// What is done when a step fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnError {
+    /// The build fails
+    Fail,
+    /// A shell is opened where the step failed; then the build fails
+    #[value(alias = "debug")]
+    Shell,
+}
+
+/// Reads a limit, BuildKit's `-1` for none included.
+fn parse_log_limit(text: &str) -> Result<u64, String> {
+    match text {
+        "-1" => Ok(0),
+        _ => parse_bytes(text),
+    }
 }
 
 /// How progress is shown.
@@ -329,6 +362,19 @@ mod tests {
         assert_eq!(arguments.no_cache_filter, ["a", "b", "c"]);
         assert_eq!(arguments.build_arg[0].value.as_deref(), Some("1"));
         assert_eq!(arguments.build_arg[1].value, None);
+    }
+
+    #[test]
+    fn the_limit_of_logs_is_none_as_buildkit_says_it_too() {
+        for (text, bytes) in [("2m", 2 << 20), ("0", 0), ("-1", 0), ("100", 100)] {
+            let line = format!("--log-limit {text}");
+            assert_eq!(parse(&line).unwrap().log_limit, Some(bytes), "{text}");
+        }
+        assert!(parse("--log-limit=-2").is_err());
+        for what in ["shell", "debug"] {
+            let line = format!("--on-error={what}");
+            assert_eq!(parse(&line).unwrap().on_error, OnError::Shell);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod output;
 mod unsupported;
 mod values;
 
-pub(crate) use build::{BuildArguments, NetworkArgument, ProgressMode};
+pub(crate) use build::{BuildArguments, NetworkArgument, OnError, ProgressMode};
 pub(crate) use cache::{CacheVerb, Format, PruneArguments, PruneFilter};
 pub(crate) use call::{CallArgument, CallMethod};
 pub(crate) use command_line::{Arguments, GlobalArguments, Verb};

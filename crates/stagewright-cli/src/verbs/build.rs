@@ -6,7 +6,7 @@ use serde_json::json;
 use stagewright::{BuildRequest, Builder, Image};
 
 use super::outputs::Written;
-use super::{call, input, outputs, watch};
+use super::{call, input, outputs, shell, watch};
 use crate::arguments::{BuildArguments, ProgressMode};
 use crate::failure::Failure;
 
@@ -21,7 +21,11 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
         let requests = per_platform(&input.request, &arguments.platform);
         requests
             .into_iter()
-            .map(|request| watch::watch(builder.build(request), mode(arguments)))
+            .map(|request| {
+                let build = builder.build(request);
+                let kept = build.kept_step();
+                watch::watch(build, mode(arguments)).map_err(|failure| shell::open(failure, &kept))
+            })
             .collect()
     };
     let write = |images: &[Image]| {

@@ -11,7 +11,7 @@ use stagewright::{
 use tempfile::NamedTempFile;
 
 use crate::arguments::{
-    BuildArguments, KeyValue, NetworkArgument, SecretArgument, SecretOrigin, SshArgument,
+    BuildArguments, KeyValue, NetworkArgument, OnError, SecretArgument, SecretOrigin, SshArgument,
 };
 use crate::failure::Failure;
 use crate::settings::variable;
@@ -98,6 +98,8 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
             .map(|limit| (limit.name.clone(), limit.soft, limit.hard))
             .collect(),
         step_timeout: arguments.timeout,
+        step_log_bytes_max: arguments.log_limit,
+        keep_failed_step: arguments.on_error == OnError::Shell,
         jobs: arguments.jobs.map(usize::from),
         source_date_epoch: source_date_epoch()?,
         reproducible: arguments.reproducible,
@@ -116,6 +118,10 @@ fn sources(arguments: &BuildArguments) -> Result<Sources, Failure> {
     let context_on_stdin = arguments.context == "-";
     if file_on_stdin && context_on_stdin {
         let message = "standard input is either the Dockerfile or the context, not both";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    if arguments.on_error == OnError::Shell && (file_on_stdin || context_on_stdin) {
+        let message = "--on-error=shell reads its commands from standard input, which is the Dockerfile or the context here: name a file or a folder";
         return Err(Failure::Usage(message.to_owned()));
     }
     if context_on_stdin {

@@ -16,6 +16,7 @@ mod parse;
 mod push;
 mod run;
 mod save;
+mod shell;
 mod sizes;
 mod table;
 mod watch;

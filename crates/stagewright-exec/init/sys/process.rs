@@ -106,6 +106,14 @@ pub(crate) fn new_session() {
     unsafe { raw::setsid() };
 }
 
+/// Makes standard input the terminal of this process's session.
+pub(crate) fn take_terminal() -> io::Result<()> {
+    const TIOCSCTTY: u64 = 0x540e;
+    // SAFETY: no memory is passed; 0 takes it from no other session.
+    raw::check(unsafe { raw::ioctl(0, TIOCSCTTY, 0 as c_int) })?;
+    Ok(())
+}
+
 pub(crate) fn parent() -> c_int {
     // SAFETY: no memory is passed; it cannot fail.
     unsafe { raw::getppid() }

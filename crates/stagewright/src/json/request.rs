@@ -59,6 +59,7 @@ struct RequestJson {
     /// As `[name, soft, hard]`.
     ulimits: Vec<(String, u64, u64)>,
     step_timeout_ms: Option<u64>,
+    step_log_bytes_max: Option<u64>,
     jobs: Option<usize>,
     source_date_epoch: Option<u64>,
     #[serde(default)]
@@ -193,6 +194,9 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
         cgroup_parent: json.cgroup_parent,
         ulimits: json.ulimits,
         step_timeout: json.step_timeout_ms.map(Duration::from_millis),
+        step_log_bytes_max: json.step_log_bytes_max,
+        // Steps are entered on the terminal of a program.
+        keep_failed_step: false,
         jobs: json.jobs,
         source_date_epoch: json.source_date_epoch,
         reproducible: json.reproducible,
