@@ -14,7 +14,7 @@ const VARIABLE: &str = "STAGEWRIGHT_WEAKEN";
 /// What is taken away, and the tests that must notice. Some guards stand behind one another: what the filter refuses is not
 /// seen to be possible otherwise, and no directory can be entered by a descriptor that was closed. That process 1 cannot be
 /// traced stands behind the capabilities in the same way, and behind nothing that can be taken away alone.
-const GUARDS: [(&str, &str); 10] = [
+const GUARDS: [(&str, &str); 11] = [
     ("filter", "calls::privileged_calls_of_the_kernel"),
     ("capabilities", "calls::privileged_calls_of_the_kernel"),
     ("masks", "kernel::privileged_the_kernel"),
@@ -28,6 +28,7 @@ const GUARDS: [(&str, &str); 10] = [
     ("keyring,filter", "calls::privileged_what_the_host_has_open"),
     ("propagation", "images::privileged_mounts_of_steps"),
     ("links", "mounts::privileged_targets"),
+    ("old root", "mounts::privileged_targets"),
 ];
 /// The tests that must notice.
 const SUITE: &str = "escape::";
