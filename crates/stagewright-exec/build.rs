@@ -19,10 +19,10 @@ fn main() {
         );
     }
     let out = Path::new(&env("OUT_DIR")).join("stagewright-init");
-    let weakened = std::env::var_os("CARGO_FEATURE_WEAKENED").is_some();
+    let weakened = std::env::var_os("CARGO_FEATURE_WEAKENED_FOR_TESTS").is_some();
     assert!(
         !weakened || env("PROFILE") != "release",
-        "the feature `weakened` is for tests alone: it takes guards of the sandbox away"
+        "the feature `weakened-for-tests` is for tests alone: it takes guards of the sandbox away"
     );
     let status = Command::new(env("RUSTC"))
         .args([
@@ -52,7 +52,7 @@ fn main() {
         ])
         .args(
             weakened
-                .then_some(["--cfg", "feature=\"weakened\""])
+                .then_some(["--cfg", "feature=\"weakened-for-tests\""])
                 .into_iter()
                 .flatten(),
         )

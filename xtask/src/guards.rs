@@ -41,7 +41,7 @@ pub(crate) fn run() -> Result<()> {
     let mut build = host::cargo();
     build.args(["build", "--quiet", "--locked"]);
     build.args(["--package=stagewright-cli", "--package=stagewright-exec"]);
-    build.arg("--features=stagewright-exec/weakened");
+    build.arg("--features=stagewright-exec/weakened-for-tests");
     host::run(&mut build)?;
     let folder = tempfile::tempdir().context("making a folder")?;
     // The next build puts the usual command in its place.

@@ -350,7 +350,7 @@ impl Running {
     pub(crate) fn start(command: &mut Command) -> Result<Self, ExecError> {
         let (control, theirs) = UnixStream::pair().map_err(ExecError::Spawn)?;
         command.env_clear();
-        #[cfg(feature = "weakened")]
+        #[cfg(feature = "weakened-for-tests")]
         if let Some(guards) = std::env::var_os("STAGEWRIGHT_WEAKEN") {
             command.env("STAGEWRIGHT_WEAKEN", guards);
         }
