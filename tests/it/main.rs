@@ -36,6 +36,7 @@ mod platforms;
 mod pruning;
 mod pulling;
 mod pushing;
+mod real_steps;
 mod registry_faults;
 mod reproducible;
 mod rootless;
