@@ -28,6 +28,16 @@ impl Parent {
         }
     }
 
+    /// Removes it where it still is.
+    fn remove(&self) {
+        for hierarchy in fs_err::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            let place = hierarchy.path().join(&self.name);
+            if place.exists() {
+                fs_err::remove_dir(&place).unwrap();
+            }
+        }
+    }
+
     fn argument(&self) -> String {
         format!("--cgroup-parent=/{}", self.name)
     }
@@ -170,6 +180,8 @@ fn privileged_cgroups_go_when_the_build_is_killed() {
         std::thread::yield_now();
     }
     fs_err::remove_dir(&parent.memory).unwrap();
+    // The killed build could not take away the parents that it had made elsewhere.
+    parent.remove();
 }
 
 #[test]
@@ -216,12 +228,7 @@ fn privileged_a_user_limits_steps_in_a_cgroup_that_was_given_away() {
             &["--memory=32m", "--memory-swap=32m", &parent.argument()],
         )
         .failure(1);
-    for hierarchy in fs_err::read_dir("/sys/fs/cgroup").unwrap().flatten() {
-        let place = hierarchy.path().join(&parent.name);
-        if place.exists() {
-            fs_err::remove_dir(&place).unwrap();
-        }
-    }
+    parent.remove();
     assert!(
         failed.to_string().contains("more memory than it may have"),
         "{failed}"
