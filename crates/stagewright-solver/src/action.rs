@@ -318,7 +318,6 @@ mod tests {
             file_time: None,
             network: stagewright_exec::Network::Host,
             limits: Limits::default(),
-            network: stagewright_exec::Network::Host,
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             allow: Vec::new(),
