@@ -20,4 +20,6 @@ export const {
   StepFailedError,
   StoreError,
   UnsupportedError,
+  exportImages,
+  pushImages,
 } = library;

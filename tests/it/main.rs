@@ -42,3 +42,4 @@ mod reproducible;
 mod rootless;
 mod ssh;
 mod step_environment;
+mod vectors;

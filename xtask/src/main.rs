@@ -14,6 +14,7 @@ mod codegen;
 mod command_reference;
 mod counts;
 mod demo;
+mod facade_table;
 mod guards;
 mod host;
 mod ignored;

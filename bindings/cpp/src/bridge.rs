@@ -7,6 +7,8 @@
 use crate::build::NativeBuild;
 use crate::builder::{NativeBuilder, open_builder, to_dockerfile};
 use crate::image::NativeImage;
+use crate::images::{NativeImages, new_images};
+use crate::run::{NativeCanceller, new_canceller};
 
 /// What the C++ files call. What is thrown there carries the error in JSON.
 #[cxx::bridge(namespace = "stagewright::native")]
@@ -15,21 +17,28 @@ mod ffi {
         type NativeBuilder;
         type NativeBuild;
         type NativeImage;
+        type NativeImages;
+        type NativeCanceller;
 
         fn open_builder(
             store: &str,
             mirrors: Vec<String>,
             environment: Vec<String>,
+            store_limit: &str,
         ) -> Result<Box<NativeBuilder>>;
         fn to_dockerfile(stages: &str) -> Result<String>;
 
         fn start(self: &NativeBuilder, request: &str) -> Result<Box<NativeBuild>>;
         fn explain(self: &NativeBuilder, request: &str) -> Result<String>;
+        fn check(self: &NativeBuilder, request: &str) -> Result<String>;
+        fn outline(self: &NativeBuilder, request: &str) -> Result<String>;
+        fn targets(self: &NativeBuilder, request: &str) -> Result<String>;
         fn image(self: &NativeBuilder, name: &str) -> Result<Box<NativeImage>>;
         fn images(self: &NativeBuilder) -> Result<String>;
         fn tag_image(self: &NativeBuilder, name: &str, new_name: &str) -> Result<()>;
         fn remove_image(self: &NativeBuilder, name: &str) -> Result<()>;
         fn cache_usage(self: &NativeBuilder) -> Result<String>;
+        fn layer_uses(self: &NativeBuilder) -> Result<String>;
         fn prune_cache(self: &NativeBuilder, options: &str) -> Result<String>;
         fn verify_cache(self: &NativeBuilder, repair: bool) -> Result<String>;
         fn host_report(self: &NativeBuilder) -> Result<String>;
@@ -41,8 +50,15 @@ mod ffi {
 
         fn describe(self: &NativeImage) -> Result<String>;
         fn sizes(self: &NativeImage) -> Result<String>;
-        fn export_to(self: &NativeImage, options: &str) -> Result<String>;
+        fn run(self: &NativeImage, options: &str, canceller: &NativeCanceller) -> Result<i32>;
         fn export_cache(self: &NativeImage, to: &str) -> Result<String>;
-        fn push(self: &NativeImage, options: &str) -> Result<String>;
+
+        fn new_canceller() -> Result<Box<NativeCanceller>>;
+        fn cancel(self: &NativeCanceller) -> Result<()>;
+
+        fn new_images() -> Box<NativeImages>;
+        fn add(self: &mut NativeImages, image: &NativeImage) -> Result<()>;
+        fn export_to(self: &NativeImages, options: &str) -> Result<String>;
+        fn push(self: &NativeImages, options: &str) -> Result<String>;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use stagewright::{Builder, BuilderOptions, json};
+use stagewright::{Builder, BuilderOptions, Error, ErrorKind, json};
 
 use crate::build::NativeBuild;
 use crate::image::NativeImage;
@@ -12,11 +12,13 @@ use crate::thrown::Thrown;
 /// A builder.
 pub(crate) struct NativeBuilder(Owned<Builder>);
 
-/// Opens a store; that of the user if none is named. The environment is given as `NAME=value`.
+/// Opens a store; that of the user if none is named. The environment is given as `NAME=value`;
+/// the limit is a number, or nothing for the usual one.
 pub(crate) fn open_builder(
     store: &str,
     mirrors: Vec<String>,
     environment: Vec<String>,
+    store_limit: &str,
 ) -> Result<Box<NativeBuilder>, Thrown> {
     let environment: HashMap<&str, &str> = environment
         .iter()
@@ -28,6 +30,14 @@ pub(crate) fn open_builder(
     })?;
     for mirror in mirrors {
         options.add_mirror(&mirror)?;
+    }
+    if !store_limit.is_empty() {
+        options.store_limit = Some(store_limit.parse().map_err(|_| {
+            Error::new(
+                ErrorKind::Request,
+                "the store's limit is not a number of bytes",
+            )
+        })?);
     }
     let builder = Builder::open(options)?;
     Ok(Box::new(NativeBuilder(Owned::new(builder))))
@@ -49,6 +59,21 @@ impl NativeBuilder {
         Ok(json::explanation(&explained).to_string())
     }
 
+    pub(crate) fn check(&self, request: &str) -> Result<String, Thrown> {
+        let report = self.0.get()?.check(json::parse_request(request)?)?;
+        Ok(json::plain(&report).to_string())
+    }
+
+    pub(crate) fn outline(&self, request: &str) -> Result<String, Thrown> {
+        let outline = self.0.get()?.outline(json::parse_request(request)?)?;
+        Ok(json::plain(&outline).to_string())
+    }
+
+    pub(crate) fn targets(&self, request: &str) -> Result<String, Thrown> {
+        let targets = self.0.get()?.targets(json::parse_request(request)?)?;
+        Ok(json::plain(&targets).to_string())
+    }
+
     pub(crate) fn image(&self, name: &str) -> Result<Box<NativeImage>, Thrown> {
         Ok(Box::new(NativeImage::new(self.0.get()?.image(name)?)))
     }
@@ -67,6 +92,10 @@ impl NativeBuilder {
 
     pub(crate) fn cache_usage(&self) -> Result<String, Thrown> {
         Ok(json::cache_usage(&self.0.get()?.cache_usage()?).to_string())
+    }
+
+    pub(crate) fn layer_uses(&self) -> Result<String, Thrown> {
+        Ok(json::layer_uses(&self.0.get()?.layer_uses()?).to_string())
     }
 
     pub(crate) fn prune_cache(&self, options: &str) -> Result<String, Thrown> {

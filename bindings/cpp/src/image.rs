@@ -23,27 +23,14 @@ impl NativeImage {
         Ok(json::image_sizes(&self.0.get()?.sizes()?).to_string())
     }
 
-    /// Returns the manifest's digest, or nothing when the form has none.
-    pub(crate) fn export_to(&self, options: &str) -> Result<String, Thrown> {
-        let exported = self.0.get()?.export(&json::parse_export(options)?)?;
-        Ok(exported
-            .manifest
-            .map_or_else(String::new, |it| it.to_string()))
+    pub(crate) fn get(&self) -> Result<&Image, Thrown> {
+        self.0.get()
     }
 
     /// Returns the manifest's digest.
     pub(crate) fn export_cache(&self, to: &str) -> Result<String, Thrown> {
         let image = self.0.get()?;
         let exported = image.export_cache(&to.parse()?, Arc::new(|_| {}))?;
-        Ok(exported
-            .manifest
-            .map_or_else(String::new, |it| it.to_string()))
-    }
-
-    /// Returns the manifest's digest.
-    pub(crate) fn push(&self, options: &str) -> Result<String, Thrown> {
-        let (export, push) = json::parse_push(options)?;
-        let exported = self.0.get()?.push(&export, &push, Arc::new(|_| {}))?;
         Ok(exported
             .manifest
             .map_or_else(String::new, |it| it.to_string()))

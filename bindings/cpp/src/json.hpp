@@ -45,11 +45,16 @@ Json secret_json(const Secret& secret);
 std::string request_json(const BuildOptions& options);
 std::string export_json(const std::filesystem::path& dest, const ExportOptions& options);
 std::string push_json(const PushOptions& options);
+std::string run_json(const ImageRunOptions& options);
 std::string prune_json(const PruneOptions& options);
 
 /// Nothing for an event that this version does not know.
 std::optional<Event> read_event(const std::string& text);
 std::vector<Explained> read_explained(const std::string& text);
+CheckReport read_checks(const std::string& text);
+Outline read_outline(const std::string& text);
+Targets read_targets(const std::string& text);
+std::vector<LayerUse> read_uses(const std::string& text);
 Sizes read_sizes(const std::string& text);
 CacheUsage read_usage(const std::string& text);
 Pruned read_pruned(const std::string& text);

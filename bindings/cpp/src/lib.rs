@@ -7,5 +7,7 @@ mod bridge;
 mod build;
 mod builder;
 mod image;
+mod images;
 mod owned;
+mod run;
 mod thrown;

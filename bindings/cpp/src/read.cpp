@@ -20,7 +20,55 @@ Room read_room(const Json& json) {
   return {json.at("count"), json.at("bytes"), json.at("shared_bytes"), json.at("reclaimable_bytes")};
 }
 
+Finding read_finding(const Json& json) {
+  return {json.at("rule"),       json.at("description"), json.at("url"),    json.at("message"), maybe<std::string>(json, "help"),
+          json.at("line"),       json.at("end_line"),    json.at("column"), json.at("drawing")};
+}
+
+std::vector<OutlineMount> read_mounts(const Json& json) {
+  std::vector<OutlineMount> mounts;
+  for (const auto& mount : json) mounts.push_back({mount.at("name"), mount.at("required"), mount.at("lines")});
+  return mounts;
+}
+
 }  // namespace
+
+CheckReport read_checks(const std::string& text) {
+  const auto json = Json::parse(text);
+  CheckReport report{{}, json.at("failed"), json.at("file"), json.at("text")};
+  for (const auto& finding : json.at("findings")) report.findings.push_back(read_finding(finding));
+  return report;
+}
+
+Outline read_outline(const std::string& text) {
+  const auto json = Json::parse(text);
+  Outline outline{maybe<std::string>(json, "name"), maybe<std::string>(json, "description"), {}, read_mounts(json.at("secrets")),
+                  read_mounts(json.at("ssh")),      read_mounts(json.at("caches")),          json.at("text")};
+  for (const auto& arg : json.at("args")) {
+    outline.args.push_back({arg.at("name"), maybe<std::string>(arg, "description"), maybe<std::string>(arg, "value"),
+                            arg.at("lines")});
+  }
+  return outline;
+}
+
+Targets read_targets(const std::string& text) {
+  const auto json = Json::parse(text);
+  Targets targets{{}, json.at("text")};
+  for (const auto& target : json.at("targets")) {
+    targets.targets.push_back({maybe<std::string>(target, "name"), target.at("is_default"),
+                               maybe<std::string>(target, "description"), target.at("base"),
+                               maybe<std::string>(target, "platform"), target.at("lines")});
+  }
+  return targets;
+}
+
+std::vector<LayerUse> read_uses(const std::string& text) {
+  std::vector<LayerUse> uses;
+  for (const auto& layer : Json::parse(text)) {
+    uses.push_back({layer.at("id"), layer.at("bytes"), layer.at("last_used_unix_ms"), layer.at("uses")});
+  }
+  return uses;
+}
 
 std::optional<Event> read_event(const std::string& text) {
   const auto json = Json::parse(text);
@@ -48,7 +96,7 @@ std::optional<Event> read_event(const std::string& text) {
     const auto finding = json.find("finding");
     const bool checked = finding != json.end() && finding->is_object();
     return Warning{at_ms, json.at("message"), maybe<int>(json, "line"),
-                   checked ? maybe<std::string>(*finding, "rule") : std::nullopt};
+                   checked ? std::optional(read_finding(*finding)) : std::nullopt};
   }
   return std::nullopt;
 }

@@ -21,6 +21,10 @@ struct Image::Inner {
   }
 };
 
+struct RunCanceller::Inner {
+  rust::Box<native::NativeCanceller> canceller;
+};
+
 struct Build::Inner {
   rust::Box<native::NativeBuild> build;
 };
@@ -28,6 +32,13 @@ struct Build::Inner {
 struct Builder::Inner {
   rust::Box<native::NativeBuilder> builder;
 };
+
+RunCanceller::RunCanceller()
+    : inner_(std::make_shared<const Inner>(Inner{calling([] { return native::new_canceller(); })})) {}
+
+void RunCanceller::cancel() const {
+  calling([&] { inner_->canceller->cancel(); });
+}
 
 const std::string& Image::id() const { return inner_->id; }
 const std::vector<std::string>& Image::names() const { return inner_->names; }
@@ -46,14 +57,38 @@ std::optional<std::string> digest(const rust::String& text) {
 
 }  // namespace
 
-std::optional<std::string> Image::export_to(const std::filesystem::path& dest, const ExportOptions& options) const {
-  const auto json = export_json(dest, options);
-  return digest(calling([&] { return inner_->image->export_to(json); }));
+int Image::run(const ImageRunOptions& options) const { return run(options, RunCanceller()); }
+
+int Image::run(const ImageRunOptions& options, const RunCanceller& canceller) const {
+  const auto json = run_json(options);
+  return calling([&] { return inner_->image->run(json, *canceller.inner_->canceller); });
 }
 
-std::optional<std::string> Image::push(const PushOptions& options) const {
+std::optional<std::string> Image::export_to(const std::filesystem::path& dest, const ExportOptions& options) const {
+  return export_images({*this}, dest, options);
+}
+
+std::optional<std::string> Image::push(const PushOptions& options) const { return push_images({*this}, options); }
+
+struct detail::Images {
+  static rust::Box<native::NativeImages> natives(const std::vector<Image>& images) {
+    auto all = native::new_images();
+    for (const auto& image : images) calling([&] { all->add(*image.inner_->image); });
+    return all;
+  }
+};
+
+std::optional<std::string> export_images(const std::vector<Image>& images, const std::filesystem::path& dest,
+                                         const ExportOptions& options) {
+  const auto json = export_json(dest, options);
+  const auto all = detail::Images::natives(images);
+  return digest(calling([&] { return all->export_to(json); }));
+}
+
+std::optional<std::string> push_images(const std::vector<Image>& images, const PushOptions& options) {
   const auto json = push_json(options);
-  return digest(calling([&] { return inner_->image->push(json); }));
+  const auto all = detail::Images::natives(images);
+  return digest(calling([&] { return all->push(json); }));
 }
 
 std::optional<std::string> Image::export_cache(const std::string& to) const {
@@ -108,8 +143,10 @@ Builder::Builder(const BuilderOptions& options) {
   }
   const auto store = options.store ? options.store->string() : std::string();
   const auto named = text(store);
-  inner_ = std::make_shared<const Inner>(Inner{
-      calling([&] { return native::open_builder(named, std::move(mirrors), std::move(environment)); })});
+  const auto limit = options.store_limit ? std::to_string(*options.store_limit) : std::string();
+  inner_ = std::make_shared<const Inner>(Inner{calling([&] {
+    return native::open_builder(named, std::move(mirrors), std::move(environment), text(limit));
+  })});
 }
 
 Image Builder::build(const BuildOptions& options, const OnEvent& on_event) const {
@@ -125,6 +162,21 @@ Build Builder::start(const BuildOptions& options) const {
 std::vector<Explained> Builder::explain(const BuildOptions& options) const {
   const auto json = request_json(options);
   return read_explained(std::string(calling([&] { return inner_->builder->explain(json); })));
+}
+
+CheckReport Builder::check(const BuildOptions& options) const {
+  const auto json = request_json(options);
+  return read_checks(std::string(calling([&] { return inner_->builder->check(json); })));
+}
+
+Outline Builder::outline(const BuildOptions& options) const {
+  const auto json = request_json(options);
+  return read_outline(std::string(calling([&] { return inner_->builder->outline(json); })));
+}
+
+Targets Builder::targets(const BuildOptions& options) const {
+  const auto json = request_json(options);
+  return read_targets(std::string(calling([&] { return inner_->builder->targets(json); })));
 }
 
 Image Builder::image(const std::string& name) const {
@@ -149,6 +201,10 @@ void Builder::remove_image(const std::string& name) const {
 
 CacheUsage Builder::cache_usage() const {
   return read_usage(std::string(calling([&] { return inner_->builder->cache_usage(); })));
+}
+
+std::vector<LayerUse> Builder::layer_uses() const {
+  return read_uses(std::string(calling([&] { return inner_->builder->layer_uses(); })));
 }
 
 Pruned Builder::prune_cache(const PruneOptions& options) const {

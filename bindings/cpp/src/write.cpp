@@ -68,25 +68,40 @@ std::string request_json(const BuildOptions& options) {
   return written(json);
 }
 
-std::string export_json(const std::filesystem::path& dest, const ExportOptions& options) {
-  Json json = {{"kind", options.kind},
-               {"dest", dest.string()},
-               {"names", options.names},
+namespace {
+
+Json form_json(const FormOptions& options) {
+  Json json = {{"names", options.names},
                {"force_compression", options.force_compression},
+               {"annotations", options.annotations},
                {"inline_cache", options.inline_cache}};
   put(json, "compression", options.compression);
   put(json, "compression_level", options.compression_level);
+  put(json, "oci_media_types", options.oci_media_types);
+  put(json, "latest_file_time", options.latest_file_time);
+  return json;
+}
+
+}  // namespace
+
+std::string export_json(const std::filesystem::path& dest, const ExportOptions& options) {
+  Json json = form_json(options);
+  json["kind"] = options.kind;
+  json["dest"] = dest.string();
   return written(json);
 }
 
 std::string push_json(const PushOptions& options) {
-  Json json = {{"names", options.names},
-               {"force_compression", options.force_compression},
-               {"by_digest", options.by_digest},
-               {"insecure", options.insecure},
-               {"inline_cache", options.inline_cache}};
-  put(json, "compression", options.compression);
-  put(json, "compression_level", options.compression_level);
+  Json json = form_json(options);
+  json["by_digest"] = options.by_digest;
+  json["insecure"] = options.insecure;
+  return written(json);
+}
+
+std::string run_json(const ImageRunOptions& options) {
+  Json json = {{"command", options.command}, {"env", options.env}};
+  put(json, "user", options.user);
+  put(json, "workdir", options.workdir);
   return written(json);
 }
 

@@ -200,6 +200,26 @@ void stages_in_code_hit_what_the_dockerfile_made() {
         "FROM node:20\nCOPY a b c/\nRUN --mount=type=cache,target=/root/.npm,id=npm npm ci\n");
 }
 
+void images_of_several_platforms_leave_as_one() {
+  Fresh fresh("platforms");
+  std::vector<Image> images;
+  for (const auto* platform : {"linux/amd64", "linux/arm64"}) {
+    auto options = fresh.project();
+    options.platform = platform;
+    images.push_back(fresh.builder.build(options));
+  }
+  ExportOptions options;
+  options.names = {"app:1"};
+  options.annotations = {{"index:org.example", "x"}};
+  auto digest = export_images(images, fresh.folder / "out", options).value();
+  const auto index = read(fresh.folder / "out/blobs/sha256" / digest.substr(7));
+  CHECK(index.find("arm64") != std::string::npos && index.find("amd64") != std::string::npos);
+  CHECK(index.find("org.example") != std::string::npos);
+  options.annotations = {{"nowhere:a", "b"}};
+  CHECK(thrown<RequestError>([&] { images[0].export_to(fresh.folder / "out", options); }).code == "request");
+  CHECK(!fresh.builder.layer_uses().empty());
+}
+
 void failures_are_exceptions_by_kind() {
   Fresh fresh("failures");
   const auto& builder = fresh.builder;
@@ -265,6 +285,38 @@ void a_build_is_cancelled_from_another_thread() {
   CHECK(error.code == "cancelled");
   other.join();
   CHECK(thrown<BuildCancelledError>([&] { build.wait(); }).code == "cancelled");
+}
+
+void an_image_is_run_and_stopped() {
+  Fresh fresh("run");
+  auto options = command(fresh, {"/bin/busybox", "true"});
+  options.stage = options.stage->cmd({"/bin/busybox", "sh", "-c", "exit $CODE"});
+  const auto image = fresh.builder.build(options);
+  ImageRunOptions run;
+  run.env = {{"CODE", "4"}};
+  CHECK(image.run(run) == 4);
+  RunCanceller canceller;
+  canceller.cancel();
+  run.command = {"/bin/busybox", "sleep", "1000"};
+  CHECK(thrown<BuildCancelledError>([&] { image.run(run, canceller); }).code == "cancelled");
+}
+
+/// What another part of the program may do: take the end of every child.
+void exit_codes_are_right_while_a_thread_reaps_every_child() {
+  Fresh fresh("reaper");
+  std::atomic<bool> over{false};
+  std::thread reaper([&] {
+    while (!over) {
+      if (waitpid(-1, nullptr, WNOHANG) <= 0) std::this_thread::yield();
+    }
+  });
+  for (int number = 1; number <= 10; ++number) {
+    const auto line = "exit " + std::to_string(number);
+    const auto options = command(fresh, {"/bin/busybox", "sh", "-c", line});
+    CHECK(thrown<StepFailedError>([&] { fresh.builder.build(options); }).exit_code == number);
+  }
+  over = true;
+  reaper.join();
 }
 
 void fifty_builds_at_once_are_right() {
@@ -354,6 +406,7 @@ int main(int, char** arguments) {
        a_second_build_says_what_is_cached_and_why_the_rest_is_not},
       {"what nobody needs is pruned", what_nobody_needs_is_pruned},
       {"stages in code hit what the Dockerfile made", stages_in_code_hit_what_the_dockerfile_made},
+      {"images of several platforms leave as one", images_of_several_platforms_leave_as_one},
       {"failures are exceptions by kind", failures_are_exceptions_by_kind},
       {"what a callback throws comes out", what_a_callback_throws_comes_out},
       {"fifty builds at once are right", fifty_builds_at_once_are_right},
@@ -370,4 +423,6 @@ int main(int, char** arguments) {
   }
   a_failed_step_says_its_exit_code();
   a_build_is_cancelled_from_another_thread();
+  an_image_is_run_and_stopped();
+  exit_codes_are_right_while_a_thread_reaps_every_child();
 }

@@ -18,6 +18,7 @@ fn open(
     store: Option<String>,
     mirrors: &[String],
     environment: &HashMap<String, String>,
+    store_limit: Option<u64>,
 ) -> Result<Builder, Error> {
     let mut options = BuilderOptions::of_user(store.map(Into::into), &|name| {
         environment.get(name).cloned()
@@ -25,6 +26,7 @@ fn open(
     for mirror in mirrors {
         options.add_mirror(mirror)?;
     }
+    options.store_limit = store_limit;
     Builder::open(options)
 }
 
@@ -36,8 +38,10 @@ impl NativeBuilder {
         store: Option<String>,
         mirrors: Vec<String>,
         environment: HashMap<String, String>,
+        store_limit: Option<i64>,
     ) -> napi::Result<Self> {
-        let builder = open(store, &mirrors, &environment).map_err(|error| thrown(&error))?;
+        let limit = store_limit.map(|bytes| u64::try_from(bytes).unwrap_or_default());
+        let builder = open(store, &mirrors, &environment, limit).map_err(|error| thrown(&error))?;
         Ok(Self(builder))
     }
 
@@ -55,6 +59,36 @@ impl NativeBuilder {
         Blocking::task(move || {
             let explained = builder.explain(json::parse_request(&request)?)?;
             Ok(Some(json::explanation(&explained).to_string()))
+        })
+    }
+
+    /// What build checks find, in JSON.
+    #[napi]
+    pub fn check(&self, request: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || {
+            let report = builder.check(json::parse_request(&request)?)?;
+            Ok(Some(json::plain(&report).to_string()))
+        })
+    }
+
+    /// What a target takes, in JSON.
+    #[napi]
+    pub fn outline(&self, request: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || {
+            let outline = builder.outline(json::parse_request(&request)?)?;
+            Ok(Some(json::plain(&outline).to_string()))
+        })
+    }
+
+    /// What can be built, in JSON.
+    #[napi]
+    pub fn targets(&self, request: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || {
+            let targets = builder.targets(json::parse_request(&request)?)?;
+            Ok(Some(json::plain(&targets).to_string()))
         })
     }
 
@@ -91,6 +125,13 @@ impl NativeBuilder {
     pub fn cache_usage(&self) -> AsyncTask<Blocking> {
         let builder = self.0.clone();
         Blocking::task(move || Ok(Some(json::cache_usage(&builder.cache_usage()?).to_string())))
+    }
+
+    /// When and how often layers were used, in JSON.
+    #[napi]
+    pub fn layer_uses(&self) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || Ok(Some(json::layer_uses(&builder.layer_uses()?).to_string())))
     }
 
     /// Removes what nobody needs; what was removed, in JSON.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use napi::bindgen_prelude::AsyncTask;
+use napi::bindgen_prelude::{AsyncTask, ClassInstance};
 use napi::{Env, Task};
 use napi_derive::napi;
-use stagewright::{Error, Image, json};
+use stagewright::{Error, Image, RunCanceller, RunOptions, json};
 
 use crate::errors::thrown;
 
@@ -63,16 +63,6 @@ impl NativeImage {
         Blocking::task(move || Ok(Some(json::image_sizes(&image.sizes()?).to_string())))
     }
 
-    /// Writes it out and returns the manifest's digest.
-    #[napi]
-    pub fn export(&self, export: String) -> AsyncTask<Blocking> {
-        let image = self.0.clone();
-        Blocking::task(move || {
-            let exported = image.export(&json::parse_export(&export)?)?;
-            Ok(exported.manifest.map(|digest| digest.to_string()))
-        })
-    }
-
     /// Exports the cache of its build and returns the manifest's digest.
     #[napi]
     pub fn export_cache(&self, to: String) -> AsyncTask<Blocking> {
@@ -83,14 +73,73 @@ impl NativeImage {
         })
     }
 
-    /// Pushes it and returns the manifest's digest.
+    /// Runs it on this process's standard streams.
     #[napi]
-    pub fn push(&self, push: String) -> AsyncTask<Blocking> {
-        let image = self.0.clone();
-        Blocking::task(move || {
-            let (export, push) = json::parse_push(&push)?;
-            let exported = image.push(&export, &push, Arc::new(|_| {}))?;
-            Ok(exported.manifest.map(|digest| digest.to_string()))
+    pub fn run(&self, options: String) -> napi::Result<NativeRun> {
+        let options = json::parse_run(&options).map_err(|error| thrown(&error))?;
+        let canceller = RunCanceller::new().map_err(|error| thrown(&error))?;
+        Ok(NativeRun {
+            image: self.0.clone(),
+            options,
+            canceller,
         })
     }
+}
+
+/// An image that runs.
+#[napi]
+pub struct NativeRun {
+    image: Image,
+    options: RunOptions,
+    canceller: RunCanceller,
+}
+
+#[napi]
+impl NativeRun {
+    /// Waits for the exit code, in JSON; to be called once.
+    #[napi]
+    pub fn result(&self) -> AsyncTask<Blocking> {
+        let (image, options) = (self.image.clone(), self.options.clone());
+        let canceller = self.canceller.clone();
+        Blocking::task(move || Ok(Some(image.run(&options, &canceller)?.to_string())))
+    }
+
+    /// Kills everything in the run.
+    #[napi]
+    pub fn cancel(&self) {
+        self.canceller.cancel();
+    }
+}
+
+/// Writes images of several platforms out as one; returns the manifest's digest.
+#[napi]
+pub fn export_images(
+    images: Vec<ClassInstance<'_, NativeImage>>,
+    export: String,
+) -> AsyncTask<Blocking> {
+    let images = cloned(&images);
+    Blocking::task(move || {
+        let images: Vec<&Image> = images.iter().collect();
+        let exported = stagewright::export_images(&images, &json::parse_export(&export)?)?;
+        Ok(exported.manifest.map(|digest| digest.to_string()))
+    })
+}
+
+/// Pushes images of several platforms as one; returns the manifest's digest.
+#[napi]
+pub fn push_images(
+    images: Vec<ClassInstance<'_, NativeImage>>,
+    push: String,
+) -> AsyncTask<Blocking> {
+    let images = cloned(&images);
+    Blocking::task(move || {
+        let images: Vec<&Image> = images.iter().collect();
+        let (export, push) = json::parse_push(&push)?;
+        let exported = stagewright::push_images(&images, &export, &push, Arc::new(|_| {}))?;
+        Ok(exported.manifest.map(|digest| digest.to_string()))
+    })
+}
+
+fn cloned(images: &[ClassInstance<'_, NativeImage>]) -> Vec<Image> {
+    images.iter().map(|image| image.0.clone()).collect()
 }

@@ -9,4 +9,5 @@ mod errors;
 mod image;
 mod stage;
 
+pub use image::{export_images, push_images};
 pub use stage::to_dockerfile;

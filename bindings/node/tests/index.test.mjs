@@ -1,7 +1,7 @@
 // The package as it is installed: `cargo xtask bindings node` runs this in an empty project.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -130,7 +130,10 @@ test('failures are errors by kind', async () => {
   await assert.rejects(builder.build({ context: project, noCach: true }), { code: 'request' });
   await assert.rejects(builder.build({ context: project, noCache: 'yes' }), { code: 'request' });
   assert.throws(() => builder.image('nothing:1'), library.NotFoundError);
-  assert.throws(() => Stage.from(7), TypeError);
+  assert.throws(() => Stage.from(7), { name: 'TypeError', code: 'request' });
+  assert.throws(() => new Builder({ stor: folder }), { name: 'TypeError', code: 'request' });
+  await assert.rejects(builder.build({ context: 7 }), { code: 'request' });
+  await assert.rejects(library.exportImages(['app:1'], folder), { code: 'request' });
   assert.throws(() => Stage.scratch().env('A B', 'c').toDockerfile(), library.RequestError);
 });
 
@@ -250,6 +253,45 @@ test('a thousand warm builds leave nothing', async () => {
   assert.ok(after.fds <= before.fds + 4, `${before.fds} to ${after.fds} descriptors`);
   assert.ok(after.threads <= before.threads + 16);
   assert.ok(after.resident - before.resident < 48 << 20, `${after.resident - before.resident}`);
+});
+
+test('images of several platforms leave as one', async () => {
+  const { builder, project, folder } = fresh();
+  const images = await Promise.all(
+    ['linux/amd64', 'linux/arm64'].map((platform) => builder.build({ context: project, platform })),
+  );
+  const out = join(folder, 'out');
+  const annotations = { 'index:org.example': 'x' };
+  const digest = await library.exportImages(images, out, { names: ['app:1'], annotations });
+  const index = JSON.parse(readFileSync(join(out, 'blobs', digest.replace(':', '/')), 'utf8'));
+  const found = index.manifests.map((manifest) => manifest.platform.architecture);
+  assert.deepEqual(found.sort(), ['amd64', 'arm64']);
+  assert.deepEqual(index.annotations, { 'org.example': 'x' });
+  assert.ok((await builder.layerUses()).every((layer) => layer.uses >= 1));
+});
+
+const needsRoot = { skip: process.getuid() === 0 ? false : 'commands need root' };
+
+test('an image is run, and stopped', needsRoot, async () => {
+  const { store, project } = fresh();
+  copyFileSync(process.env.STAGEWRIGHT_TEST_BUSYBOX, join(project, 'busybox'));
+  const text = `
+    import { Builder, Stage } from 'stagewright';
+    const [store, context] = process.argv.slice(1);
+    const stage = Stage.scratch().copy('busybox', '/bin/busybox', { chmod: '0755' });
+    const image = await new Builder({ store, environment: {} }).build({ context, stage });
+    const command = ['/bin/busybox', 'sh', '-c', 'echo $A; exit 4'];
+    console.log(await image.run({ command, env: { A: 'given' } }));
+    const signal = AbortSignal.timeout(100);
+    await image.run({ command: ['/bin/busybox', 'sleep', '1000'], signal }).catch((error) => {
+      console.log(error.code, error.cause.name);
+    });
+  `;
+  const ended = spawnSync(process.execPath, ['--input-type=module', '-e', text, store, project], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  assert.equal(ended.stdout, 'given\n4\ncancelled TimeoutError\n', ended.stderr);
 });
 
 test('the command is installed', () => {

@@ -19,6 +19,13 @@ export async function use(): Promise<string> {
   }
 }
 
+export async function describe(): Promise<(string | null)[]> {
+  const { targets } = await builder.targets({ context: '.' });
+  const { findings } = await builder.check({ context: '.', target: 'last' });
+  const { args } = await builder.outline({ dockerfileText: 'FROM scratch' });
+  return [...targets.map((it) => it.name), ...findings.map((it) => it.rule), ...args.map((it) => it.name)];
+}
+
 function tell(event: Event): number {
   return event.kind === 'finished' ? (event.miss?.changes.length ?? 0) : event.atMs;
 }

@@ -1,8 +1,9 @@
 import { Build } from './build';
-import { awaiting, calling } from './errors';
+import type { CheckReport, Outline, Targets } from './describe';
+import { awaiting, calling, wrongType } from './errors';
 import type { Explained } from './events';
 import { Image } from './image';
-import { camelled, snake } from './names';
+import { camelled, snaked } from './names';
 import { native, type NativeBuilder } from './native';
 import { type SecretValue, secretJson, Stage, Table } from './stage';
 
@@ -13,6 +14,11 @@ export interface BuilderOptions {
   registryMirrors?: Record<string, string>;
   /** In place of `process.env`, which says where the store, logins, proxies and certificates are. */
   environment?: Record<string, string | undefined>;
+  /**
+   * What the store takes above this goes after a build. A tenth of the disk and at most 20 GiB is
+   * usual, 0 is no limit.
+   */
+  storeLimit?: number;
 }
 
 /** What a build is asked to do. */
@@ -98,6 +104,14 @@ export interface CacheUsage {
   totalBytes: number;
 }
 
+/** When and how often a layer was used. */
+export interface LayerUse {
+  id: string;
+  bytes: number;
+  lastUsedUnixMs: number;
+  uses: number;
+}
+
 export type CacheItemKind = 'layer' | 'base_layer' | 'blob' | 'cache_mount' | 'context';
 
 /** What is pruned. */
@@ -139,9 +153,8 @@ function request(options: BuildOptions): string {
   const contexts = Object.entries(buildContexts).map(([name, it]) => [name, table.name(it)]);
   const chosen = stage && (table.name(stage) as { stage: number }).stage;
   const values = Object.entries(secrets).map(([id, value]) => [id, secretJson(value)]);
-  const plain = Object.entries(rest).map(([name, value]) => [snake(name), value]);
   return JSON.stringify({
-    ...Object.fromEntries(plain),
+    ...snaked(rest),
     stages: table.stages,
     stage: chosen,
     build_contexts: Object.fromEntries(contexts),
@@ -155,7 +168,10 @@ export class Builder {
 
   /** Opens a store, or makes it. */
   constructor(options: BuilderOptions = {}) {
-    const { store, registryMirrors = {}, environment = process.env } = options;
+    const { store, registryMirrors = {}, environment = process.env, storeLimit, ...rest } = options;
+    for (const name of Object.keys(rest)) {
+      throw wrongType(`a builder has no option '${name}'`);
+    }
     const mirrors = Object.entries(registryMirrors).map(([name, place]) => `${name}=${place}`);
     const variables: Record<string, string> = {};
     for (const [name, value] of Object.entries(environment)) {
@@ -163,7 +179,7 @@ export class Builder {
         variables[name] = value;
       }
     }
-    this.#native = calling(() => new native.NativeBuilder(store, mirrors, variables));
+    this.#native = calling(() => new native.NativeBuilder(store, mirrors, variables, storeLimit));
   }
 
   /** Builds an image. */
@@ -179,6 +195,21 @@ export class Builder {
   /** Says what a build would do, and why, without doing it. */
   async explain(options: BuildOptions): Promise<Explained[]> {
     return camelled(JSON.parse(await awaiting(this.#native.explain(request(options)))));
+  }
+
+  /** Runs the build checks on what would be built. */
+  async check(options: BuildOptions): Promise<CheckReport> {
+    return camelled(JSON.parse(await awaiting(this.#native.check(request(options)))));
+  }
+
+  /** Says what the target takes: arguments, secrets, SSH agents, caches. */
+  async outline(options: BuildOptions): Promise<Outline> {
+    return camelled(JSON.parse(await awaiting(this.#native.outline(request(options)))));
+  }
+
+  /** Lists the stages that could be built. */
+  async targets(options: BuildOptions): Promise<Targets> {
+    return camelled(JSON.parse(await awaiting(this.#native.targets(request(options)))));
   }
 
   /** Finds an image by its name in the store. */
@@ -206,10 +237,14 @@ export class Builder {
     return camelled(JSON.parse(await awaiting(this.#native.cacheUsage())));
   }
 
+  /** Lists the layers of the store, the least recently used first. */
+  async layerUses(): Promise<LayerUse[]> {
+    return camelled(JSON.parse(await awaiting(this.#native.layerUses())));
+  }
+
   /** Removes from the store what nobody needs, the least recently used first. */
   async pruneCache(options: PruneOptions = {}): Promise<Pruned> {
-    const plain = Object.entries(options).map(([name, value]) => [snake(name), value]);
-    const asked = JSON.stringify(Object.fromEntries(plain));
+    const asked = JSON.stringify(snaked(options));
     return camelled(JSON.parse(await awaiting(this.#native.pruneCache(asked))));
   }
 

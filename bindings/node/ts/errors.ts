@@ -56,6 +56,11 @@ export function made(thrown: unknown, options?: ErrorOptions): unknown {
   return new kind(fields, options);
 }
 
+/** @internal Makes what is thrown for a value of a wrong type. */
+export function wrongType(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: 'request' });
+}
+
 /** Runs something of the native module. */
 export function calling<T>(call: () => T): T {
   try {

@@ -1,5 +1,8 @@
 /** What a build tells while it runs. */
 
+import type { Finding } from './describe';
+import { camelled } from './names';
+
 /** Something that a build does. */
 export interface Vertex {
   readonly id: number;
@@ -93,25 +96,9 @@ export interface Warning extends Told {
   readonly finding: Finding | null;
 }
 
-/** Something in a Dockerfile that better were otherwise. */
-export interface Finding {
-  readonly rule: string;
-  readonly description: string;
-  readonly url: string;
-  readonly message: string;
-  readonly help: string | null;
-  readonly line: number;
-  readonly end_line: number;
-  readonly column: number;
-  readonly drawing: string;
-}
-
 export type Event = Planned | Started | Log | Progress | Finished | Warning;
 
 /** @internal */
 export function readEvent(text: string): Event {
-  const { at_ms, current_bytes, total_bytes, ...rest } = JSON.parse(text);
-  const moved =
-    rest.kind === 'progress' ? { currentBytes: current_bytes, totalBytes: total_bytes } : {};
-  return { ...rest, ...moved, atMs: at_ms } as Event;
+  return camelled(JSON.parse(text)) as Event;
 }

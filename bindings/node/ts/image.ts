@@ -1,26 +1,48 @@
-import { awaiting } from './errors';
-import { camelled } from './names';
-import type { NativeImage } from './native';
+import { awaiting, calling, made, wrongType } from './errors';
+import { camelled, snaked } from './names';
+import { native, type NativeImage } from './native';
 
 export type Compression = 'gzip' | 'zstd' | 'estargz' | 'uncompressed';
 
-/** How an image is written out. */
-export interface ExportOptions {
-  kind?: 'oci_directory' | 'oci_archive' | 'docker_archive' | 'directory' | 'tar';
-  names?: string[];
+/** The form in which an image leaves the store. */
+export interface FormOptions {
+  /** Names that it carries in place of its own. */
+  names?: readonly string[];
   compression?: Compression;
+  compressionLevel?: number;
+  /** Compress the layers of base images anew where they came in another form. */
+  forceCompression?: boolean;
+  ociMediaTypes?: boolean;
+  /** No file of a layer made by the build is later than this, in seconds since 1970. */
+  latestFileTime?: number;
+  /** By key, or by `LEVEL:KEY` with a level that `--annotation` takes. */
+  annotations?: Record<string, string>;
   /** The image is a cache, too, for the `cacheFrom` of other builds. */
   inlineCache?: boolean;
 }
 
+/** How an image is written out. */
+export interface ExportOptions extends FormOptions {
+  kind?: 'oci_directory' | 'oci_archive' | 'docker_archive' | 'directory' | 'tar';
+}
+
 /** How an image is pushed. */
-export interface PushOptions {
-  names?: string[];
-  compression?: Compression;
+export interface PushOptions extends FormOptions {
+  /** Give the image no tag. */
   byDigest?: boolean;
+  /** Plain HTTP and untrusted certificates will do. */
   insecure?: boolean;
-  /** The image is a cache, too, for the `cacheFrom` of other builds. */
-  inlineCache?: boolean;
+}
+
+/** How an image is run. */
+export interface ImageRunOptions {
+  /** The command, in place of the image's. */
+  command?: readonly string[];
+  env?: Record<string, string>;
+  user?: string;
+  workdir?: string;
+  /** Stops it. */
+  signal?: AbortSignal;
 }
 
 /** How large an image is. */
@@ -42,6 +64,11 @@ export class Image {
   readonly config: Record<string, any>;
 
   /** @internal */
+  get native(): NativeImage {
+    return this.#native;
+  }
+
+  /** @internal */
   constructor(native: NativeImage) {
     this.#native = native;
     const { id, names, config } = JSON.parse(native.describe());
@@ -55,17 +82,35 @@ export class Image {
     return camelled(JSON.parse(await awaiting(this.#native.sizes())));
   }
 
+  /**
+   * Runs the image on this process's standard streams, and returns the exit code. What it writes to
+   * its files is thrown away.
+   */
+  async run(options: ImageRunOptions = {}): Promise<number> {
+    const { signal, ...rest } = options;
+    const run = calling(() => this.#native.run(JSON.stringify(snaked(rest))));
+    const abort = () => run.cancel();
+    if (signal?.aborted) {
+      abort();
+    }
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      return Number(await run.result());
+    } catch (thrown) {
+      throw made(thrown, signal?.aborted ? { cause: signal.reason } : undefined);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
   /** Writes the image out and returns the digest of its manifest, if it has one. */
   export(dest: string, options: ExportOptions = {}): Promise<string | null> {
-    const { kind = 'oci_directory', inlineCache = false, ...rest } = options;
-    return awaiting(this.#native.export(JSON.stringify({ kind, dest, inline_cache: inlineCache, ...rest })));
+    return exportImages([this], dest, options);
   }
 
   /** Pushes the image to the registries of its names; returns the digest. */
   push(options: PushOptions = {}): Promise<string | null> {
-    const { byDigest = false, inlineCache = false, ...rest } = options;
-    const push = { by_digest: byDigest, inline_cache: inlineCache, ...rest };
-    return awaiting(this.#native.push(JSON.stringify(push)));
+    return pushImages([this], options);
   }
 
   /**
@@ -76,4 +121,30 @@ export class Image {
   exportCache(to: string): Promise<string | null> {
     return awaiting(this.#native.exportCache(to));
   }
+}
+
+const natives = (images: readonly Image[]) =>
+  images.map((image) => {
+    if (!(image instanceof Image)) {
+      throw wrongType(`an Image is needed, not ${typeof image}`);
+    }
+    return image.native;
+  });
+
+/** Writes images of several platforms out as one; returns the digest of the index. */
+export async function exportImages(
+  images: readonly Image[],
+  dest: string,
+  options: ExportOptions = {},
+): Promise<string | null> {
+  const text = JSON.stringify({ kind: 'oci_directory', ...snaked(options), dest });
+  return awaiting(native.exportImages(natives(images), text));
+}
+
+/** Pushes images of several platforms as one; returns the digest of the index. */
+export async function pushImages(
+  images: readonly Image[],
+  options: PushOptions = {},
+): Promise<string | null> {
+  return awaiting(native.pushImages(natives(images), JSON.stringify(snaked(options))));
 }

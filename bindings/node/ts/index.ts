@@ -9,11 +9,21 @@ export {
   type CacheUsage,
   type CacheVerification,
   type HostReport,
+  type LayerUse,
   type NamedEntry,
   type PruneOptions,
   type Pruned,
   type Room,
 } from './builder';
+export type {
+  CheckReport,
+  Finding,
+  Outline,
+  OutlineArg,
+  OutlineMount,
+  Target,
+  Targets,
+} from './describe';
 export {
   BuildCancelledError,
   DockerfileError,
@@ -34,7 +44,6 @@ export type {
   Change,
   Event,
   Explained,
-  Finding,
   Finished,
   Log,
   Miss,
@@ -44,7 +53,17 @@ export type {
   Vertex,
   Warning,
 } from './events';
-export { type Compression, type ExportOptions, Image, type PushOptions, type Sizes } from './image';
+export {
+  type Compression,
+  exportImages,
+  type ExportOptions,
+  type FormOptions,
+  Image,
+  type ImageRunOptions,
+  pushImages,
+  type PushOptions,
+  type Sizes,
+} from './image';
 export {
   type Command,
   type CopyOptions,

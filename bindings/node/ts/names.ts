@@ -4,6 +4,10 @@
 export const snake = (name: string) =>
   name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
+/** @internal Options with their names as the native module has them; keys of their values stay. */
+export const snaked = (options: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(options).map(([name, value]) => [snake(name), value]));
+
 /** @internal A document with each `cache_mounts` in it as `cacheMounts`. */
 export function camelled(document: any): any {
   if (Array.isArray(document)) {

@@ -3,9 +3,13 @@
 export interface NativeImage {
   describe(): string;
   sizes(): Promise<string>;
-  export(options: string): Promise<string | null>;
+  run(options: string): NativeRun;
   exportCache(to: string): Promise<string | null>;
-  push(options: string): Promise<string | null>;
+}
+
+export interface NativeRun {
+  result(): Promise<string>;
+  cancel(): void;
 }
 
 export interface NativeBuild {
@@ -18,11 +22,15 @@ export interface NativeBuild {
 export interface NativeBuilder {
   start(request: string): NativeBuild;
   explain(request: string): Promise<string>;
+  check(request: string): Promise<string>;
+  outline(request: string): Promise<string>;
+  targets(request: string): Promise<string>;
   image(name: string): NativeImage;
   images(): Promise<string>;
   tagImage(name: string, newName: string): Promise<null>;
   removeImage(name: string): Promise<null>;
   cacheUsage(): Promise<string>;
+  layerUses(): Promise<string>;
   pruneCache(options: string): Promise<string>;
   verifyCache(repair: boolean): Promise<string>;
   hostReport(): Promise<string>;
@@ -33,7 +41,10 @@ interface Native {
     store: string | undefined,
     mirrors: string[],
     environment: Record<string, string>,
+    storeLimit: number | undefined,
   ) => NativeBuilder;
+  exportImages(images: NativeImage[], options: string): Promise<string | null>;
+  pushImages(images: NativeImage[], options: string): Promise<string | null>;
   toDockerfile(stages: string): string;
 }
 

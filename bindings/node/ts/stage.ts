@@ -1,4 +1,4 @@
-import { calling } from './errors';
+import { calling, wrongType } from './errors';
 import { native } from './native';
 
 /** A text for the shell, or a program and its arguments. */
@@ -57,7 +57,7 @@ export class Stage {
   /** @internal */
   constructor(base: string | Stage, options: StageOptions = {}, steps: readonly Step[] = []) {
     if (typeof base !== 'string' && !(base instanceof Stage)) {
-      throw new TypeError(`a stage starts from a name or a stage, not ${typeof base}`);
+      throw wrongType(`a stage starts from a name or a stage, not ${typeof base}`);
     }
     this.#base = base;
     this.#options = options;

@@ -23,6 +23,7 @@ impl NativeBuilder {
         store: Option<PathBuf>,
         mirrors: Vec<String>,
         environment: HashMap<String, String>,
+        store_limit: Option<u64>,
     ) -> PyResult<Self> {
         let builder = detached(py, || {
             let mut options =
@@ -30,6 +31,7 @@ impl NativeBuilder {
             for mirror in mirrors {
                 options.add_mirror(&mirror)?;
             }
+            options.store_limit = store_limit;
             Builder::open(options)
         })?;
         Ok(Self(Owned::new(builder)))
@@ -45,6 +47,24 @@ impl NativeBuilder {
         let builder = self.0.get()?;
         let explained = detached(py, || builder.explain(json::parse_request(request)?))?;
         Ok(json::explanation(&explained).to_string())
+    }
+
+    fn check(&self, py: Python<'_>, request: &str) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let report = detached(py, || builder.check(json::parse_request(request)?))?;
+        Ok(json::plain(&report).to_string())
+    }
+
+    fn outline(&self, py: Python<'_>, request: &str) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let outline = detached(py, || builder.outline(json::parse_request(request)?))?;
+        Ok(json::plain(&outline).to_string())
+    }
+
+    fn targets(&self, py: Python<'_>, request: &str) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let targets = detached(py, || builder.targets(json::parse_request(request)?))?;
+        Ok(json::plain(&targets).to_string())
     }
 
     fn image(&self, py: Python<'_>, name: &str) -> PyResult<NativeImage> {
@@ -72,6 +92,12 @@ impl NativeBuilder {
         let builder = self.0.get()?;
         let usage = detached(py, || builder.cache_usage())?;
         Ok(json::cache_usage(&usage).to_string())
+    }
+
+    fn layer_uses(&self, py: Python<'_>) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let uses = detached(py, || builder.layer_uses())?;
+        Ok(json::layer_uses(&uses).to_string())
     }
 
     fn prune_cache(&self, py: Python<'_>, options: &str) -> PyResult<String> {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +72,7 @@ def test_a_build_is_explained_without_being_done(
     assert [one.name for one in missed] == ["[build 3/3] COPY src src"]
     assert missed[0].miss and "index.js" in (missed[0].miss.changes[0].name or "")
     with pytest.raises(TypeError):
-        builder.explain(project, no_such_option=1)
+        builder.explain(project, no_such_option=1)  # type: ignore[call-arg]
 
 
 def test_what_nobody_needs_is_pruned(builder: stagewright.Builder, project: Path) -> None:
@@ -87,6 +89,49 @@ def test_arguments_are_those_that_other_clients_have(builder: stagewright.Builde
     dockerfile = io.BytesIO(b"FROM scratch AS one\nARG V\nENV V=$V\nFROM scratch\n")
     image = builder.build(fileobj=dockerfile, buildargs={"V": "7"}, target="one", nocache=True)
     assert "V=7" in image.config["config"]["Env"]
+
+
+def test_names_of_other_clients_mean_the_same(
+    builder: stagewright.Builder, project: Path
+) -> None:
+    (project / "Other").write_text("FROM scratch\nARG V\nLABEL v=$V\n")
+    image = builder.build(project, file="Other", build_args={"V": "7"}, tags="app:2", no_cache=True)
+    assert image.config["config"]["Labels"] == {"v": "7"}
+    assert image.names == ["docker.io/library/app:2"]
+
+
+def test_images_of_several_platforms_leave_as_one(
+    builder: stagewright.Builder, project: Path, tmp_path: Path
+) -> None:
+    platforms = ("linux/amd64", "linux/arm64")
+    images = [builder.build(project, platform=platform) for platform in platforms]
+    digest = stagewright.export_images(
+        images, tmp_path / "out", names=["app:1"], annotations={"index:org.example": "x"}
+    )
+    assert digest is not None
+    index = json.loads((tmp_path / "out/blobs" / digest.replace(":", "/")).read_text())
+    found = [manifest["platform"]["architecture"] for manifest in index["manifests"]]
+    assert sorted(found) == ["amd64", "arm64"]
+    assert index["annotations"] == {"org.example": "x"}
+    with pytest.raises(TypeError, match="Image is needed"):
+        stagewright.export_images(["app:1"], tmp_path / "out")  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="level|manifest"):
+        images[0].export(tmp_path / "out", annotations={"nowhere:a": "b"})
+
+
+def test_layers_say_when_they_were_used(builder: stagewright.Builder, project: Path) -> None:
+    builder.build(project)
+    uses = builder.layer_uses()
+    assert len(uses) == 4 and all(layer["uses"] >= 1 for layer in uses), uses
+
+
+def test_a_limit_of_the_store_is_kept(project: Path, tmp_path: Path) -> None:
+    with stagewright.Builder(tmp_path / "small", environment={}, store_limit=1) as small:
+        small.build(project)
+        small.build(project)
+        assert small.cache_usage()["layers"]["count"] <= 4
+    with pytest.raises(ValueError):
+        stagewright.Builder(tmp_path / "small", store_limit=-1)
 
 
 def test_events_go_to_the_logger(
@@ -148,9 +193,32 @@ def test_wrong_options_and_missing_files_raise_what_python_raises(
     with pytest.raises(stagewright.RequestError, match="network|variant"):
         builder.build(text="FROM scratch\n", network_mode="bridge")
     with pytest.raises(TypeError):
-        builder.build(text="FROM scratch\n", no_such_option=1)
+        builder.build(text="FROM scratch\n", no_such_option=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         Stage.from_(7)  # type: ignore[arg-type]
+    wrong: list[dict[str, Any]] = [
+        {"path": 7},
+        {"labels": ["a"]},
+        {"buildargs": {"A": 1}},
+        {"tags": [1]},
+        {"stage": "alpine"},
+        {"secrets": {"a": 1}},
+        {"target": object()},
+        {"step_timeout": "1"},
+        {"rm": True},
+        {"file": "a", "dockerfile": "b"},
+    ]
+    for options in wrong:
+        with pytest.raises(TypeError) as caught:
+            builder.build(**options)
+        assert isinstance(caught.value, stagewright.RequestError), options
+        assert caught.value.code == "request"
+    with pytest.raises(TypeError, match="leaves no containers"):
+        builder.build(rm=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        Stage.scratch().env("A", 1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        stagewright.Builder(7)  # type: ignore[arg-type]
     with pytest.raises(stagewright.NotFoundError):
         builder.image("nothing:1")
 

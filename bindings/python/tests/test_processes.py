@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -21,6 +22,79 @@ def test_threads_share_a_builder(builder: stagewright.Builder, project: Path) ->
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         images = list(pool.map(lambda _: builder.build(project), range(32)))
     assert len({image.config["rootfs"]["diff_ids"][0] for image in images}) == 1
+
+
+def test_fifty_threads_of_all_sorts(builder: stagewright.Builder, project: Path) -> None:
+    def one(number: int) -> str:
+        if number % 5 == 0:
+            build = builder.start(text=f"FROM scratch\nLABEL n={number}\nCOPY missing /\n")
+        else:
+            build = builder.start(project, labels={"n": str(number)})
+        if number % 7 == 0:
+            build.cancel()
+        try:
+            image = build.wait()
+        except stagewright.StagewrightError as error:
+            return error.code
+        assert image.config["config"]["Labels"] == {"n": str(number)}
+        return "built"
+
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        codes = list(pool.map(one, range(50)))
+    for number, code in enumerate(codes):
+        expected = {"not_found"} if number % 5 == 0 else {"built"}
+        if number % 7 == 0:
+            expected.add("cancelled")
+        assert code in expected, (number, code)
+
+
+def _script(tmp_path: Path, busybox: str, text: str) -> subprocess.Popen[str]:
+    script = f"""
+import signal, sys, stagewright
+builder = stagewright.Builder({str(tmp_path / "store")!r}, environment={{}})
+image = builder.build(text="FROM busybox\\nENV A=1\\n", build_contexts={{"busybox": {busybox!r}}})
+"""
+    return subprocess.Popen(
+        [sys.executable, "-c", script + textwrap.dedent(text)], stdout=subprocess.PIPE, text=True
+    )
+
+
+@needs_root
+def test_an_image_is_run(tmp_path: Path, busybox: str) -> None:
+    process = _script(
+        tmp_path,
+        busybox,
+        """
+        code = image.run(["sh", "-c", "echo $A$B $PWD; exit 4"], env={"B": "2"}, workdir="/tmp")
+        print(code)
+        try:
+            image.run()
+        except stagewright.RequestError as error:
+            print(error.code)
+        """,
+    )
+    out, _ = process.communicate(timeout=60)
+    # The command writes at once, this process's own words wait for its end.
+    assert sorted(out.splitlines()) == ["12 /tmp", "4", "request"]
+
+
+@needs_root
+def test_an_interrupt_stops_an_image_that_runs(tmp_path: Path, busybox: str) -> None:
+    process = _script(
+        tmp_path,
+        busybox,
+        """
+        try:
+            image.run(["sh", "-c", "echo ready; sleep 1000"])
+        except KeyboardInterrupt:
+            print("interrupted")
+        """,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert out == "interrupted\n"
 
 
 @needs_root

@@ -180,13 +180,15 @@ impl Sandbox {
     pub fn run_attached(&self, step: &Step, cancel: &CancelHandle) -> Result<Exit, ExecError> {
         let stdin = io::stdin();
         let given = Given::Input(stdin.as_fd());
-        self.attend(
-            step,
-            Command::new(&self.path),
-            given,
-            &mut |_, _| {},
-            cancel,
-        )
+        let mut command = Command::new(&self.path);
+        // A host may have its own streams closed on exec, as Node has; what is closed already stays so.
+        if let Ok(stream) = io::stdout().as_fd().try_clone_to_owned() {
+            command.stdout(stream);
+        }
+        if let Ok(stream) = io::stderr().as_fd().try_clone_to_owned() {
+            command.stderr(stream);
+        }
+        self.attend(step, command, given, &mut |_, _| {}, cancel)
     }
 
     /// Runs a program that a person works with: as [`Sandbox::run_attached`], but if the caller's

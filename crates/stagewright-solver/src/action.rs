@@ -316,7 +316,6 @@ mod tests {
         SolveOptions {
             now_unix_ms: 1,
             file_time: None,
-            network: stagewright_exec::Network::Host,
             limits: Limits::default(),
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),

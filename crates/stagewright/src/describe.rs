@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use stagewright_dockerfile::expand::Expander;
 use stagewright_dockerfile::mount::{Mount, MountKind};
 use stagewright_dockerfile::{Arg, Dockerfile, Instruction, Span, Spanned};
@@ -15,7 +16,7 @@ use crate::job;
 use crate::request::BuildRequest;
 
 /// The stages of a Dockerfile that can be built.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Targets {
     /// The stages, in order.
     pub targets: Vec<Target>,
@@ -24,7 +25,7 @@ pub struct Targets {
 }
 
 /// A stage that can be built.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Target {
     /// Its name, if it has one.
     pub name: Option<String>,
@@ -41,7 +42,7 @@ pub struct Target {
 }
 
 /// What a target takes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Outline {
     /// The target's name; none for a last stage without one.
     pub name: Option<String>,
@@ -60,7 +61,7 @@ pub struct Outline {
 }
 
 /// A build argument that a target uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutlineArg {
     /// Its name.
     pub name: String,
@@ -73,7 +74,7 @@ pub struct OutlineArg {
 }
 
 /// Something that steps of a target mount.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutlineMount {
     /// Its id.
     pub name: String,

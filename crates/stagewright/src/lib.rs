@@ -20,6 +20,7 @@
 //! Nothing here prints, or reads the environment, the home directory or the working directory:
 //! what a build needs to know is in its request and in the builder's options.
 
+mod annotation;
 mod build;
 mod builder;
 mod cache;

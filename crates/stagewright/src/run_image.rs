@@ -1,6 +1,6 @@
 //! Running a built image in the sandbox, without a container runtime.
 
-use stagewright_exec::{CancelHandle, Exit, Step, User};
+use stagewright_exec::{CancelHandle, ExecError, Exit, Step, User};
 use stagewright_snapshot::StepRoot;
 use stagewright_solver::accounts_of;
 
@@ -107,7 +107,10 @@ impl Image {
         };
         let exit = sandbox
             .run_attached(&step, &cancel.0)
-            .map_err(|error| failure::of_step(stagewright_solver::StepError::Exec(error)))?;
+            .map_err(|error| match error {
+                ExecError::Cancelled => Error::new(ErrorKind::Cancelled, "the run was stopped"),
+                error => failure::of_step(stagewright_solver::StepError::Exec(error)),
+            })?;
         Ok(match exit {
             Exit::Code(code) => code,
             Exit::Signal(signal) => 128 + signal,

@@ -46,6 +46,13 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Starts an empty registry that keeps what is pushed in a folder.
+    pub(crate) fn empty(folder: &Path) -> Result<Self> {
+        let storage = folder.join("storage");
+        fs_err::create_dir_all(&storage)?;
+        serve(folder, &storage)
+    }
+
     /// Returns `127.0.0.1:PORT`.
     pub(crate) fn address(&self) -> &str {
         &self.address

@@ -11,6 +11,7 @@ mod disk;
 mod equal;
 mod fit;
 mod growth;
+mod languages;
 mod measure;
 mod pictures;
 mod report;

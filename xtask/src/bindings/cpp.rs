@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 
 use super::examples::{Examples, cpp_program};
 use super::place::{Place, check_size, emptied, only_file};
+use super::samples::Samples;
 use crate::host::{self, Tool};
 
 /// Packs what users unpack anywhere, and tests it from a project that sees nothing else.
-pub(super) fn run(place: &Place) -> Result<()> {
+pub(super) fn run(place: &Place, samples: Option<&Samples>) -> Result<()> {
     host::install_missing(&[
         Tool {
             program: "cmake",
@@ -40,7 +41,7 @@ pub(super) fn run(place: &Place) -> Result<()> {
     let built = place.build(&["stagewright-cpp"])?;
     let prefix = library(place, &built)?;
     pack(place, &prefix)?;
-    test(place)
+    test(place, samples)
 }
 
 fn library(place: &Place, built: &Path) -> Result<PathBuf> {
@@ -104,7 +105,7 @@ fn pack(place: &Place, prefix: &Path) -> Result<()> {
 
 /// Unpacks the archive elsewhere, and builds and runs the tests against it: with CMake, and a
 /// program with pkg-config.
-fn test(place: &Place) -> Result<()> {
+fn test(place: &Place, samples: Option<&Samples>) -> Result<()> {
     let archive = only_file(&place.folder.join("cpp-dist"), ".tar.gz")?;
     let project = emptied(place.folder.join("cpp-project"))?;
     let prefix = emptied(project.join("prefix"))?;
@@ -132,7 +133,8 @@ fn test(place: &Place) -> Result<()> {
     host::run(
         Command::new("ctest")
             .args(["--output-on-failure", "--test-dir"])
-            .arg(&build),
+            .arg(&build)
+            .envs(place.environment()?),
     )?;
     let flags = host::output(
         Command::new("pkg-config")
@@ -167,5 +169,24 @@ fn test(place: &Place) -> Result<()> {
             Ok(command)
         },
     };
-    examples.run(&emptied(project.join("examples"))?)
+    examples.run(&emptied(project.join("examples"))?)?;
+    let Some(samples) = samples else {
+        return Ok(());
+    };
+    let programs = project.join("samples");
+    host::run(
+        Command::new("cmake")
+            .arg("-S")
+            .arg(host::root().join("bindings/cpp/samples"))
+            .arg("-B")
+            .arg(&programs)
+            .arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display())),
+    )?;
+    host::run(
+        Command::new("cmake")
+            .arg("--build")
+            .arg(&programs)
+            .arg("--parallel"),
+    )?;
+    samples.run(place, "cpp", |name| Command::new(programs.join(name)))
 }

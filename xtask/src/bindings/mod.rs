@@ -6,6 +6,7 @@ mod examples;
 mod node;
 mod place;
 mod python;
+mod samples;
 mod verb;
 
 pub(crate) use verb::{BindingsArguments, run};

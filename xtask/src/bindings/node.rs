@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::examples::{Examples, script};
 use super::place::{Place, check_size, emptied, only_file};
+use super::samples::Samples;
 use crate::host::{self, Tool};
 
 /// What the package is made with: the compiler, and what it knows of the oldest Node.
@@ -15,7 +16,7 @@ const TOOLS: &[&str] = &["typescript@^7", "@types/node@^18"];
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Packs both packages, installs them offline into an empty project, and tests them there.
-pub(super) fn run(place: &Place) -> Result<()> {
+pub(super) fn run(place: &Place, samples: Option<&Samples>) -> Result<()> {
     if std::env::consts::ARCH != "x86_64" {
         bail!("the Node package is made on x86_64 only");
     }
@@ -36,6 +37,10 @@ pub(super) fn run(place: &Place) -> Result<()> {
             program: "busybox",
             package: "busybox-static",
         },
+        Tool {
+            program: "cc",
+            package: "gcc",
+        },
     ])?;
     let tools = tools(place)?;
     let built = place.build(&["stagewright-node", "stagewright-cli"])?;
@@ -45,7 +50,7 @@ pub(super) fn run(place: &Place) -> Result<()> {
     pack(&platform, &packed)?;
     check_size(&only_file(&packed, ".tgz")?)?;
     pack(&library(place, &source, &tools)?, &packed)?;
-    test(place, &source, &tools, &packed)
+    test(place, &source, &tools, &packed, samples)
 }
 
 /// Installs the compiler, once.
@@ -114,7 +119,13 @@ fn pack(folder: &Path, to: &Path) -> Result<()> {
 }
 
 /// Installs what was packed into an empty project, without a network, and tests it there.
-fn test(place: &Place, source: &Path, tools: &Path, packed: &Path) -> Result<()> {
+fn test(
+    place: &Place,
+    source: &Path,
+    tools: &Path,
+    packed: &Path,
+    samples: Option<&Samples>,
+) -> Result<()> {
     let project = emptied(place.folder.join("node-project"))?;
     fs_err::write(project.join("package.json"), "{\"private\": true}\n")?;
     let mut install = npm(&project);
@@ -123,9 +134,11 @@ fn test(place: &Place, source: &Path, tools: &Path, packed: &Path) -> Result<()>
         install.arg(entry?.path());
     }
     host::run(&mut install)?;
-    for entry in fs_err::read_dir(source.join("tests"))? {
-        let entry = entry?;
-        fs_err::copy(entry.path(), project.join(entry.file_name()))?;
+    for folder in ["tests", "samples"] {
+        for entry in fs_err::read_dir(source.join(folder))? {
+            let entry = entry?;
+            fs_err::copy(entry.path(), project.join(entry.file_name()))?;
+        }
     }
     host::run(
         Command::new(tools.join(".bin/tsc"))
@@ -139,6 +152,8 @@ fn test(place: &Place, source: &Path, tools: &Path, packed: &Path) -> Result<()>
     host::run(
         Command::new(&node)
             .args(["--expose-gc", "--test", "index.test.mjs"])
+            .args(["vectors.test.mjs", "hazards.test.mjs"])
+            .envs(place.environment()?)
             .current_dir(&project),
     )?;
     let examples = Examples {
@@ -152,5 +167,13 @@ fn test(place: &Place, source: &Path, tools: &Path, packed: &Path) -> Result<()>
         },
     };
     // Below the project, so that they find the packages.
-    examples.run(&emptied(project.join("examples"))?)
+    examples.run(&emptied(project.join("examples"))?)?;
+    let Some(samples) = samples else {
+        return Ok(());
+    };
+    samples.run(place, "node", |name| {
+        let mut command = Command::new(&node);
+        command.arg(project.join(format!("{name}.mjs")));
+        command
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::host;
 
@@ -23,6 +23,18 @@ impl Place {
         let folder = target.join("bindings");
         fs_err::create_dir_all(&folder)?;
         Ok(Self { target, folder })
+    }
+
+    /// What the tests of every language find: the shared vectors, and BusyBox for commands.
+    pub(super) fn environment(&self) -> Result<[(&'static str, PathBuf); 2]> {
+        let busybox = host::find_program("busybox").context("there is no busybox")?;
+        Ok([
+            (
+                "STAGEWRIGHT_TEST_VECTORS",
+                host::root().join("tests/vectors"),
+            ),
+            ("STAGEWRIGHT_TEST_BUSYBOX", busybox),
+        ])
     }
 
     /// Builds packages as the command is built for its tests, so that what they share is built

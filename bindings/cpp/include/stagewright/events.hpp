@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "describe.hpp"
+
 namespace stagewright {
 
 /// Something that a build does.
@@ -79,8 +81,8 @@ struct Warning {
   std::uint64_t at_ms;
   std::string message;
   std::optional<int> line;
-  /// The build check that warns, if it was one: "JSONArgsRecommended".
-  std::optional<std::string> rule;
+  /// What a build check found, if it was one that warns.
+  std::optional<Finding> finding;
 };
 
 /// Read it with std::visit or std::get_if.

@@ -21,6 +21,7 @@ namespace detail {
 struct StageNode;
 struct MountNode;
 struct Access;
+struct Images;
 }  // namespace detail
 
 /// One path or several: "a", or {"a", "b"}.
@@ -187,6 +188,9 @@ struct BuilderOptions {
   std::map<std::string, std::string> registry_mirrors;
   /// In place of the process's, which says where the store, logins, proxies and certificates are.
   std::optional<std::map<std::string, std::string>> environment;
+  /// What the store takes above this goes after a build. A tenth of the disk and at most 20 GiB is usual, 0 is no
+  /// limit.
+  std::optional<std::uint64_t> store_limit;
 };
 
 struct Ulimit {
@@ -248,30 +252,45 @@ struct BuildOptions {
   std::vector<std::string> allow;
 };
 
-/// How an image is written out.
-struct ExportOptions {
-  /// "oci_directory", "oci_archive", "docker_archive", "directory" or "tar".
-  std::string kind = "oci_directory";
+/// The form in which an image leaves the store.
+struct FormOptions {
+  /// Names that it carries in place of its own.
   std::vector<std::string> names;
   /// "gzip", "zstd", "estargz" or "uncompressed".
   std::optional<std::string> compression;
   std::optional<int> compression_level;
+  /// Compress the layers of base images anew where they came in another form.
   bool force_compression = false;
+  std::optional<bool> oci_media_types;
+  /// No file of a layer made by the build is later than this, in seconds since 1970.
+  std::optional<std::int64_t> latest_file_time;
+  /// By key, or by "LEVEL:KEY" with a level that --annotation takes.
+  std::map<std::string, std::string> annotations;
   /// The image is a cache, too, for the cache_from of other builds.
   bool inline_cache = false;
 };
 
+/// How an image is written out.
+struct ExportOptions : FormOptions {
+  /// "oci_directory", "oci_archive", "docker_archive", "directory" or "tar".
+  std::string kind = "oci_directory";
+};
+
 /// How an image is pushed.
-struct PushOptions {
-  std::vector<std::string> names;
-  /// "gzip", "zstd", "estargz" or "uncompressed".
-  std::optional<std::string> compression;
-  std::optional<int> compression_level;
-  bool force_compression = false;
+struct PushOptions : FormOptions {
+  /// Give the image no tag.
   bool by_digest = false;
+  /// Plain HTTP and untrusted certificates will do.
   bool insecure = false;
-  /// The image is a cache, too, for the cache_from of other builds.
-  bool inline_cache = false;
+};
+
+/// How an image is run.
+struct ImageRunOptions {
+  /// In place of the image's.
+  std::vector<std::string> command;
+  std::map<std::string, std::string> env;
+  std::optional<std::string> user;
+  std::optional<std::string> workdir;
 };
 
 /// What is pruned; of what remains nothing is touched.
@@ -315,6 +334,14 @@ struct Room {
 struct CacheUsage {
   Room layers, blobs, cache_mounts, contexts, records;
   std::uint64_t total_bytes;
+};
+
+/// When and how often a layer was used.
+struct LayerUse {
+  std::string id;
+  std::uint64_t bytes;
+  std::uint64_t last_used_unix_ms;
+  std::uint64_t uses;
 };
 
 struct Damage {

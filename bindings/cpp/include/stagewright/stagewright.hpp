@@ -24,6 +24,19 @@
 
 namespace stagewright {
 
+/// Stops an image that runs, from any thread. Copies stop the same.
+class STAGEWRIGHT_API RunCanceller {
+ public:
+  RunCanceller();
+  /// Kills everything in the run.
+  void cancel() const;
+
+ private:
+  friend class Image;
+  struct Inner;
+  std::shared_ptr<const Inner> inner_;
+};
+
 /// An image that was built, or that has a name in the store. Copies are the same image.
 class STAGEWRIGHT_API Image {
  public:
@@ -35,6 +48,11 @@ class STAGEWRIGHT_API Image {
   const std::string& config_json() const;
   /// Says how large the image is, by layer and by stage.
   Sizes sizes() const;
+  /// Runs the image on this process's standard streams, and returns the exit code. What it writes to its files is
+  /// thrown away.
+  int run(const ImageRunOptions& options = {}) const;
+  /// The same; stopped from elsewhere it throws a BuildCancelledError.
+  int run(const ImageRunOptions& options, const RunCanceller& canceller) const;
   /// Writes the image out. Returns the digest of its manifest, if the form has one.
   std::optional<std::string> export_to(const std::filesystem::path& dest, const ExportOptions& options = {}) const;
   /// Pushes the image to the registries of its names. Returns the manifest's digest.
@@ -50,10 +68,19 @@ class STAGEWRIGHT_API Image {
  private:
   friend class Build;
   friend class Builder;
+  friend struct detail::Images;
   struct Inner;
   explicit Image(std::shared_ptr<const Inner> inner) : inner_(std::move(inner)) {}
   std::shared_ptr<const Inner> inner_;
 };
+
+/// Writes images of several platforms out as one. Returns the digest of the index, if the form has one.
+STAGEWRIGHT_API std::optional<std::string> export_images(const std::vector<Image>& images,
+                                                         const std::filesystem::path& dest,
+                                                         const ExportOptions& options = {});
+/// Pushes images of several platforms as one. Returns the digest of the index.
+STAGEWRIGHT_API std::optional<std::string> push_images(const std::vector<Image>& images,
+                                                       const PushOptions& options = {});
 
 /// Takes a build's events, on the thread that waits.
 using OnEvent = std::function<void(const Event&)>;
@@ -91,6 +118,13 @@ class STAGEWRIGHT_API Builder {
   /// Says what a build would do, and why, without doing it.
   std::vector<Explained> explain(const BuildOptions& options) const;
 
+  /// Runs the build checks on what would be built.
+  CheckReport check(const BuildOptions& options) const;
+  /// Says what the target takes: arguments, secrets, SSH agents, caches.
+  Outline outline(const BuildOptions& options) const;
+  /// Lists the stages that could be built.
+  Targets targets(const BuildOptions& options) const;
+
   /// Finds an image by its name in the store.
   Image image(const std::string& name) const;
   /// Lists the names in the store.
@@ -102,6 +136,8 @@ class STAGEWRIGHT_API Builder {
 
   /// Measures what the store takes on disk.
   CacheUsage cache_usage() const;
+  /// Lists the layers of the store, the least recently used first.
+  std::vector<LayerUse> layer_uses() const;
   /// Removes from the store what nobody needs, the least recently used first.
   Pruned prune_cache(const PruneOptions& options = {}) const;
   /// Checks what the store holds against its digests; moves what is damaged aside if told so.

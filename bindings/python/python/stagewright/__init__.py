@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from ._build import Build
 from ._builder import Builder
+from ._describe import (
+    CheckReport,
+    Finding,
+    Outline,
+    OutlineArg,
+    OutlineMount,
+    Target,
+    Targets,
+)
 from ._errors import (
     BuildCancelledError,
     DockerfileError,
@@ -14,6 +23,7 @@ from ._errors import (
     NotFoundError,
     RegistryError,
     RequestError,
+    RequestTypeError,
     SandboxError,
     StagewrightError,
     StepFailedError,
@@ -33,20 +43,25 @@ from ._events import (
     Vertex,
     Warning,
 )
-from ._image import Image
+from ._image import Image, export_images, push_images
 from ._native import __version__
+from ._options import BuildOptions, ExportOptions, PushOptions
 from ._stage import Mount, Stage
 
 __all__ = [
     "Build",
     "BuildCancelledError",
+    "BuildOptions",
     "Builder",
     "Change",
+    "CheckReport",
     "DockerfileError",
     "Event",
     "Explained",
     "ExportError",
+    "ExportOptions",
     "FetchError",
+    "Finding",
     "Finished",
     "Image",
     "ImageError",
@@ -55,18 +70,27 @@ __all__ = [
     "Miss",
     "Mount",
     "NotFoundError",
+    "Outline",
+    "OutlineArg",
+    "OutlineMount",
     "Planned",
     "Progress",
+    "PushOptions",
     "RegistryError",
     "RequestError",
+    "RequestTypeError",
     "SandboxError",
     "Stage",
     "StagewrightError",
     "Started",
     "StepFailedError",
     "StoreError",
+    "Target",
+    "Targets",
     "UnsupportedError",
     "Vertex",
     "Warning",
     "__version__",
+    "export_images",
+    "push_images",
 ]

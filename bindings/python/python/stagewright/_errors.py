@@ -135,3 +135,7 @@ _CLASSES: dict[str, type[StagewrightError]] = {
     "cancelled": BuildCancelledError,
     "internal": InternalError,
 }
+
+
+class RequestTypeError(RequestError, TypeError):
+    """The request has an option that there is not, or one of a wrong type."""

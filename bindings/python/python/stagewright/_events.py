@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Union
 
+from ._describe import Finding
+
 
 @dataclass(frozen=True)
 class Vertex:
@@ -97,8 +99,8 @@ class Warning:
     at_ms: int
     message: str
     line: int | None
-    finding: dict[str, Any] | None = None
-    """What a build check found (`rule`, `url`, `help`, `drawing`, …), if it was one that warns."""
+    #: What a build check found, if it was one that warns.
+    finding: Finding | None = None
 
 
 Event = Union[Planned, Started, Log, Progress, Finished, Warning]
@@ -163,5 +165,6 @@ def read(text: str) -> Event | None:
     if kind == "progress":
         return Progress(**fields)
     if kind == "warning":
-        return Warning(**fields)
+        finding = fields.pop("finding", None)
+        return Warning(**fields, finding=None if finding is None else Finding(**finding))
     return None

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
+from . import _native as native
 from ._native import NativeImage
+from ._options import (
+    ExportOptions,
+    Path,
+    PushOptions,
+    export_json,
+    natives,
+    push_json,
+    run_json,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class Image:
@@ -36,50 +48,34 @@ class Image:
         sizes: dict[str, Any] = json.loads(self._native.sizes())
         return sizes
 
-    def export(
+    def run(
         self,
-        dest: str | os.PathLike[str],
+        command: Sequence[str] = (),
         *,
-        kind: str = "oci_directory",
-        names: Sequence[str] = (),
-        compression: str = "gzip",
-        inline_cache: bool = False,
-    ) -> str | None:
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        workdir: Path | None = None,
+    ) -> int:
+        """Runs the image on this process's standard streams, and returns the exit code.
+
+        ``command`` takes the place of the image's. What it writes to its files is thrown away.
+        Blocks, with Python's lock released; Ctrl-C stops it.
+        """
+        return self._native.run(run_json(command, env, user, workdir))
+
+    def export(self, dest: Path, **options: Unpack[ExportOptions]) -> str | None:
         """Writes the image out and returns the digest of its manifest, if it has one.
 
-        ``kind`` is ``oci_directory``, ``oci_archive``, ``docker_archive``, ``directory`` or ``tar``;
-        ``compression`` is ``gzip``, ``zstd``, ``estargz`` or ``uncompressed``. With ``inline_cache``
-        the image is a cache, too, for the ``cache_from`` of other builds.
+        Blocks, with Python's lock released.
         """
-        export = {
-            "kind": kind,
-            "dest": os.fspath(dest),
-            "names": list(names),
-            "compression": compression,
-            "inline_cache": inline_cache,
-        }
-        return self._native.export(json.dumps(export))
+        return native.export_images([self._native], export_json(dest, options))
 
-    def push(
-        self,
-        *names: str,
-        compression: str = "gzip",
-        by_digest: bool = False,
-        insecure: bool = False,
-        inline_cache: bool = False,
-    ) -> str | None:
+    def push(self, *names: str, **options: Unpack[PushOptions]) -> str | None:
         """Pushes the image to the registries of its names, or of those given; returns the digest.
 
         Blocks, with Python's lock released.
         """
-        push = {
-            "names": list(names),
-            "compression": compression,
-            "by_digest": by_digest,
-            "insecure": insecure,
-            "inline_cache": inline_cache,
-        }
-        return self._native.push(json.dumps(push))
+        return native.push_images([self._native], push_json(names, options))
 
     def export_cache(self, to: str) -> str | None:
         """Exports the cache of the build that made the image; returns the digest of its manifest.
@@ -89,3 +85,15 @@ class Image:
         Python's lock released.
         """
         return self._native.export_cache(to)
+
+
+def export_images(
+    images: Iterable[Image], dest: Path, **options: Unpack[ExportOptions]
+) -> str | None:
+    """Writes images of several platforms out as one; returns the digest of the index."""
+    return native.export_images(natives(images), export_json(dest, options))
+
+
+def push_images(images: Iterable[Image], *names: str, **options: Unpack[PushOptions]) -> str | None:
+    """Pushes images of several platforms as one; returns the digest of the index."""
+    return native.push_images(natives(images), push_json(names, options))

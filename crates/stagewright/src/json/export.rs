@@ -1,12 +1,13 @@
 //! Exports in JSON.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::request::parse;
-use crate::error::Error;
-use crate::export::{Compression, Export, ExportKind, Push};
+use crate::error::{Error, ErrorKind};
+use crate::export::{Annotation, Compression, Export, ExportKind, Push};
 
 /// An [`Export`].
 #[derive(Deserialize)]
@@ -23,6 +24,13 @@ struct ExportJson {
     #[serde(default)]
     force_compression: bool,
     #[serde(default)]
+    oci_media_types: Option<bool>,
+    #[serde(default)]
+    latest_file_time: Option<i64>,
+    /// By key, as `--annotation` has them: `[LEVEL:]KEY`.
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
     inline_cache: bool,
 }
 
@@ -34,6 +42,9 @@ struct PushJson {
     compression: Option<CompressionJson>,
     compression_level: Option<i32>,
     force_compression: bool,
+    oci_media_types: Option<bool>,
+    latest_file_time: Option<i64>,
+    annotations: BTreeMap<String, String>,
     inline_cache: bool,
     by_digest: bool,
     insecure: bool,
@@ -88,8 +99,10 @@ pub fn parse_export(text: &str) -> Result<Export, Error> {
         compression: json.compression.map(Into::into).unwrap_or_default(),
         compression_level: json.compression_level,
         force_compression: json.force_compression,
+        oci_media_types: json.oci_media_types,
+        latest_file_time: json.latest_file_time,
+        annotations: annotations(json.annotations)?,
         inline_cache: json.inline_cache,
-        ..Export::default()
     })
 }
 
@@ -104,6 +117,9 @@ pub fn parse_push(text: &str) -> Result<(Export, Push), Error> {
         compression: json.compression.map(Into::into).unwrap_or_default(),
         compression_level: json.compression_level,
         force_compression: json.force_compression,
+        oci_media_types: json.oci_media_types,
+        latest_file_time: json.latest_file_time,
+        annotations: annotations(json.annotations)?,
         inline_cache: json.inline_cache,
         ..Export::default()
     };
@@ -112,4 +128,16 @@ pub fn parse_push(text: &str) -> Result<(Export, Push), Error> {
         insecure: json.insecure,
     };
     Ok((export, push))
+}
+
+fn annotations(given: BTreeMap<String, String>) -> Result<Vec<Annotation>, Error> {
+    let mut all = Vec::new();
+    for (key, value) in given {
+        if key.contains('=') {
+            let message = format!("the annotation {key:?} has an equals sign in its key");
+            return Err(Error::new(ErrorKind::Request, message));
+        }
+        all.extend(Annotation::parse_all(&format!("{key}={value}"))?);
+    }
+    Ok(all)
 }

@@ -8,6 +8,7 @@ mod export;
 mod prune;
 mod report;
 mod request;
+mod run;
 mod stage;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use export::{parse_export, parse_push};
 pub use prune::{parse_prune, pruned};
 pub use report::{
     cache_usage, cache_verification, error, event, explanation, host_report, image, image_sizes,
-    named_entries,
+    layer_uses, named_entries, plain,
 };
 pub use request::{parse_request, parse_stage};
+pub use run::parse_run;

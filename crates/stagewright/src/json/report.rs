@@ -1,10 +1,11 @@
 //! What comes out of the library, in JSON.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use stagewright_exec::HostReport;
 use stagewright_solver::{Event, EventKind, Explained, LogStream, MissReason, Outcome, Verdict};
 
-use crate::cache::{CacheUsage, CacheVerification};
+use crate::cache::{CacheUsage, CacheVerification, LayerUse};
 use crate::error::Error;
 use crate::image::{Image, ImageSizes};
 use crate::stored::NamedEntry;
@@ -234,4 +235,24 @@ pub fn host_report(report: &HostReport) -> Value {
         "reason": report.reason,
         "findings": findings,
     })
+}
+
+/// Writes when and how often layers were used.
+pub fn layer_uses(uses: &[LayerUse]) -> Value {
+    uses.iter()
+        .map(|layer| {
+            json!({
+                "id": layer.id.to_string(),
+                "bytes": layer.bytes,
+                "last_used_unix_ms": layer.last_used_unix_ms,
+                "uses": layer.uses,
+            })
+        })
+        .collect()
+}
+
+/// Writes plain data with the names of its fields: findings of build checks, targets, outlines.
+pub fn plain(data: &impl Serialize) -> Value {
+    // Plain data has no keys but texts, which is all that could fail.
+    serde_json::to_value(data).unwrap_or_default()
 }

@@ -1,0 +1,319 @@
+"""What is asked for, as the library takes it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import IO, TYPE_CHECKING, Any, Iterable, Mapping, Sequence, TypedDict, Union
+
+from ._errors import RequestTypeError
+from ._stage import Stage, _Secret, _secret, _Table
+
+if TYPE_CHECKING:
+    from ._native import NativeImage
+
+Path = Union[str, "os.PathLike[str]"]
+
+
+class BuildOptions(TypedDict, total=False):
+    """What a build is asked to do; each may be left out.
+
+    The names are those of docker-py. ``build_args``, ``file``, ``network``, ``add_hosts`` and
+    ``no_cache``, the names of python-on-whales and the command, mean the same.
+    """
+
+    stage: Stage | None
+    """A stage in code, built instead of a Dockerfile, or on one that is named as well."""
+    dockerfile: Path | None
+    """The Dockerfile: a path in the context, or an absolute one."""
+    file: Path | None
+    """The same as ``dockerfile``."""
+    fileobj: IO[str] | IO[bytes] | None
+    """The Dockerfile itself, to be read."""
+    text: str | None
+    """The Dockerfile itself."""
+    archive: Path | None
+    """The context as a tar archive, in place of ``path``."""
+    tag: str | None
+    tags: str | Iterable[str]
+    buildargs: Mapping[str, str] | None
+    build_args: Mapping[str, str] | None
+    """The same as ``buildargs``."""
+    build_contexts: Mapping[str, Path | Stage] | None
+    target: str | None
+    labels: Mapping[str, str] | None
+    platform: str | None
+    nocache: bool
+    no_cache: bool
+    """The same as ``nocache``."""
+    no_cache_filter: str | Sequence[str]
+    pull: bool
+    cache_from: str | Sequence[str]
+    """Caches of other builds, each a reference or what ``--cache-from`` takes."""
+    network_mode: str | None
+    """``default``, ``host``, ``none``, ``pasta`` or ``slirp4netns``."""
+    network: str | None
+    """The same as ``network_mode``."""
+    secrets: Mapping[str, _Secret] | None
+    """Texts, bytes or paths by id."""
+    ssh: Mapping[str, Sequence[Path]] | None
+    """For each id the socket of an agent, or files of keys."""
+    extra_hosts: Mapping[str, str] | None
+    add_hosts: Mapping[str, str] | None
+    """The same as ``extra_hosts``."""
+    shmsize: int | None
+    container_limits: Mapping[str, int | str] | None
+    """``memory``, ``memswap``, ``cpushares`` and ``cpusetcpus`` of steps, which need a cgroup as the
+    next four do."""
+    cpu_quota: int | None
+    cpu_period: int | None
+    cpuset_mems: str | None
+    cgroup_parent: str | None
+    ulimits: Sequence[tuple[str, int, int]]
+    """As ``(name, soft, hard)``."""
+    step_timeout: float | None
+    """A step that takes more seconds is ended, and the build fails."""
+    step_log_bytes_max: int | None
+    """How much of what a step writes is told: 2 MiB by default, all if 0."""
+    jobs: int | None
+    source_date_epoch: int | None
+    reproducible: bool
+    """The same image whenever and wherever it is built."""
+    allow: str | Sequence[str]
+
+
+class PushOptions(TypedDict, total=False):
+    """The form in which an image leaves the store; each may be left out."""
+
+    compression: str
+    """``gzip``, ``zstd``, ``estargz`` or ``uncompressed``."""
+    compression_level: int | None
+    force_compression: bool
+    """Compress the layers of base images anew where they came in another form."""
+    oci_media_types: bool | None
+    latest_file_time: int | None
+    """No file of a layer made by the build is later than this, in seconds since 1970."""
+    annotations: Mapping[str, str] | None
+    """By key, or by ``LEVEL:KEY`` with a level that ``--annotation`` takes."""
+    inline_cache: bool
+    """The image is a cache, too, for the ``cache_from`` of other builds."""
+    by_digest: bool
+    """Pushing gives the image no tag."""
+    insecure: bool
+    """For pushing, plain HTTP and untrusted certificates will do."""
+
+
+class ExportOptions(TypedDict, total=False):
+    """How an image is written out; each may be left out."""
+
+    kind: str
+    """``oci_directory``, ``oci_archive``, ``docker_archive``, ``directory`` or ``tar``."""
+    names: str | Sequence[str]
+    """Names that it carries in place of its own."""
+    compression: str
+    """``gzip``, ``zstd``, ``estargz`` or ``uncompressed``."""
+    compression_level: int | None
+    force_compression: bool
+    """Compress the layers of base images anew where they came in another form."""
+    oci_media_types: bool | None
+    latest_file_time: int | None
+    """No file of a layer made by the build is later than this, in seconds since 1970."""
+    annotations: Mapping[str, str] | None
+    """By key, or by ``LEVEL:KEY`` with a level that ``--annotation`` takes."""
+    inline_cache: bool
+    """The image is a cache, too, for the ``cache_from`` of other builds."""
+
+
+_SAME = {
+    "file": "dockerfile",
+    "build_args": "buildargs",
+    "network": "network_mode",
+    "add_hosts": "extra_hosts",
+    "no_cache": "nocache",
+}
+
+#: Options of other clients, and what takes their place.
+_ELSEWHERE = {
+    "rm": "a build leaves no containers: leave it out",
+    "forcerm": "a build leaves no containers: leave it out",
+    "quiet": "a build prints nothing: leave it out",
+    "decode": "events are objects: leave it out",
+    "progress": "a build prints nothing: iterate over start()",
+    "cache": "write nocache=True",
+    "cache_to": "call export_cache() of the image",
+    "context_path": "the context is called path, and comes first",
+    "custom_context": "write archive=PATH",
+    "gzip": "write archive=PATH",
+    "load": "call export() of the image with kind='docker_archive'",
+    "output": "call export() of the image",
+    "platforms": "build each platform, and call export_images() or push_images() with them all",
+    "push": "call push() of the image",
+    "squash": "layers are not squashed",
+    "timeout": "write step_timeout=SECONDS, or cancel the build",
+}
+
+
+def request_json(function: str, path: Path | None, options: Mapping[str, Any]) -> str:
+    """Writes what a build is asked to do."""
+    given: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in BuildOptions.__annotations__:
+            where = _ELSEWHERE.get(name)
+            hint = f": {where}" if where else ""
+            raise RequestTypeError(f"{function}() has no option {name!r}{hint}")
+        known = _SAME.get(name, name)
+        if known in given:
+            raise RequestTypeError(f"{function}() is given {known!r} twice")
+        given[known] = value
+    text, fileobj = given.get("text"), given.get("fileobj")
+    if fileobj is not None:
+        if text is not None:
+            raise RequestTypeError("give fileobj or text, not both")
+        read = fileobj.read()
+        text = read.decode() if isinstance(read, bytes) else read
+    limits = _mapping("container_limits", given)
+    for name in limits.keys() - {"memory", "memswap", "cpushares", "cpusetcpus"}:
+        raise RequestTypeError(f"container_limits has an unexpected key {name!r}")
+    table = _Table()
+    contexts = {
+        name: table.name(it) if isinstance(it, Stage) else _path("build_contexts", it)
+        for name, it in _mapping("build_contexts", given).items()
+    }
+    stage, timeout = given.get("stage"), given.get("step_timeout")
+    if not (stage is None or isinstance(stage, Stage)):
+        raise RequestTypeError(f"stage is a Stage, not {type(stage).__name__}")
+    if not (timeout is None or isinstance(timeout, (int, float))):
+        raise RequestTypeError(f"step_timeout is a number, not {type(timeout).__name__}")
+    request = {
+        "context": _path("path", path),
+        "context_archive": _path("archive", given.get("archive")),
+        "dockerfile": _path("dockerfile", given.get("dockerfile")),
+        "dockerfile_text": text,
+        "stage": None if stage is None else table.name(stage)["stage"],
+        "build_contexts": contexts,
+        "target": given.get("target"),
+        "build_args": _texts_by_name("buildargs", given),
+        "labels": _texts_by_name("labels", given),
+        "tags": [*_texts("tag", given), *_texts("tags", given)],
+        "platform": given.get("platform"),
+        "no_cache": given.get("nocache", False),
+        "no_cache_filter": _texts("no_cache_filter", given),
+        "pull": given.get("pull", False),
+        "cache_from": _texts("cache_from", given),
+        "network": given.get("network_mode"),
+        "secrets": {id: _secret(it) for id, it in _mapping("secrets", given).items()},
+        "ssh": {id: [_path("ssh", it) for it in them] for id, them in _mapping("ssh", given).items()},
+        "extra_hosts": _texts_by_name("extra_hosts", given),
+        "shm_bytes": given.get("shmsize"),
+        "memory_bytes": limits.get("memory"),
+        "memory_swap_bytes": limits.get("memswap"),
+        "cpu_shares": limits.get("cpushares"),
+        "cpu_quota_us": given.get("cpu_quota"),
+        "cpu_period_us": given.get("cpu_period"),
+        "cpuset_cpus": limits.get("cpusetcpus"),
+        "cpuset_mems": given.get("cpuset_mems"),
+        "cgroup_parent": given.get("cgroup_parent"),
+        "ulimits": [list(limit) for limit in given.get("ulimits") or ()],
+        "step_log_bytes_max": given.get("step_log_bytes_max"),
+        "jobs": given.get("jobs"),
+        "step_timeout_ms": None if timeout is None else round(timeout * 1000),
+        "source_date_epoch": given.get("source_date_epoch"),
+        "reproducible": given.get("reproducible", False),
+        "allow": _texts("allow", given),
+    }
+    return _written({**request, "stages": table.stages})
+
+
+def export_json(dest: Path, options: Mapping[str, Any]) -> str:
+    """Writes how an image is written out."""
+    known = ExportOptions.__annotations__
+    form = _form("export", options, known)
+    return _written({"kind": "oci_directory", **form, "dest": _path("dest", dest)})
+
+
+def push_json(names: Sequence[str], options: Mapping[str, Any]) -> str:
+    """Writes how an image is pushed."""
+    form = _form("push", options, PushOptions.__annotations__)
+    return _written({**form, "names": _texts("names", {"names": names})})
+
+
+def _form(function: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    for name in options:
+        if name not in known:
+            raise RequestTypeError(f"{function}() has no option {name!r}")
+    annotations = _texts_by_name("annotations", options)
+    return {**options, "names": _texts("names", options), "annotations": annotations}
+
+
+def run_json(
+    command: Sequence[str],
+    env: Mapping[str, str] | None,
+    user: str | None,
+    workdir: Path | None,
+) -> str:
+    """Writes how an image is run."""
+    return _written(
+        {
+            "command": [command] if isinstance(command, str) else list(command),
+            "env": _texts_by_name("env", {"env": env}),
+            "user": user,
+            "workdir": _path("workdir", workdir),
+        }
+    )
+
+
+def natives(images: Iterable[Any]) -> list[NativeImage]:
+    """Returns the native half of each image."""
+    found = []
+    for image in images:
+        native = getattr(image, "_native", None)
+        if native is None:
+            raise RequestTypeError(f"an Image is needed, not {type(image).__name__}")
+        found.append(native)
+    return found
+
+
+def _path(name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        path = None
+    if not isinstance(path, str):
+        raise RequestTypeError(f"{name} is a path, not {type(value).__name__}")
+    return path
+
+
+def _mapping(name: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = given.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise RequestTypeError(f"{name} is a mapping, not {type(value).__name__}")
+    return value
+
+
+def _texts_by_name(name: str, given: Mapping[str, Any]) -> dict[str, str]:
+    mapping = _mapping(name, given)
+    for key, value in mapping.items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise RequestTypeError(f"{name} is of texts: {key!r} is {value!r}")
+    return dict(mapping)
+
+
+def _texts(name: str, given: Mapping[str, Any]) -> list[str]:
+    value = given.get(name)
+    if value is None:
+        return []
+    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else None
+    if texts is None or not all(isinstance(text, str) for text in texts):
+        raise RequestTypeError(f"{name} is a text or several, not {value!r}")
+    return texts
+
+
+def _written(document: dict[str, Any]) -> str:
+    try:
+        return json.dumps(document)
+    except TypeError as error:
+        raise RequestTypeError(str(error)) from None
