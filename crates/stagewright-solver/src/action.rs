@@ -317,6 +317,7 @@ mod tests {
             now_unix_ms: 1,
             file_time: None,
             limits: Limits::default(),
+            network: stagewright_exec::Network::Host,
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             allow: Vec::new(),
