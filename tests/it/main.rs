@@ -6,6 +6,7 @@
 
 mod account;
 mod adding;
+mod attesting;
 mod bases;
 mod book;
 mod cache;
@@ -42,4 +43,5 @@ mod reproducible;
 mod rootless;
 mod ssh;
 mod step_environment;
+mod transfers;
 mod vectors;

@@ -37,6 +37,15 @@ mod ffi {
         fn images(self: &NativeBuilder) -> Result<String>;
         fn tag_image(self: &NativeBuilder, name: &str, new_name: &str) -> Result<()>;
         fn remove_image(self: &NativeBuilder, name: &str) -> Result<()>;
+        fn pull_image(self: &NativeBuilder, name: &str, options: &str) -> Result<Box<NativeImage>>;
+        fn load_images(self: &NativeBuilder, path: &str, options: &str) -> Result<Vec<String>>;
+        fn copy_image(
+            self: &NativeBuilder,
+            source: &str,
+            dest: &str,
+            options: &str,
+        ) -> Result<String>;
+        fn inspect_image(self: &NativeBuilder, place: &str, options: &str) -> Result<String>;
         fn cache_usage(self: &NativeBuilder) -> Result<String>;
         fn layer_uses(self: &NativeBuilder) -> Result<String>;
         fn prune_cache(self: &NativeBuilder, options: &str) -> Result<String>;

@@ -1,6 +1,7 @@
 //! Builders.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use stagewright::{Builder, BuilderOptions, Error, ErrorKind, json};
 
@@ -88,6 +89,41 @@ impl NativeBuilder {
 
     pub(crate) fn remove_image(&self, name: &str) -> Result<(), Thrown> {
         Ok(self.0.get()?.remove_image(name)?)
+    }
+
+    pub(crate) fn pull_image(&self, name: &str, options: &str) -> Result<Box<NativeImage>, Thrown> {
+        let (options, _) = json::parse_copy(options)?;
+        let image = self.0.get()?.pull_image(name, &options, Arc::new(|_| {}))?;
+        Ok(Box::new(NativeImage::new(image)))
+    }
+
+    pub(crate) fn load_images(&self, path: &str, options: &str) -> Result<Vec<String>, Thrown> {
+        let (options, _) = json::parse_copy(options)?;
+        let builder = self.0.get()?;
+        Ok(builder.load_images(path.as_ref(), &options, Arc::new(|_| {}))?)
+    }
+
+    pub(crate) fn copy_image(
+        &self,
+        source: &str,
+        dest: &str,
+        options: &str,
+    ) -> Result<String, Thrown> {
+        let (options, _) = json::parse_copy(options)?;
+        let (from, to) = (source.parse()?, dest.parse()?);
+        let builder = self.0.get()?;
+        let copied = builder.copy_image(&from, &to, &options, Arc::new(|_| {}))?;
+        Ok(copied
+            .manifest
+            .map(|digest| digest.to_string())
+            .unwrap_or_default())
+    }
+
+    pub(crate) fn inspect_image(&self, place: &str, options: &str) -> Result<String, Thrown> {
+        let (options, predicates) = json::parse_copy(options)?;
+        let place = place.parse()?;
+        let found = self.0.get()?.inspect_image(&place, &options, predicates)?;
+        Ok(json::inspected(&found).to_string())
     }
 
     pub(crate) fn cache_usage(&self) -> Result<String, Thrown> {

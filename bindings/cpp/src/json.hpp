@@ -47,6 +47,8 @@ std::string export_json(const std::filesystem::path& dest, const ExportOptions& 
 std::string push_json(const PushOptions& options);
 std::string run_json(const ImageRunOptions& options);
 std::string prune_json(const PruneOptions& options);
+std::string copy_json(const CopyOptions& options);
+std::string inspect_json(const InspectOptions& options);
 
 /// Nothing for an event that this version does not know.
 std::optional<Event> read_event(const std::string& text);

@@ -199,6 +199,35 @@ void Builder::remove_image(const std::string& name) const {
   calling([&] { inner_->builder->remove_image(named); });
 }
 
+Image Builder::pull_image(const std::string& name, const CopyOptions& options) const {
+  const auto named = text(name);
+  const auto json = copy_json(options);
+  return Image(std::make_shared<const Image::Inner>(calling([&] { return inner_->builder->pull_image(named, json); })));
+}
+
+std::vector<std::string> Builder::load_images(const std::filesystem::path& path, const CopyOptions& options) const {
+  const auto file = path.string();
+  const auto named = text(file);
+  const auto json = copy_json(options);
+  std::vector<std::string> names;
+  for (const auto& name : calling([&] { return inner_->builder->load_images(named, json); })) names.emplace_back(name);
+  return names;
+}
+
+std::optional<std::string> Builder::copy_image(const std::string& source, const std::string& dest,
+                                               const CopyOptions& options) const {
+  const auto from = text(source);
+  const auto to = text(dest);
+  const auto json = copy_json(options);
+  return digest(calling([&] { return inner_->builder->copy_image(from, to, json); }));
+}
+
+std::string Builder::inspect_image(const std::string& place, const InspectOptions& options) const {
+  const auto named = text(place);
+  const auto json = inspect_json(options);
+  return std::string(calling([&] { return inner_->builder->inspect_image(named, json); }));
+}
+
 CacheUsage Builder::cache_usage() const {
   return read_usage(std::string(calling([&] { return inner_->builder->cache_usage(); })));
 }

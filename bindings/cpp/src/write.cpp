@@ -31,6 +31,7 @@ std::string request_json(const BuildOptions& options) {
       {"cache_from", options.cache_from},
       {"extra_hosts", options.extra_hosts},
       {"reproducible", options.reproducible},
+      {"sbom", options.sbom},
       {"allow", options.allow},
       {"ulimits", Json::array()},
       {"secrets", Json::object()},
@@ -57,6 +58,7 @@ std::string request_json(const BuildOptions& options) {
   put(json, "step_timeout_ms", options.step_timeout_ms);
   put(json, "step_log_bytes_max", options.step_log_bytes_max);
   put(json, "source_date_epoch", options.source_date_epoch);
+  put(json, "provenance", options.provenance);
   for (const auto& limit : options.ulimits) json["ulimits"].push_back({limit.name, limit.soft, limit.hard});
   for (const auto& [id, value] : options.secrets) json["secrets"][id] = secret_json(value);
   for (const auto& [id, paths] : options.ssh) {
@@ -102,6 +104,26 @@ std::string run_json(const ImageRunOptions& options) {
   Json json = {{"command", options.command}, {"env", options.env}};
   put(json, "user", options.user);
   put(json, "workdir", options.workdir);
+  return written(json);
+}
+
+namespace {
+
+Json copy_options(const CopyOptions& options) {
+  Json json = {{"insecure", options.insecure}};
+  put(json, "platform", options.platform);
+  return json;
+}
+
+}  // namespace
+
+std::string copy_json(const CopyOptions& options) {
+  return written(copy_options(options));
+}
+
+std::string inspect_json(const InspectOptions& options) {
+  Json json = copy_options(options);
+  json["predicates"] = options.predicates;
   return written(json);
 }
 

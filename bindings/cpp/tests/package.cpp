@@ -164,6 +164,27 @@ void a_second_build_says_what_is_cached_and_why_the_rest_is_not() {
   CHECK(told);
 }
 
+void an_image_is_attested_copied_and_loaded() {
+  Fresh fresh("attested");
+  auto options = fresh.project();
+  options.tags = {"app:1"};
+  options.provenance = "mode=min";
+  options.sbom = true;
+  fresh.builder.build(options);
+  const auto archive = "oci-archive:" + (fresh.folder / "app.tar").string();
+  const auto digest = fresh.builder.copy_image("app:1", archive + ":app:1");
+  InspectOptions inspect;
+  inspect.predicates = true;
+  const auto found = fresh.builder.inspect_image(archive, inspect);
+  CHECK(digest && found.find(*digest) != std::string::npos);
+  CHECK(found.find("SPDX-2.3") != std::string::npos);
+  const Fresh other("attested-other");
+  const auto names = other.builder.load_images(fresh.folder / "app.tar");
+  CHECK(names == std::vector<std::string>{"docker.io/library/app:1"});
+  CHECK(other.builder.image("app:1") == fresh.builder.image("app:1"));
+  CHECK(thrown([&] { other.builder.copy_image("app:1", "dir:x"); }).code == "unsupported");
+}
+
 void what_nobody_needs_is_pruned() {
   Fresh fresh("prune");
   fresh.builder.build(fresh.project());
@@ -404,6 +425,7 @@ int main(int, char** arguments) {
       {"another builder runs nothing with the cache", another_builder_runs_nothing_with_the_cache},
       {"a second build says what is cached and why the rest is not",
        a_second_build_says_what_is_cached_and_why_the_rest_is_not},
+      {"an image is attested, copied and loaded", an_image_is_attested_copied_and_loaded},
       {"what nobody needs is pruned", what_nobody_needs_is_pruned},
       {"stages in code hit what the Dockerfile made", stages_in_code_hit_what_the_dockerfile_made},
       {"images of several platforms leave as one", images_of_several_platforms_leave_as_one},

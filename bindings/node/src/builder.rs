@@ -1,6 +1,7 @@
 //! Builders.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
@@ -118,6 +119,51 @@ impl NativeBuilder {
     pub fn remove_image(&self, name: String) -> AsyncTask<Blocking> {
         let builder = self.0.clone();
         Blocking::task(move || builder.remove_image(&name).map(|()| None))
+    }
+
+    /// Pulls an image into the store, under its name.
+    #[napi]
+    pub fn pull_image(&self, name: String, options: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || {
+            let (options, _) = json::parse_copy(&options)?;
+            builder.pull_image(&name, &options, Arc::new(|_| {}))?;
+            Ok(None)
+        })
+    }
+
+    /// Loads an archive into the store; the names that it had, in JSON.
+    #[napi]
+    pub fn load_images(&self, path: String, options: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || {
+            let (options, _) = json::parse_copy(&options)?;
+            let names = builder.load_images(path.as_ref(), &options, Arc::new(|_| {}))?;
+            Ok(Some(serde_json::Value::from(names).to_string()))
+        })
+    }
+
+    /// Copies an image from one place to another; its digest.
+    #[napi]
+    pub fn copy_image(&self, source: String, dest: String, options: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || {
+            let (options, _) = json::parse_copy(&options)?;
+            let (from, to) = (source.parse()?, dest.parse()?);
+            let copied = builder.copy_image(&from, &to, &options, Arc::new(|_| {}))?;
+            Ok(copied.manifest.map(|digest| digest.to_string()))
+        })
+    }
+
+    /// What is known of an image in some place, in JSON.
+    #[napi]
+    pub fn inspect_image(&self, place: String, options: String) -> AsyncTask<Blocking> {
+        let builder = self.0.clone();
+        Blocking::task(move || {
+            let (options, predicates) = json::parse_copy(&options)?;
+            let found = builder.inspect_image(&place.parse()?, &options, predicates)?;
+            Ok(Some(json::inspected(&found).to_string()))
+        })
     }
 
     /// What the store takes on disk, in JSON.

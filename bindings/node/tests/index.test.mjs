@@ -102,6 +102,21 @@ test('another builder runs nothing with the cache', async () => {
   await assert.rejects(image.exportCache('type=gha'), /type=gha is not supported/);
 });
 
+test('an image is attested, copied and loaded', async () => {
+  const { folder, project, builder } = fresh();
+  await builder.build({ context: project, tags: ['app:1'], provenance: 'mode=min', sbom: true });
+  const archive = join(folder, 'app.tar');
+  const digest = await builder.copyImage('app:1', `oci-archive:${archive}:app:1`);
+  const found = await builder.inspectImage(`oci-archive:${archive}`, { predicates: true });
+  assert.equal(found.digest, digest);
+  assert.equal(found.attestations.length, 2);
+  assert.equal(found.attestations[0].predicate.spdxVersion, 'SPDX-2.3');
+  const other = new Builder({ store: join(folder, 'other'), environment: {} });
+  assert.deepEqual(await other.loadImages(archive), ['docker.io/library/app:1']);
+  assert.equal(other.image('app:1').id, builder.image('app:1').id);
+  await assert.rejects(other.copyImage('app:1', 'dir:x'), library.UnsupportedError);
+});
+
 test('a stage in code hits what the Dockerfile made, and mixes with it', async () => {
   const { builder, project } = fresh();
   await builder.build({ context: project });

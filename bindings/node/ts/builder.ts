@@ -71,9 +71,52 @@ export interface BuildOptions {
   sourceDateEpoch?: number;
   /** The same image whenever and wherever it is built. */
   reproducible?: boolean;
+  /** How the image was made goes with it: a boolean, or what `--provenance` takes. */
+  provenance?: boolean | string;
+  /** A list of the packages in the image goes with it. */
+  sbom?: boolean;
   allow?: readonly string[];
   /** Stops the build. */
   signal?: AbortSignal;
+}
+
+/** How images are copied. */
+export interface CopyOptions {
+  /** Only the image of this platform. */
+  platform?: string;
+  /** Plain HTTP and untrusted certificates will do. */
+  insecure?: boolean;
+}
+
+/** How an image is looked at. */
+export interface InspectOptions extends CopyOptions {
+  /** The attestations are read, too. */
+  predicates?: boolean;
+}
+
+/** What is attested of an image. */
+export interface InspectedAttestation {
+  predicateType: string;
+  digest?: string;
+  predicate?: unknown;
+}
+
+/** The image of a platform, as it is in some place. */
+export interface InspectedPlatform {
+  platform: string;
+  id: string;
+  digest?: string;
+  layers?: readonly unknown[];
+  attestations: readonly InspectedAttestation[];
+}
+
+/** An image as it is in some place; that of the host's platform first. */
+export interface InspectedImage extends InspectedPlatform {
+  names: readonly string[];
+  mediaType?: string;
+  /** The config, as the OCI image specification has it. */
+  config: unknown;
+  platforms: readonly InspectedPlatform[];
 }
 
 /** A name of the store. */
@@ -230,6 +273,30 @@ export class Builder {
   /** Removes a name from the store. */
   async removeImage(name: string): Promise<void> {
     await awaiting(this.#native.removeImage(name));
+  }
+
+  /** Pulls an image from its registry into the store, under its name. */
+  async pullImage(name: string, options: CopyOptions = {}): Promise<void> {
+    await awaiting(this.#native.pullImage(name, JSON.stringify(options)));
+  }
+
+  /** Loads the images of an archive or layout into the store, and returns their names. */
+  async loadImages(path: string, options: CopyOptions = {}): Promise<string[]> {
+    return JSON.parse(await awaiting(this.#native.loadImages(path, JSON.stringify(options))));
+  }
+
+  /**
+   * Copies an image from one place to another, and returns its digest. Places are names in the store,
+   * `docker://NAME`, `oci:PATH[:NAME]`, `oci-archive:FILE`, `docker-archive:FILE`,
+   * `containers-storage:NAME` and `docker-daemon:NAME`.
+   */
+  copyImage(source: string, dest: string, options: CopyOptions = {}): Promise<string | null> {
+    return awaiting(this.#native.copyImage(source, dest, JSON.stringify(options)));
+  }
+
+  /** Looks at an image in any place: its config, platforms, and what is attested of it. */
+  async inspectImage(place: string, options: InspectOptions = {}): Promise<InspectedImage> {
+    return JSON.parse(await awaiting(this.#native.inspectImage(place, JSON.stringify(options))));
   }
 
   /** Measures what the store takes on disk. */

@@ -29,6 +29,10 @@ export interface NativeBuilder {
   images(): Promise<string>;
   tagImage(name: string, newName: string): Promise<null>;
   removeImage(name: string): Promise<null>;
+  pullImage(name: string, options: string): Promise<void>;
+  loadImages(path: string, options: string): Promise<string>;
+  copyImage(source: string, dest: string, options: string): Promise<string | null>;
+  inspectImage(place: string, options: string): Promise<string>;
   cacheUsage(): Promise<string>;
   layerUses(): Promise<string>;
   pruneCache(options: string): Promise<string>;

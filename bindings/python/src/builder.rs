@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use stagewright::{Builder, BuilderOptions, json};
@@ -86,6 +87,48 @@ impl NativeBuilder {
     fn remove_image(&self, py: Python<'_>, name: &str) -> PyResult<()> {
         let builder = self.0.get()?;
         detached(py, || builder.remove_image(name))
+    }
+
+    fn pull_image(&self, py: Python<'_>, name: &str, options: &str) -> PyResult<NativeImage> {
+        let builder = self.0.get()?;
+        let image = detached(py, || {
+            let (options, _) = json::parse_copy(options)?;
+            builder.pull_image(name, &options, Arc::new(|_| {}))
+        })?;
+        Ok(NativeImage::new(image))
+    }
+
+    fn load_images(&self, py: Python<'_>, path: PathBuf, options: &str) -> PyResult<Vec<String>> {
+        let builder = self.0.get()?;
+        detached(py, || {
+            let (options, _) = json::parse_copy(options)?;
+            builder.load_images(&path, &options, Arc::new(|_| {}))
+        })
+    }
+
+    fn copy_image(
+        &self,
+        py: Python<'_>,
+        source: &str,
+        dest: &str,
+        options: &str,
+    ) -> PyResult<Option<String>> {
+        let builder = self.0.get()?;
+        let copied = detached(py, || {
+            let (options, _) = json::parse_copy(options)?;
+            let (from, to) = (source.parse()?, dest.parse()?);
+            builder.copy_image(&from, &to, &options, Arc::new(|_| {}))
+        })?;
+        Ok(copied.manifest.map(|digest| digest.to_string()))
+    }
+
+    fn inspect_image(&self, py: Python<'_>, place: &str, options: &str) -> PyResult<String> {
+        let builder = self.0.get()?;
+        let inspected = detached(py, || {
+            let (options, predicates) = json::parse_copy(options)?;
+            builder.inspect_image(&place.parse()?, &options, predicates)
+        })?;
+        Ok(json::inspected(&inspected).to_string())
     }
 
     fn cache_usage(&self, py: Python<'_>) -> PyResult<String> {

@@ -75,6 +75,26 @@ def test_a_build_is_explained_without_being_done(
         builder.explain(project, no_such_option=1)  # type: ignore[call-arg]
 
 
+def test_an_image_is_attested_copied_and_loaded(
+    builder: stagewright.Builder, project: Path, tmp_path: Path
+) -> None:
+    builder.build(project, tag="app:1", provenance="mode=min", sbom=True)
+    archive = tmp_path / "app.tar"
+    digest = builder.copy_image("app:1", f"oci-archive:{archive}:app:1")
+    found = builder.inspect_image(f"oci-archive:{archive}", predicates=True)
+    assert found["digest"] == digest
+    kinds = [one["predicateType"] for one in found["attestations"]]
+    assert kinds == ["https://spdx.dev/Document", "https://slsa.dev/provenance/v1"]
+    assert found["attestations"][0]["predicate"]["spdxVersion"] == "SPDX-2.3"
+    with stagewright.Builder(tmp_path / "other", environment={}) as other:
+        assert other.load_images(archive) == ["docker.io/library/app:1"]
+        assert other.image("app:1") == builder.image("app:1")
+        with pytest.raises(stagewright.UnsupportedError):
+            other.copy_image("app:1", "dir:x")
+        with pytest.raises(stagewright.RequestError):
+            other.build(project, provenance="mode=most")
+
+
 def test_what_nobody_needs_is_pruned(builder: stagewright.Builder, project: Path) -> None:
     builder.build(project)
     pruned = builder.prune_cache(all=True)

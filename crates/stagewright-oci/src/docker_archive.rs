@@ -147,8 +147,26 @@ impl ImageSource for DockerArchive {
     fn resolve(
         &self,
         selector: &ImageSelector,
-        _platform: &Platform,
+        platform: &Platform,
     ) -> Result<ImageSummary, ImageError> {
+        let (manifest, config) = self.manifest(selector, platform)?;
+        let (_, described) = manifest.encode();
+        summarize(described.digest, described.digest, &manifest, &config)
+    }
+
+    fn root(&self, _: &ImageSelector) -> Result<Option<Descriptor>, ImageError> {
+        Ok(None)
+    }
+
+    fn names(&self) -> Vec<String> {
+        DockerArchive::names(self).map(str::to_owned).collect()
+    }
+
+    fn manifest(
+        &self,
+        selector: &ImageSelector,
+        _platform: &Platform,
+    ) -> Result<(Manifest, Vec<u8>), ImageError> {
         let entry = self.select(selector)?;
         let config_bytes = self
             .archive
@@ -180,9 +198,7 @@ impl ImageSource for DockerArchive {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend(files);
-        let manifest = Manifest::docker(config, layers);
-        let (_, described) = manifest.encode();
-        summarize(described.digest, described.digest, &manifest, &config_bytes)
+        Ok((Manifest::docker(config, layers), config_bytes))
     }
 
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {

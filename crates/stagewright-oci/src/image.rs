@@ -62,6 +62,19 @@ pub trait ImageSource: Send + Sync {
         platform: &Platform,
     ) -> Result<ImageSummary, ImageError>;
 
+    /// Returns the manifest or index of an image; nothing where images have none, in Docker's archive.
+    fn root(&self, selector: &ImageSelector) -> Result<Option<Descriptor>, ImageError>;
+
+    /// Finds the manifest of an image, or makes one where there is none, and reads its config.
+    fn manifest(
+        &self,
+        selector: &ImageSelector,
+        platform: &Platform,
+    ) -> Result<(Manifest, Vec<u8>), ImageError>;
+
+    /// Returns the names that images have here, as they are written.
+    fn names(&self) -> Vec<String>;
+
     /// Opens a blob. The reader fails at its end if the bytes are not those that the descriptor
     /// names.
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError>;

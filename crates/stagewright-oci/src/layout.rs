@@ -114,6 +114,22 @@ impl ImageSource for ImageLayout {
         resolve_document(self, &self.select(selector)?, platform)
     }
 
+    fn root(&self, selector: &ImageSelector) -> Result<Option<Descriptor>, ImageError> {
+        self.select(selector).map(Some)
+    }
+
+    fn manifest(
+        &self,
+        selector: &ImageSelector,
+        platform: &Platform,
+    ) -> Result<(Manifest, Vec<u8>), ImageError> {
+        ImageLayout::manifest(self, selector, platform)
+    }
+
+    fn names(&self) -> Vec<String> {
+        entry_names(&self.index)
+    }
+
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {
         match fs::File::open(self.blob_path(&descriptor.digest)) {
             Ok(file) => Ok(Box::new(VerifiedReader::new(file, descriptor))),
@@ -241,6 +257,16 @@ fn no_such_image(path: &Path, index: &Index, wanted: String) -> ImageError {
         wanted,
         available: names(index),
     }
+}
+
+/// Returns the names of the entries of an index.
+pub(crate) fn entry_names(index: &Index) -> Vec<String> {
+    let name = |entry: &Descriptor| {
+        let full = entry.annotations.get(IMAGE_NAME_KEY);
+        full.or_else(|| entry.annotations.get(REF_NAME_KEY))
+            .cloned()
+    };
+    index.manifests.iter().filter_map(name).collect()
 }
 
 fn names(index: &Index) -> String {

@@ -4,12 +4,16 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::archive::Archive;
+use crate::config::CONFIG_BYTES_MAX;
 use crate::descriptor::Descriptor;
 use crate::image::{
-    ImageError, ImageSelector, ImageSource, ImageSummary, VerifiedReader, resolve_document,
+    ImageError, ImageSelector, ImageSource, ImageSummary, VerifiedReader, find_manifest, read_blob,
+    resolve_document,
 };
-use crate::layout::{INDEX_NAME, MARKER_NAME, blob_name, check_marker, parse_index, select_entry};
-use crate::manifest::{Index, MANIFEST_BYTES_MAX};
+use crate::layout::{
+    INDEX_NAME, MARKER_NAME, blob_name, check_marker, entry_names, parse_index, select_entry,
+};
+use crate::manifest::{Index, MANIFEST_BYTES_MAX, Manifest};
 use crate::platform::Platform;
 
 /// The tar form of an image layout, read in place.
@@ -45,16 +49,38 @@ impl LayoutArchive {
     }
 }
 
+impl LayoutArchive {
+    fn select(&self, selector: &ImageSelector) -> Result<Descriptor, ImageError> {
+        let size = |digest: &_| self.archive.size(&blob_name(digest));
+        select_entry(self.archive.path(), &self.index, selector, size)
+    }
+}
+
 impl ImageSource for LayoutArchive {
     fn resolve(
         &self,
         selector: &ImageSelector,
         platform: &Platform,
     ) -> Result<ImageSummary, ImageError> {
-        let path = self.archive.path();
-        let size = |digest: &_| self.archive.size(&blob_name(digest));
-        let root = select_entry(path, &self.index, selector, size)?;
-        resolve_document(self, &root, platform)
+        resolve_document(self, &self.select(selector)?, platform)
+    }
+
+    fn root(&self, selector: &ImageSelector) -> Result<Option<Descriptor>, ImageError> {
+        self.select(selector).map(Some)
+    }
+
+    fn manifest(
+        &self,
+        selector: &ImageSelector,
+        platform: &Platform,
+    ) -> Result<(Manifest, Vec<u8>), ImageError> {
+        let (_, manifest) = find_manifest(self, &self.select(selector)?, platform)?;
+        let config = read_blob(self, &manifest.config, CONFIG_BYTES_MAX)?;
+        Ok((manifest, config))
+    }
+
+    fn names(&self) -> Vec<String> {
+        entry_names(&self.index)
     }
 
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {

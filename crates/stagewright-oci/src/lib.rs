@@ -51,7 +51,9 @@ pub use image::{
 pub use layout::{IMAGE_NAME_KEY, ImageLayout, REF_NAME_KEY};
 pub use layout_archive::LayoutArchive;
 pub use layout_write::BlobPlacement;
-pub use manifest::{Document, Index, InvalidDocument, MANIFEST_BYTES_MAX, Manifest};
+pub use manifest::{
+    ATTESTATION_TYPE_KEY, Document, Index, InvalidDocument, MANIFEST_BYTES_MAX, Manifest,
+};
 pub use media_type::LayerEncoding;
 pub use open::open_image;
 pub use outgoing::{BlobContent, OpenBlob, OutgoingBlob, OutgoingImage, OutgoingPlatform};

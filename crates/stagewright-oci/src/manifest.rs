@@ -154,11 +154,11 @@ impl Index {
     }
 }
 
-/// Marks the manifests in an index that describe an image and are none.
-const ATTESTATION_KEY: &str = "vnd.docker.reference.type";
+/// The annotation that marks the manifests in an index that describe an image and are none.
+pub const ATTESTATION_TYPE_KEY: &str = "vnd.docker.reference.type";
 
 fn is_image(entry: &Descriptor) -> bool {
-    !entry.annotations.contains_key(ATTESTATION_KEY)
+    !entry.annotations.contains_key(ATTESTATION_TYPE_KEY)
         && (media_type::is_manifest(&entry.media_type) || media_type::is_index(&entry.media_type))
 }
 
@@ -393,7 +393,7 @@ mod tests {
     fn an_index_gives_the_image_of_the_platform() {
         let mut attestation = descriptor(media_type::OCI_MANIFEST, None);
         attestation.annotations.insert(
-            ATTESTATION_KEY.to_owned(),
+            ATTESTATION_TYPE_KEY.to_owned(),
             "attestation-manifest".to_owned(),
         );
         let arm = descriptor(media_type::OCI_MANIFEST, Some("linux/arm64"));

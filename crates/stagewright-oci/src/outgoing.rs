@@ -1,6 +1,6 @@
 //! An image on its way out: to a layout, an archive or a registry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use stagewright_digest::Digest;
 
 use crate::descriptor::Descriptor;
 use crate::image::VerifiedReader;
-use crate::manifest::{Index, Manifest};
+use crate::layout::{IMAGE_NAME_KEY, REF_NAME_KEY};
+use crate::manifest::{ATTESTATION_TYPE_KEY, Index, Manifest};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -82,7 +83,7 @@ impl OutgoingBlob {
 pub struct OutgoingImage {
     /// The manifest, or the index for several platforms.
     root: Descriptor,
-    /// The manifests of the platforms.
+    /// The manifests of the platforms, attestations apart.
     manifests: Vec<Manifest>,
     /// Every blob once, each before those that name it, the root last.
     blobs: Vec<OutgoingBlob>,
@@ -93,7 +94,7 @@ pub struct OutgoingImage {
 /// One platform of an outgoing image.
 #[derive(Debug, Clone)]
 pub struct OutgoingPlatform {
-    /// The platform, which an index states; nothing for attestations.
+    /// The platform, which an index states.
     pub platform: Option<Platform>,
     /// The manifest.
     pub manifest: Manifest,
@@ -153,6 +154,40 @@ impl OutgoingImage {
         outgoing
     }
 
+    /// An image whose documents were read elsewhere and stay as they are. `blobs` has each blob and
+    /// document once, each before those that name it, the root last. Names that the root had where it
+    /// was are not its names here.
+    pub fn verbatim(
+        mut root: Descriptor,
+        manifests: Vec<Manifest>,
+        blobs: Vec<OutgoingBlob>,
+    ) -> Self {
+        root.annotations
+            .retain(|key, _| key != REF_NAME_KEY && key != IMAGE_NAME_KEY);
+        // What an index says of it is not said by it.
+        root.platform = None;
+        Self {
+            root,
+            manifests,
+            blobs,
+            names: Vec::new(),
+        }
+    }
+
+    /// Adds what the `index.json` of a layout says of the image.
+    pub fn annotate(&mut self, annotations: BTreeMap<String, String>) {
+        self.root.annotations.extend(annotations);
+    }
+
+    /// Gives the image a tag alone in a layout, as other tools do; or none.
+    pub fn set_tag(&mut self, tag: Option<&str>) {
+        let annotations = &mut self.root.annotations;
+        match tag {
+            Some(tag) => annotations.insert(REF_NAME_KEY.to_owned(), tag.to_owned()),
+            None => annotations.remove(REF_NAME_KEY),
+        };
+    }
+
     fn add_platform(&mut self, image: OutgoingPlatform) -> Descriptor {
         let mut known: BTreeSet<Digest> = self
             .blobs
@@ -169,7 +204,12 @@ impl OutgoingImage {
             self.blobs
                 .push(OutgoingBlob::bytes(descriptor.media_type.clone(), bytes));
         }
-        self.manifests.push(image.manifest);
+        if !image
+            .descriptor_annotations
+            .contains_key(ATTESTATION_TYPE_KEY)
+        {
+            self.manifests.push(image.manifest);
+        }
         descriptor.platform = image.platform;
         descriptor.annotations = image.descriptor_annotations;
         descriptor
@@ -180,7 +220,7 @@ impl OutgoingImage {
         &self.root
     }
 
-    /// Returns the manifests of the platforms.
+    /// Returns the manifests of the platforms, attestations apart.
     pub fn manifests(&self) -> &[Manifest] {
         &self.manifests
     }

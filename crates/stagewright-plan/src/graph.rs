@@ -51,6 +51,9 @@ pub struct StageInfo {
     pub base: Option<StageBase>,
     /// The values of the build arguments that it declares.
     pub args: BTreeMap<String, String>,
+    /// The arguments in its scope that steer the builder: `BUILDKIT_SBOM_SCAN_CONTEXT` and
+    /// `BUILDKIT_SBOM_SCAN_STAGE`.
+    pub switches: BTreeMap<String, String>,
 }
 
 /// What is known of the image that a stage starts from.

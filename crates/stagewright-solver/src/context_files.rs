@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use stagewright_context::{Context, Entry, EntryKind, Patterns, StatCache};
+use stagewright_context::{Context, ContextFile, Entry, EntryKind, Patterns, StatCache};
 use stagewright_digest::ContentDigest;
 use stagewright_layer::{EntryKind as LayerKind, EntryPath, Metadata, Mtime};
 use stagewright_snapshot::Content;
@@ -88,6 +88,28 @@ impl ContextFiles {
             store.put_document(CONTEXT_KIND, document, &cache.encode())?;
         }
         Ok(())
+    }
+
+    /// Lists the regular files that the ignore rules leave.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn files(&self) -> Result<Vec<Entry>, StepError> {
+        let walk = self.context.walk(Path::new(""))?;
+        let entries = walk.entries.into_iter();
+        Ok(entries
+            .filter(|entry| entry.kind == EntryKind::File)
+            .collect())
+    }
+
+    /// Opens a regular file of the context; nothing for one that is not there any more.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn open_file(&self, path: &Path) -> Result<Option<ContextFile>, StepError> {
+        let entry = self.context.lookup(path)?;
+        let file = entry.map(|entry| self.context.open_file(&entry));
+        Ok(file.transpose()?)
     }
 
     /// Loads the stat cache. A damaged one is an empty one.

@@ -40,14 +40,35 @@ pub struct NamedImage {
 pub struct TaggedImage {
     /// The name in full: `docker.io/library/app:latest`.
     pub name: String,
+    /// When it was given its name, in milliseconds since 1970.
+    pub tagged_unix_ms: u64,
+    /// The image, or that of the first platform.
+    #[serde(flatten)]
+    pub first: TaggedPlatform,
+    /// Those of other platforms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<TaggedPlatform>,
+}
+
+/// The image of a platform that has a local name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaggedPlatform {
     /// Its config, a blob of the store.
     pub config: Digest,
     /// Its layers, from the bottom up.
     pub layers: Vec<LayerId>,
-    /// When it was given its name, in milliseconds since 1970.
-    pub tagged_unix_ms: u64,
-    /// What its owner keeps with it: the sizes of the stages that it was built from.
+    /// What its owner keeps with it, and understands.
     pub details: serde_json::Value,
+    /// Blobs that are kept with it: its attestations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blobs: Vec<Digest>,
+}
+
+impl TaggedImage {
+    /// Returns the images of all platforms.
+    pub fn platforms(&self) -> impl Iterator<Item = &TaggedPlatform> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
 }
 
 /// What a reference was resolved to, as the store keeps it.
@@ -187,19 +208,20 @@ impl Images {
         let Ok(image) = serde_json::from_slice::<TaggedImage>(&bytes) else {
             return Ok(None);
         };
-        let Some(config) = self.read_config(&image.config)? else {
-            return Ok(None);
-        };
-        if !platform.matches(&config.platform()) {
-            return Ok(None);
+        for tagged in image.platforms() {
+            let Some(config) = self.read_config(&tagged.config)? else {
+                continue;
+            };
+            if platform.matches(&config.platform()) {
+                return Ok(Some(KnownImage {
+                    name: image.name.clone(),
+                    manifest: None,
+                    config,
+                    layers: tagged.layers.clone(),
+                }));
+            }
         }
-        let layers = image.layers;
-        Ok(Some(KnownImage {
-            name: image.name,
-            manifest: None,
-            config,
-            layers,
-        }))
+        Ok(None)
     }
 
     fn resolved_before(
@@ -567,6 +589,25 @@ fn progress<'a>(
             total_bytes: Some(descriptor.size),
         });
     }
+}
+
+/// Makes a layer of a base image, of a blob that is stored; `origin` is what its image is called.
+///
+/// # Errors
+/// When the blob is not what the layer's name says; a damaged one is set aside.
+pub fn adopt_layer(
+    store: &Store,
+    snapshots: &Snapshots,
+    layer: &LayerBlob,
+    origin: &Reference,
+) -> Result<(), StepError> {
+    let missing = MissingLayer {
+        id: LayerId::Pulled(layer.diff_id),
+        descriptor: layer.descriptor.clone(),
+        codec: PULLED_CODEC.to_owned(),
+        origin: Origin::Registry(origin.clone()),
+    };
+    import(store, snapshots, &missing)
 }
 
 fn known(name: String, summary: ImageSummary) -> KnownImage {

@@ -43,6 +43,21 @@ pub struct Remotes {
     http: HttpClient,
     /// What was fetched by this build: a branch that moves meanwhile does not make it two things.
     solved: Mutex<Vec<(SourceOp, Snapshot)>>,
+    /// What was asked for and what it was. Held only to look up or insert.
+    materials: Mutex<Vec<RemoteMaterial>>,
+}
+
+/// Something from the network that a build used, pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteMaterial {
+    /// Its source in the plan.
+    pub source: SourceOp,
+    /// Its address, without a login.
+    pub address: String,
+    /// What kind of digest it has: `sha256` of a file, `sha1` or `sha256` of a commit.
+    pub algorithm: &'static str,
+    /// The digest in hexadecimal digits.
+    pub digest: String,
 }
 
 impl Remotes {
@@ -51,7 +66,28 @@ impl Remotes {
         Self {
             http: HttpClient::new(network),
             solved: Mutex::default(),
+            materials: Mutex::default(),
         }
+    }
+
+    /// Returns what was used from the network so far, in the order of addresses.
+    pub fn materials(&self) -> Vec<RemoteMaterial> {
+        let mut materials = self.noted().clone();
+        materials.sort_by(|one, other| one.address.cmp(&other.address));
+        materials
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Vec<RemoteMaterial>> {
+        self.materials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, material: RemoteMaterial) {
+        let mut noted = self.noted();
+        // One that was asked for again is what it was last.
+        noted.retain(|known| known.source != material.source);
+        noted.push(material);
     }
 
     fn solved(&self) -> MutexGuard<'_, Vec<(SourceOp, Snapshot)>> {
@@ -72,6 +108,7 @@ struct Answered {
 struct Resolved {
     parts: Parts,
     content: Fetched,
+    material: RemoteMaterial,
 }
 
 enum Fetched {
@@ -209,6 +246,7 @@ async fn resolve(
         }
     };
     action::time_part(&services.options, &mut resolved.parts);
+    services.remotes.note(resolved.material.clone());
     Ok(resolved)
 }
 
@@ -232,6 +270,7 @@ impl WebFile<'_> {
             return Ok(Resolved {
                 parts: self.parts(services, &digest, None),
                 content: Fetched::Unasked,
+                material: self.material(&digest),
             });
         }
         let document = format!("{} {}", self.url, self.secret_names(services).join(" "));
@@ -272,6 +311,7 @@ impl WebFile<'_> {
                 return Ok(Resolved {
                     parts: self.parts(services, &digest, answered.last_modified.as_deref()),
                     content: Fetched::Unasked,
+                    material: self.material(&digest),
                 });
             }
         };
@@ -292,8 +332,23 @@ impl WebFile<'_> {
             .filter(|_| self.checksum.is_none());
         Ok(Resolved {
             parts: self.parts(services, &file.digest, modified),
+            material: self.material(&file.digest),
             content: Fetched::File(Box::new(file)),
         })
+    }
+
+    fn material(&self, digest: &Digest) -> RemoteMaterial {
+        RemoteMaterial {
+            source: SourceOp::Http {
+                url: self.url.to_owned(),
+                name: self.name.to_owned(),
+                checksum: self.checksum,
+                unpack: self.unpack,
+            },
+            address: without_login(self.url),
+            algorithm: Digest::ALGORITHM,
+            digest: digest.to_hex(),
+        }
     }
 
     fn parts(&self, services: &Services, digest: &Digest, modified: Option<&str>) -> Parts {
@@ -443,10 +498,36 @@ async fn resolve_repository(
             .text("address", source.shown_remote())
             .text("reference", &commit.reference);
     }
+    let material = RemoteMaterial {
+        source: SourceOp::Git {
+            url: url.to_owned(),
+            checksum: checksum.map(str::to_owned),
+            keep_git_dir,
+        },
+        address: without_login(url),
+        algorithm: match commit.commit.len() {
+            40 => "sha1",
+            _ => "sha256",
+        },
+        digest: commit.commit.clone(),
+    };
     Ok(Resolved {
         parts,
         content: Fetched::Commit(Box::new((source, commit, keep))),
+        material,
     })
+}
+
+/// Leaves out the user and password of an address. What has no scheme is as `git@host:path`, where the
+/// user is no secret.
+fn without_login(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, path) = rest.split_at(end);
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 /// Checks a commit out and makes a layer of its files.

@@ -16,7 +16,8 @@ use crate::files::list;
 use crate::store::Store;
 
 /// The kind of the documents that hold the images with local names. They have a `config`, the digest
-/// of a blob, and `layers`, whatever else they have: these are kept as long as the name is.
+/// of a blob, `layers`, and may have `blobs`, whatever else they have, and `others` that have the same:
+/// these are kept as long as the name is.
 pub const TAG_KIND: &str = "tag";
 /// The kind of the documents that say what a reference was resolved to. They have a `config`.
 pub const RESOLUTION_KIND: &str = "resolution";

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use fs_err as fs;
-use stagewright_digest::LayerId;
-use stagewright_layer::{Entry, EntryKind, EntryPath, LayerWriter};
+use stagewright_digest::{DigestWriter, LayerId};
+use stagewright_layer::{Entry, EntryKind, EntryPath, LayerWriter, Metadata};
 use stagewright_snapshot::{DirectAgent, MergedTree, NewEntry, TreeAgent as _};
 
+use crate::attest::{self, Attestation, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::failure;
 use crate::image::Image;
@@ -60,9 +62,25 @@ impl Image {
             |error: &dyn std::error::Error| Error::new(ErrorKind::Export, failure::chain(error));
         let mut writer = LayerWriter::new(out);
         let mut first_names = HashMap::new();
+        let mut attestations = self.attestation_files(&tree)?.into_iter().peekable();
+        let latest = tree
+            .walk(&EntryPath::root())
+            .map(|found| found.entry.metadata.mtime);
+        let metadata = Metadata {
+            mtime: latest.max().unwrap_or_default(),
+            ..Metadata::with_mode(ATTESTATION_MODE)
+        };
+        let append = |writer: &mut LayerWriter<_>, file: AttestationFile| {
+            let (bytes, mut reader) = (file.text.len() as u64, file.text.as_bytes());
+            let appended = writer.append_file(&file.path, &metadata, bytes, &mut reader);
+            appended.map_err(|error| fail(&error))
+        };
         for found in tree.walk(&EntryPath::root()) {
             if found.path().is_root() {
                 continue;
+            }
+            while let Some(file) = attestations.next_if(|file| file.path < *found.path()) {
+                append(&mut writer, file)?;
             }
             let mut entry = found.entry.clone();
             if let (EntryKind::File { bytes, .. }, Some(id)) = (&entry.kind, found.file_id()) {
@@ -83,6 +101,9 @@ impl Image {
                 *opaque = false;
             }
             writer.append(&entry).map_err(|error| fail(&error))?;
+        }
+        for file in attestations {
+            append(&mut writer, file)?;
         }
         writer.finish().map_err(|error| fail(&error))?;
         Ok(())
@@ -106,8 +127,63 @@ impl Image {
             let _ = fs::remove_dir_all(dest);
             return Err(fail(&error));
         }
+        for file in self.attestation_files(&tree)? {
+            let path = dest.join(&file.name);
+            fs::write(&path, &file.text).map_err(|error| fail(&error))?;
+            let mode = std::fs::Permissions::from_mode(ATTESTATION_MODE);
+            fs::set_permissions(&path, mode).map_err(|error| fail(&error))?;
+        }
         Ok(Exported::FILES)
     }
+
+    /// Returns the statements about the image's files that are files beside them, sorted by name. They are
+    /// about each file, as in BuildKit.
+    fn attestation_files(&self, tree: &MergedTree) -> Result<Vec<AttestationFile>, Error> {
+        let attestations = self.attestations().iter().filter(|one| !one.inline_only);
+        let attestations: Vec<&Attestation> = attestations.collect();
+        if attestations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fail =
+            |error: &dyn std::error::Error| Error::new(ErrorKind::Export, failure::chain(error));
+        let mut subjects = Vec::new();
+        for found in tree.walk(&EntryPath::root()) {
+            if let EntryKind::File { .. } = found.kind() {
+                let mut reader = tree.open(&found).map_err(|error| fail(&error))?;
+                let mut writer = DigestWriter::new(std::io::sink());
+                std::io::copy(&mut reader, &mut writer).map_err(|error| fail(&error))?;
+                let (_, digest, _) = writer.finish();
+                let name = String::from_utf8_lossy(found.path().as_bytes()).into_owned();
+                subjects.push(Subject { name, digest });
+            }
+        }
+        let mut files: Vec<AttestationFile> = Vec::new();
+        for attestation in attestations {
+            let name = attestation.filename.clone();
+            let path = EntryPath::parse(name.as_bytes()).map_err(|error| fail(&error))?;
+            if tree.lookup(&path).is_some() || files.iter().any(|file| file.name == name) {
+                let message =
+                    format!("there are two files {name}: give provenance another filename");
+                return Err(Error::new(ErrorKind::Export, message));
+            }
+            let predicate = attest::predicate(self, attestation)?;
+            let statement = attest::statement(&attestation.predicate_type, predicate, &subjects);
+            let text = format!("{statement:#}\n");
+            files.push(AttestationFile { name, path, text });
+        }
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(files)
+    }
+}
+
+/// As BuildKit writes them.
+const ATTESTATION_MODE: u32 = 0o600;
+
+/// A statement that is a file.
+struct AttestationFile {
+    name: String,
+    path: EntryPath,
+    text: String,
 }
 
 /// Returns the entries of a view, names of one file as links to its first.

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use stagewright_digest::{Digest, LayerId};
 use stagewright_oci::{ImageConfig, Reference, RootFs};
 use stagewright_snapshot::Snapshots;
-use stagewright_solver::{Images, Reporter, Services, TaggedImage};
+use stagewright_solver::{Images, Reporter, Services, TaggedImage, TaggedPlatform};
 use stagewright_store::{Store, TAG_KIND};
 
+use crate::attest::Attestation;
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind};
 use crate::failure;
@@ -24,6 +25,7 @@ pub struct Image {
     config: ImageConfig,
     layers: Vec<LayerId>,
     stages: Vec<StageSize>,
+    attestations: Vec<Attestation>,
     names: Vec<String>,
     /// What built it, if it was built just now.
     services: Option<Arc<Services>>,
@@ -46,6 +48,15 @@ pub(crate) struct Made {
     pub(crate) config: ImageConfig,
     pub(crate) layers: Vec<LayerId>,
     pub(crate) stages: Vec<StageSize>,
+    pub(crate) attestations: Vec<Attestation>,
+}
+
+/// What is kept with the name of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Details {
+    stages: Vec<StageSize>,
+    attestations: Vec<Attestation>,
 }
 
 /// The layers of a stage that an image was built from.
@@ -107,6 +118,7 @@ impl Image {
             config,
             layers: made.layers,
             stages: made.stages,
+            attestations: made.attestations,
             names: Vec::new(),
             images: Arc::clone(&services.images),
             reporter: services.reporter.clone(),
@@ -114,42 +126,65 @@ impl Image {
         })
     }
 
-    /// Finds an image by its name in the store.
-    pub(crate) fn find(builder: &Builder, name: &str) -> Result<Option<Self>, Error> {
+    /// An image whose layers and config came from elsewhere and are stored.
+    pub(crate) fn taken_in(
+        builder: &Builder,
+        session: Snapshots,
+        id: Digest,
+        config: ImageConfig,
+        layers: Vec<LayerId>,
+    ) -> Self {
+        Self {
+            builder: builder.clone(),
+            images: bases_of(builder, &session),
+            reporter: Reporter::silent(),
+            session,
+            id,
+            config,
+            layers,
+            stages: Vec::new(),
+            attestations: Vec::new(),
+            names: Vec::new(),
+            services: None,
+        }
+    }
+
+    /// Finds the images of a name in the store, one a platform.
+    pub(crate) fn find_all(builder: &Builder, name: &str) -> Result<Vec<Self>, Error> {
         let reference = parse_name(name)?;
         let session = builder.inner().snapshots.session();
         let store = session.store();
         let Some(bytes) = store.document(TAG_KIND, &reference.to_string())? else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let Ok(tagged) = serde_json::from_slice::<TaggedImage>(&bytes) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
-        let Some(config) = store.read_blob(&tagged.config)? else {
-            return Ok(None);
-        };
-        let config = ImageConfig::parse(&config)
-            .map_err(|error| Error::new(ErrorKind::Image, error.to_string()))?;
-        let stages = serde_json::from_value(tagged.details).unwrap_or_default();
-        let images = Images::new(
-            store.clone(),
-            session.clone(),
-            builder.inner().registries.clone(),
-            BTreeMap::new(),
-            false,
-        );
-        Ok(Some(Self {
-            images: Arc::new(images),
-            reporter: Reporter::new(Arc::new(|_| {})),
-            builder: builder.clone(),
-            session,
-            id: tagged.config,
-            config,
-            layers: tagged.layers,
-            stages,
-            names: vec![tagged.name],
-            services: None,
-        }))
+        let bases = bases_of(builder, &session);
+        let mut images = Vec::new();
+        for platform in tagged.platforms() {
+            let Some(config) = store.read_blob(&platform.config)? else {
+                continue;
+            };
+            let config = ImageConfig::parse(&config)
+                .map_err(|error| Error::new(ErrorKind::Image, error.to_string()))?;
+            let details: Details =
+                serde_json::from_value(platform.details.clone()).unwrap_or_default();
+            images.push(Self {
+                builder: builder.clone(),
+                session: session.clone(),
+                id: platform.config,
+                config,
+                layers: platform.layers.clone(),
+                stages: details.stages,
+                attestations: details.attestations,
+                names: vec![tagged.name.clone()],
+                services: None,
+                images: Arc::clone(&bases),
+                reporter: Reporter::silent(),
+            });
+        }
+        Ok(images)
     }
 
     /// Returns the digest of the image's config: Docker's image id.
@@ -207,8 +242,21 @@ impl Image {
     }
 
     /// Returns what is kept with the image's name.
-    pub(crate) fn details(&self) -> serde_json::Value {
-        serde_json::to_value(&self.stages).unwrap_or_default()
+    pub(crate) fn tagged(&self) -> TaggedPlatform {
+        let details = Details {
+            stages: self.stages.clone(),
+            attestations: self.attestations.clone(),
+        };
+        TaggedPlatform {
+            config: self.id,
+            layers: self.layers.clone(),
+            details: serde_json::to_value(details).unwrap_or_default(),
+            blobs: self.attestations.iter().map(|one| one.blob).collect(),
+        }
+    }
+
+    pub(crate) fn attestations(&self) -> &[Attestation] {
+        &self.attestations
     }
 
     /// Says how large the image is, layer by layer, and how large its stages were.
@@ -250,6 +298,17 @@ impl Image {
             saved_bytes: largest.saturating_sub(total_bytes),
         })
     }
+}
+
+/// Returns what knows where layers of base images can be had, for images that were not built just now.
+fn bases_of(builder: &Builder, session: &Snapshots) -> Arc<Images> {
+    Arc::new(Images::new(
+        session.store().clone(),
+        session.clone(),
+        builder.inner().registries.clone(),
+        BTreeMap::new(),
+        false,
+    ))
 }
 
 /// Parses a name for an image: `name[:tag]`.

@@ -1,5 +1,7 @@
 //! One build, from its request to its image.
 
+mod attesting;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Once};
 
@@ -27,7 +29,7 @@ use crate::failure;
 use crate::image::{Image, Made, StageSize};
 use crate::input::{Input, RemoteContext};
 use crate::request::{self, BuildRequest, ContextSource, Network, SecretValue};
-use crate::tagging::unix_ms_now;
+use crate::tagging::{put_name, unix_ms_now};
 
 /// The build argument that gives everything its time.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -155,6 +157,8 @@ struct Job {
     cancel: CancellationToken,
     platform: Platform,
     now_unix_ms: u64,
+    /// When it began, by the clock.
+    started_unix_ms: u64,
     /// The caches from elsewhere, read once.
     cache: OnceCell<Arc<ImportedCache>>,
     /// Where a step that fails is kept, if it is.
@@ -191,6 +195,7 @@ impl Job {
             cancel,
             platform,
             now_unix_ms,
+            started_unix_ms: unix_ms_now(),
             cache: OnceCell::new(),
             failed: None,
         })
@@ -336,6 +341,8 @@ impl Job {
                     .unwrap_or_else(|| format!("stage-{}", stage.index))
             })
             .collect();
+        let attests = self.request.sbom || self.request.provenance.is_some();
+        let kept = attests.then(|| plan.clone());
         let solved = solve(plan, Arc::clone(&services), self.request.jobs)
             .await
             .map_err(|error| failure::of_solve(error, &input.source))?;
@@ -366,6 +373,10 @@ impl Job {
             .ensure(&made_layers, &self.reporter, 0)
             .await
             .map_err(failure::of_step)?;
+        let attestations = match kept {
+            Some(plan) => self.attest(&input, &plan, &services, &solved).await?,
+            None => Vec::new(),
+        };
         let stages = stage_names
             .into_iter()
             .zip(solved.stages)
@@ -378,11 +389,12 @@ impl Job {
             config: solved.config,
             layers: solved.layers,
             stages,
+            attestations,
         };
         let services = without_input(services);
         let mut image = Image::assemble(&self.builder, made, services).await?;
         for tag in &tags {
-            image.put_name(tag)?;
+            put_name(&[&image], tag)?;
             image.add_name(tag.to_string());
         }
         Ok(image)

@@ -21,6 +21,7 @@
 //! what a build needs to know is in its request and in the builder's options.
 
 mod annotation;
+mod attest;
 mod build;
 mod builder;
 mod cache;
@@ -50,8 +51,10 @@ mod run_image;
 mod stage;
 mod stored;
 mod tagging;
+mod transfer;
 mod write;
 
+pub use attest::{AttestArgument, ProvenanceMode, ProvenanceOptions};
 pub use build::{Build, Canceller, Events};
 pub use builder::{Builder, BuilderOptions};
 pub use cache::{
@@ -70,7 +73,7 @@ pub use parse::parse_dockerfile;
 pub use push::{PushEvents, push_images};
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
-    SshAgent, is_remote_source,
+    SshAgent, is_remote_source, normal_platform,
 };
 pub use run_image::{RunCanceller, RunOptions};
 pub use stage::{CommandLine, CopySource, CopyStep, Mount, RunStep, Stage, StageBase};
@@ -86,4 +89,7 @@ pub use stagewright_solver::{
     VertexInfo,
 };
 pub use stored::NamedEntry;
+pub use transfer::{
+    CopyOptions, ImagePlace, InspectedAttestation, InspectedImage, InspectedPlatform,
+};
 pub use write::{Exported, export_images, export_images_to};

@@ -9,12 +9,13 @@ use stagewright_digest::{DiffId, LayerId};
 use stagewright_layer::{Codec, ESTARGZ_TOC_ANNOTATION};
 use stagewright_oci::{
     BlobContent, Descriptor, Index, LayerEncoding, Manifest, OutgoingBlob, OutgoingImage,
-    OutgoingPlatform, Platform, media_type,
+    OutgoingPlatform, Platform, Reference, media_type,
 };
 use stagewright_snapshot::{BlobForm, LayerBlob};
 use stagewright_solver::{INLINE_CACHE_FIELD, PULLED_CODEC, pulled_blob};
 use stagewright_store::CompressedBlob;
 
+use crate::attest::attestation_platform;
 use crate::error::{Error, ErrorKind};
 use crate::export::{Annotation, AnnotationLevel, Compression, Export, ExportKind};
 use crate::failure;
@@ -35,14 +36,15 @@ pub(crate) fn outgoing(images: &[&Image], export: &Export) -> Result<OutgoingIma
         .map(|image| image.outgoing_platform(export))
         .collect::<Result<Vec<_>, _>>()?;
     let of_index = |level| annotations(export, level, None);
-    if let [_] = images {
+    let attestations = attestations(images, &platforms, &names, export)?;
+    if let ([_], []) = (images, attestations.as_slice()) {
         for (level, what) in [
             (AnnotationLevel::Index, "index"),
             (AnnotationLevel::IndexDescriptor, "index-descriptor"),
         ] {
             if !of_index(level)?.is_empty() {
                 let message = format!(
-                    "an annotation of the {what} needs an image of several platforms: there is no index otherwise"
+                    "an annotation of the {what} needs an image of several platforms, or attestations: there is no index otherwise"
                 );
                 return Err(Error::new(ErrorKind::Request, message));
             }
@@ -53,20 +55,37 @@ pub(crate) fn outgoing(images: &[&Image], export: &Export) -> Result<OutgoingIma
             .ok_or_else(|| Error::new(ErrorKind::Internal, "there is no image to export"))?;
         return Ok(OutgoingImage::single(platform, names));
     }
-    if !of_index(AnnotationLevel::IndexDescriptor)?.is_empty() {
-        let message = "annotations of the index's descriptor are not supported yet";
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
     let index_annotations = of_index(AnnotationLevel::Index)?;
-    let docker = export.docker_media_types();
-    Ok(OutgoingImage::index(platforms, names, |manifests| Index {
+    let docker = export.docker_media_types() && attestations.is_empty();
+    let entries = platforms.into_iter().chain(attestations).collect();
+    let mut image = OutgoingImage::index(entries, names, |manifests| Index {
         annotations: index_annotations,
         ..if docker {
             Index::docker(manifests)
         } else {
             Index::oci(manifests)
         }
-    }))
+    });
+    image.annotate(of_index(AnnotationLevel::IndexDescriptor)?);
+    Ok(image)
+}
+
+/// Returns the manifests of the images' attestations, which come after those of all platforms.
+fn attestations(
+    images: &[&Image],
+    platforms: &[OutgoingPlatform],
+    names: &[Reference],
+    export: &Export,
+) -> Result<Vec<OutgoingPlatform>, Error> {
+    let mut attestations = Vec::new();
+    for (image, platform) in images.iter().zip(platforms) {
+        attestations.extend(attestation_platform(image, platform, names)?);
+    }
+    if !attestations.is_empty() && export.oci_media_types == Some(false) {
+        let message = "attestations need OCI's media types: leave out oci-mediatypes=false";
+        return Err(Error::new(ErrorKind::Request, message));
+    }
+    Ok(attestations)
 }
 
 impl Export {
@@ -153,7 +172,8 @@ pub(crate) struct OutgoingLayer {
 
 impl Image {
     fn outgoing_platform(&self, export: &Export) -> Result<OutgoingPlatform, Error> {
-        let docker = export.docker_media_types();
+        // Beside attestations there is an index of OCI's, and what it names is of its kind.
+        let docker = export.docker_media_types() && self.attestations().is_empty();
         let mut config = self.config().clone();
         let mut outgoing = Vec::new();
         for (place, layer) in self.layer_ids().iter().enumerate() {
@@ -174,7 +194,13 @@ impl Image {
         } else {
             media_type::OCI_CONFIG
         };
-        let config_blob = OutgoingBlob::bytes(config_type, config.encode());
+        // The config of another's image stays as it was written.
+        let config_bytes = match config == *self.config() {
+            true => self.store().read_blob(self.id())?,
+            false => None,
+        };
+        let config_bytes = config_bytes.unwrap_or_else(|| config.encode());
+        let config_blob = OutgoingBlob::bytes(config_type, config_bytes);
         let manifest = if docker {
             Manifest::docker(config_blob.descriptor.clone(), layers)
         } else {

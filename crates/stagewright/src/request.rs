@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::attest::ProvenanceOptions;
 use crate::cache_transfer::CacheFrom;
+use crate::error::{Error, ErrorKind};
 use crate::stage::Stage;
+use stagewright_oci::Platform;
 use stagewright_plan::RemoteKind;
 
 /// Everything that one build is asked to do. Plain data: fill in what differs from the default.
@@ -87,6 +90,10 @@ pub struct BuildRequest {
     /// Without a `source_date_epoch`, take the time of the commit that the context's folder is at,
     /// else 0.
     pub reproducible: bool,
+    /// Provenance that goes with the image (`--provenance`).
+    pub provenance: Option<ProvenanceOptions>,
+    /// A list of the packages in the image goes with it, in SPDX (`--sbom`).
+    pub sbom: bool,
     /// Entitlements that steps may ask for: `network.host`, `security.insecure`.
     pub allow: Vec<String>,
 }
@@ -128,6 +135,8 @@ impl BuildRequest {
             jobs: None,
             source_date_epoch: None,
             reproducible: false,
+            provenance: None,
+            sbom: false,
             allow: Vec::new(),
         }
     }
@@ -169,6 +178,17 @@ pub enum ContextSource {
     Remote(String),
     /// No files.
     Empty,
+}
+
+/// Writes a platform in its normal form: `linux/aarch64` and `linux/arm64/v8` are `linux/arm64`.
+///
+/// # Errors
+/// [`ErrorKind::Request`] for what is none.
+pub fn normal_platform(text: &str) -> Result<String, Error> {
+    let platform: Platform = text
+        .parse()
+        .map_err(|error| Error::new(ErrorKind::Request, format!("{error}")))?;
+    Ok(platform.to_string())
 }
 
 /// Tells whether a text is the address of a git repository or of a file on the web, and not a path.

@@ -1,6 +1,8 @@
 //! Images with names in the store.
 
-use stagewright_oci::Reference;
+use std::collections::BTreeSet;
+
+use stagewright_oci::{Platform, Reference};
 use stagewright_solver::TaggedImage;
 use stagewright_store::TAG_KIND;
 
@@ -22,17 +24,32 @@ pub struct NamedEntry {
 }
 
 impl Builder {
-    /// Finds an image by its name in the store.
+    /// Finds an image by its name in the store: of several platforms that of this host, else the first.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is none of that name.
     pub fn image(&self, name: &str) -> Result<Image, Error> {
-        Image::find(self, name)?.ok_or_else(|| {
-            let message = format!("there is no image {name:?} in the store");
-            Error {
-                help: Some("build one with -t, or list them with `stagewright images`".to_owned()),
-                ..Error::new(ErrorKind::NotFound, message)
-            }
+        let mut images = self.image_platforms(name)?;
+        let host = Platform::host();
+        let place = images
+            .iter()
+            .position(|image| host.matches(&image.config().platform()));
+        Ok(images.swap_remove(place.unwrap_or(0)))
+    }
+
+    /// Finds the images of a name in the store, one a platform; at least one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is none of that name.
+    pub fn image_platforms(&self, name: &str) -> Result<Vec<Image>, Error> {
+        let images = Image::find_all(self, name)?;
+        if !images.is_empty() {
+            return Ok(images);
+        }
+        let message = format!("there is no image {name:?} in the store");
+        Err(Error {
+            help: Some("build one with -t, or list them with `stagewright images`".to_owned()),
+            ..Error::new(ErrorKind::NotFound, message)
         })
     }
 
@@ -48,14 +65,16 @@ impl Builder {
                 continue;
             };
             let mut bytes = 0;
-            for layer in &tagged.layers {
+            // A layer that platforms share is there once.
+            let layers = tagged.platforms().flat_map(|platform| &platform.layers);
+            for layer in layers.collect::<BTreeSet<_>>() {
                 bytes += store
                     .layer(layer)?
                     .map_or(0, |layer| layer.record.content_bytes);
             }
             entries.push(NamedEntry {
                 name: tagged.name,
-                id: tagged.config.to_string(),
+                id: tagged.first.config.to_string(),
                 tagged_unix_ms: tagged.tagged_unix_ms,
                 bytes,
             });

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use stagewright_digest::Digest;
 use stagewright_oci::{
-    BlobPlacement, ImageLayout, OutgoingImage, write_docker_archive, write_layout_archive,
+    BlobPlacement, ImageLayout, OutgoingImage, media_type, write_docker_archive,
+    write_layout_archive,
 };
 
 use crate::error::{Error, ErrorKind};
@@ -28,6 +29,8 @@ pub struct Exported {
     pub media_type: Option<String>,
     /// Its length.
     pub bytes: Option<u64>,
+    /// The digest of the config of the image's manifest; none for an index.
+    pub config: Option<Digest>,
 }
 
 impl Exported {
@@ -36,6 +39,7 @@ impl Exported {
         manifest: None,
         media_type: None,
         bytes: None,
+        config: None,
     };
 
     pub(crate) fn of(image: &OutgoingImage) -> Self {
@@ -44,6 +48,12 @@ impl Exported {
             manifest: Some(root.digest),
             media_type: Some(root.media_type.clone()),
             bytes: Some(root.size),
+            config: match image.manifests() {
+                [manifest] if media_type::is_manifest(&root.media_type) => {
+                    Some(manifest.config.digest)
+                }
+                _ => None,
+            },
         }
     }
 }
@@ -195,7 +205,7 @@ fn write_archive(kind: ExportKind, image: &OutgoingImage, out: impl Write) -> Re
 }
 
 /// Writes a file beside its place and renames it when it is whole.
-fn write_file(
+pub(crate) fn write_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
 ) -> Result<(), Error> {

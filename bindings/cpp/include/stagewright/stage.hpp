@@ -249,6 +249,10 @@ struct BuildOptions {
   std::optional<std::uint64_t> source_date_epoch;
   /// The same image whenever and wherever it is built.
   bool reproducible = false;
+  /// How the image was made goes with it: what --provenance takes, such as "mode=max".
+  std::optional<std::string> provenance;
+  /// A list of the packages in the image goes with it.
+  bool sbom = false;
   std::vector<std::string> allow;
 };
 
@@ -274,6 +278,20 @@ struct FormOptions {
 struct ExportOptions : FormOptions {
   /// "oci_directory", "oci_archive", "docker_archive", "directory" or "tar".
   std::string kind = "oci_directory";
+};
+
+/// How images are copied.
+struct CopyOptions {
+  /// Only the image of this platform.
+  std::optional<std::string> platform;
+  /// Plain HTTP and untrusted certificates will do.
+  bool insecure = false;
+};
+
+/// How an image is looked at.
+struct InspectOptions : CopyOptions {
+  /// The attestations are read, too.
+  bool predicates = false;
 };
 
 /// How an image is pushed.

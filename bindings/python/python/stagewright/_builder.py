@@ -118,6 +118,44 @@ class Builder:
         """Removes a name from the store."""
         self._native.remove_image(name)
 
+    def pull_image(
+        self, name: str, *, platform: str | None = None, insecure: bool = False
+    ) -> Image:
+        """Pulls an image from its registry into the store, under its name."""
+        options = json.dumps({"platform": platform, "insecure": insecure})
+        return Image(self._native.pull_image(name, options))
+
+    def load_images(self, path: Path, *, platform: str | None = None) -> list[str]:
+        """Loads the images of an archive or layout into the store, and returns their names."""
+        return self._native.load_images(os.fspath(path), json.dumps({"platform": platform}))
+
+    def copy_image(
+        self, source: str, dest: str, *, platform: str | None = None, insecure: bool = False
+    ) -> str | None:
+        """Copies an image from one place to another, and returns its digest.
+
+        Places are names in the store, ``docker://NAME``, ``oci:PATH[:NAME]``, ``oci-archive:FILE``,
+        ``docker-archive:FILE``, ``containers-storage:NAME`` and ``docker-daemon:NAME``.
+        """
+        options = json.dumps({"platform": platform, "insecure": insecure})
+        return self._native.copy_image(source, dest, options)
+
+    def inspect_image(
+        self,
+        place: str,
+        *,
+        platform: str | None = None,
+        insecure: bool = False,
+        predicates: bool = False,
+    ) -> dict[str, Any]:
+        """Looks at an image in any place: its config, platforms, and what is attested of it.
+
+        ``predicates`` reads the attestations, too.
+        """
+        options = {"platform": platform, "insecure": insecure, "predicates": predicates}
+        found: dict[str, Any] = json.loads(self._native.inspect_image(place, json.dumps(options)))
+        return found
+
     def cache_usage(self) -> dict[str, Any]:
         """Measures what the store takes on disk."""
         usage: dict[str, Any] = json.loads(self._native.cache_usage())

@@ -79,6 +79,10 @@ class BuildOptions(TypedDict, total=False):
     source_date_epoch: int | None
     reproducible: bool
     """The same image whenever and wherever it is built."""
+    provenance: bool | str
+    """How the image was made goes with it: a boolean, or what ``--provenance`` takes."""
+    sbom: bool
+    """A list of the packages in the image goes with it."""
     allow: str | Sequence[str]
 
 
@@ -219,6 +223,8 @@ def request_json(function: str, path: Path | None, options: Mapping[str, Any]) -
         "step_timeout_ms": None if timeout is None else round(timeout * 1000),
         "source_date_epoch": given.get("source_date_epoch"),
         "reproducible": given.get("reproducible", False),
+        "provenance": given.get("provenance", False),
+        "sbom": given.get("sbom", False),
         "allow": _texts("allow", given),
     }
     return _written({**request, "stages": table.stages})

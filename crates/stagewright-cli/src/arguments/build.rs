@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use stagewright::{CachePlace, CacheTo};
 
 use super::annotation::AnnotationArgument;
+use super::attest::AttestArguments;
 use super::cache::parse_duration;
 use super::call::{CallArgument, CallMethod};
 use super::output::OutputArgument;
@@ -81,6 +82,8 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "FILE", overrides_with = "metadata_file")]
     pub(crate) metadata_file: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) attest: AttestArguments,
     /// Make the same image whenever and wherever it is built: files and history carry
     /// $SOURCE_DATE_EPOCH, else the time of the context's commit, else 0
     #[arg(long)]
@@ -418,12 +421,33 @@ mod tests {
     }
 
     #[test]
+    fn attestations_are_asked_for_as_buildx_has_them() {
+        for (line, provenance, sbom) in [
+            ("", false, false),
+            ("--provenance=false --sbom=false", false, false),
+            ("--provenance --sbom", true, true),
+            ("--provenance=mode=min .", true, false),
+            (
+                "--attest=type=sbom --attest type=provenance,mode=max",
+                true,
+                true,
+            ),
+            ("--attest=type=sbom,disabled=true", false, false),
+        ] {
+            let asked = parse(line).unwrap().attest.asked().unwrap();
+            assert_eq!((asked.0.is_some(), asked.1), (provenance, sbom), "{line}");
+        }
+        let twice = parse("--sbom --attest type=sbom").unwrap().attest.asked();
+        assert!(twice.unwrap_err().contains("twice"));
+        for line in ["--provenance=x", "--sbom=generator=a", "--attest=sbom"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_not_supported_is_kept_to_be_refused() {
         for (line, flag) in [
             ("--policy x .", Some("--policy")),
-            ("--provenance=false", None),
-            ("--sbom=false --attest=type=sbom,disabled=true", None),
-            ("--provenance=mode=max", Some("--provenance")),
             ("--security-opt=x", Some("--security-opt")),
             ("--squash", Some("--squash")),
             ("--isolation=default", None),

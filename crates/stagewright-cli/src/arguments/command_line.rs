@@ -8,8 +8,8 @@ use super::build::BuildArguments;
 use super::cache::CacheVerb;
 use super::explain::ExplainArguments;
 use super::image::{
-    ImagesArguments, InspectArguments, ParseArguments, PushArguments, RmiArguments, RunArguments,
-    SaveArguments, SizesArguments, TagArguments,
+    CopyArguments, ImagesArguments, InspectArguments, LoadArguments, ParseArguments, PullArguments,
+    PushArguments, RmiArguments, RunArguments, SaveArguments, SizesArguments, TagArguments,
 };
 use super::values::parse_bytes;
 
@@ -54,7 +54,7 @@ pub(crate) enum Verb {
     Parse(ParseArguments),
     /// Tell what is allowed in a Dockerfile and still better avoided
     Check(ParseArguments),
-    /// Show an image's config and layers
+    /// Show an image's config, its platforms, and what is attested of it
     Inspect(InspectArguments),
     /// Show the bytes of an image by stage and by layer
     Sizes(SizesArguments),
@@ -69,8 +69,14 @@ pub(crate) enum Verb {
     Rmi(RmiArguments),
     /// Push images to the registries of their names
     Push(PushArguments),
+    /// Pull images into the store
+    Pull(PullArguments),
+    /// Copy an image from one place to another, with all platforms and what is attested of them
+    Copy(Box<CopyArguments>),
     /// Write an image into an archive
     Save(SaveArguments),
+    /// Take the images of an archive into the store
+    Load(LoadArguments),
     /// Give an image another name
     Tag(TagArguments),
     /// Tell what this machine can do, and what would make it do more

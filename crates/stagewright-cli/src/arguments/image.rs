@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use stagewright::{CopyOptions, ImagePlace};
 
 use super::build::ProgressMode;
 use super::cache::Format;
@@ -18,8 +19,98 @@ pub(crate) struct ParseArguments {
 /// Flags of `stagewright inspect`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InspectArguments {
-    /// An image by its name
-    pub(crate) image: String,
+    /// An image by its name, or where it is (`docker://NAME`, `oci:PATH[:NAME]`, `oci-archive:FILE`,
+    /// `docker-archive:FILE`, `containers-storage:NAME`, `docker-daemon:NAME`)
+    pub(crate) image: ImagePlace,
+    /// Print the packages in it, in SPDX
+    #[arg(long, conflicts_with = "provenance")]
+    pub(crate) sbom: bool,
+    /// Print how it was made, as SLSA has it
+    #[arg(long)]
+    pub(crate) provenance: bool,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArguments,
+}
+
+/// Flags of verbs about images in other places.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TransferArguments {
+    /// Only the image of this platform, as `OS/ARCHITECTURE[/VARIANT]`
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
+    /// Plain HTTP and untrusted certificates will do
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+impl TransferArguments {
+    pub(crate) fn options(&self) -> CopyOptions {
+        CopyOptions {
+            platform: self.platform.clone(),
+            insecure: self.insecure,
+        }
+    }
+}
+
+/// Flags of `stagewright copy`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CopyArguments {
+    /// Where the image is: a name in the store, `docker://NAME`, `oci:PATH[:NAME]`,
+    /// `oci-archive:FILE[:NAME]`, `docker-archive:FILE[:NAME]`, `containers-storage:NAME`,
+    /// `docker-daemon:NAME`
+    #[arg(value_name = "FROM")]
+    pub(crate) from: ImagePlace,
+    /// Where it goes, written in the same way
+    #[arg(value_name = "TO")]
+    pub(crate) to: ImagePlace,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArguments,
+    #[command(flatten)]
+    pub(crate) shown: ShownArguments,
+}
+
+/// Flags of `stagewright pull`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PullArguments {
+    /// Images by their names, which say from where
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArguments,
+    #[command(flatten)]
+    pub(crate) shown: ShownArguments,
+}
+
+/// Flags of `stagewright load`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LoadArguments {
+    /// What `docker save` wrote, or an image layout in a tar or a folder; standard input if absent
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArguments,
+    #[command(flatten)]
+    pub(crate) shown: ShownArguments,
+}
+
+/// Flags of verbs that take long.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ShownArguments {
+    /// How to show progress
+    #[arg(long, value_name = "MODE", default_value = "auto", value_enum)]
+    progress: ProgressMode,
+    /// Print nothing but the results
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl ShownArguments {
+    pub(crate) fn mode(&self) -> ProgressMode {
+        match self.quiet {
+            true => ProgressMode::Quiet,
+            false => self.progress,
+        }
+    }
 }
 
 /// Flags of `stagewright sizes`.

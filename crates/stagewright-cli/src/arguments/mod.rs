@@ -3,6 +3,7 @@
 //! Nothing is looked up here; [`crate::verbs`] decides what it means.
 
 mod annotation;
+mod attest;
 mod build;
 mod cache;
 mod call;
@@ -19,8 +20,9 @@ pub(crate) use call::{CallArgument, CallMethod};
 pub(crate) use command_line::{Arguments, GlobalArguments, Verb};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use image::{
-    ImagesArguments, InspectArguments, ParseArguments, PushArguments, RmiArguments, RunArguments,
-    SaveArguments, SaveFormat, SizesArguments, TagArguments,
+    CopyArguments, ImagesArguments, InspectArguments, LoadArguments, ParseArguments, PullArguments,
+    PushArguments, RmiArguments, RunArguments, SaveArguments, SaveFormat, SizesArguments,
+    TagArguments,
 };
 pub(crate) use output::{ArchiveForm, Compression, OutputArgument, OutputKind};
 pub(crate) use values::{KeyValue, MirrorArgument, SecretArgument, SecretOrigin, SshArgument};

@@ -30,19 +30,12 @@ const FALSE: &[&str] = &["false", "0"];
 
 /// What `docker build`, `buildx build` and `podman build` take and this command does not.
 const FLAGS: &[Flag] = &[
-    flag(
-        "--attest",
-        Takes::Value,
-        &["type=sbom,disabled=true", "type=provenance,disabled=true"],
-    ),
     flag("--builder", Takes::Value, &[]),
     flag("--compress", Takes::OptionalValue, FALSE),
     flag("--debug", Takes::OptionalValue, FALSE),
     flag("--isolation", Takes::Value, &["default", ""]),
     flag("--policy", Takes::Value, &[]),
-    flag("--provenance", Takes::OptionalValue, FALSE),
     flag("--resource", Takes::Value, &[]),
-    flag("--sbom", Takes::OptionalValue, FALSE),
     flag("--security-opt", Takes::Value, &[]),
     flag("--squash", Takes::OptionalValue, FALSE),
     flag("--volume", Takes::Value, &[]),

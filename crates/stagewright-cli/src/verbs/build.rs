@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use stagewright::{BuildRequest, Builder, Image};
+use stagewright::{BuildRequest, Builder, Image, normal_platform};
 
 use super::outputs::Written;
 use super::{call, input, outputs, shell, watch};
@@ -18,15 +18,21 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
     outputs::check(arguments)?;
     let input = input::read(arguments)?;
     let build = || -> Result<Vec<Image>, Failure> {
-        let requests = per_platform(&input.request, &arguments.platform);
-        requests
+        let requests = per_platform(&input.request, &arguments.platform)?;
+        let images: Vec<Image> = requests
             .into_iter()
             .map(|request| {
                 let build = builder.build(request);
                 let kept = build.kept_step();
                 watch::watch(build, mode(arguments)).map_err(|failure| shell::open(failure, &kept))
             })
-            .collect()
+            .collect::<Result<_, _>>()?;
+        if let [_, _, ..] = images[..] {
+            for name in &arguments.tag {
+                builder.name_images(&images.iter().collect::<Vec<_>>(), name)?;
+            }
+        }
+        Ok(images)
     };
     let write = |images: &[Image]| {
         let outputs = outputs::Outputs {
@@ -56,17 +62,12 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
     let Some(image) = images.first() else {
         return Ok(ExitCode::SUCCESS);
     };
-    let index = written
-        .manifest
-        .as_ref()
-        .and_then(|exported| exported.manifest)
-        .filter(|_| images.len() > 1);
-    let id = index.unwrap_or(*image.id()).to_string();
+    let id = written.id(image).to_string();
     if let Some(file) = &arguments.iidfile {
         fs_err::write(file, &id)?;
     }
     if let Some(file) = &arguments.metadata_file {
-        let text = format!("{:#}\n", metadata(image, &written));
+        let text = format!("{:#}\n", metadata(&images, image, &written)?);
         fs_err::write(file, text)?;
     }
     if mode(arguments) == ProgressMode::Quiet && !stdout_taken {
@@ -75,14 +76,18 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns a request for each platform. Names are the first one's: the store has one image a name.
-fn per_platform(request: &BuildRequest, platforms: &[String]) -> Vec<BuildRequest> {
+/// Returns a request for each platform. Names are the first one's until all are built, and can have
+/// them together.
+fn per_platform(
+    request: &BuildRequest,
+    platforms: &[String],
+) -> Result<Vec<BuildRequest>, Failure> {
     if platforms.is_empty() {
-        return vec![request.clone()];
+        return Ok(vec![request.clone()]);
     }
     let mut requests: Vec<BuildRequest> = Vec::new();
     for platform in platforms {
-        let platform = Some(platform.clone());
+        let platform = Some(normal_platform(platform)?);
         if requests.iter().any(|known| known.platform == platform) {
             continue;
         }
@@ -96,7 +101,7 @@ fn per_platform(request: &BuildRequest, platforms: &[String]) -> Vec<BuildReques
             ..request.clone()
         });
     }
-    requests
+    Ok(requests)
 }
 
 fn mode(arguments: &BuildArguments) -> ProgressMode {
@@ -108,19 +113,49 @@ fn mode(arguments: &BuildArguments) -> ProgressMode {
 }
 
 /// Says what buildx says, under its names.
-fn metadata(image: &Image, written: &Written) -> serde_json::Value {
-    let mut document = json!({ "containerimage.config.digest": image.id().to_string() });
+fn metadata(
+    images: &[Image],
+    image: &Image,
+    written: &Written,
+) -> Result<serde_json::Value, Failure> {
+    let mut document = json!({});
+    for image in images {
+        for attestation in image.attested(true)? {
+            let Some(predicate) = attestation.predicate else {
+                continue;
+            };
+            if attestation.predicate_type.starts_with(SLSA) {
+                let key = match images {
+                    [_] => PROVENANCE.to_owned(),
+                    _ => format!("{PROVENANCE}/{}", image.config().platform()),
+                };
+                document[key] = predicate;
+            }
+        }
+    }
+    let config = written.config(image);
+    if let Some(config) = config {
+        document["containerimage.config.digest"] = config.to_string().into();
+    }
     let digest = written
         .manifest
         .as_ref()
         .and_then(|exported| exported.manifest)
         .map(|digest| digest.to_string());
     if let (Some(digest), Some(exported)) = (&digest, &written.manifest) {
+        let mut annotations = json!({});
+        if let Some(config) = config {
+            annotations["config.digest"] = config.to_string().into();
+        }
+        if let Some(created) = &image.config().created {
+            annotations["org.opencontainers.image.created"] = created.as_str().into();
+        }
         document["containerimage.digest"] = digest.as_str().into();
         document["containerimage.descriptor"] = json!({
             "mediaType": exported.media_type,
             "digest": digest,
             "size": exported.bytes,
+            "annotations": annotations,
         });
     }
     let mut names = image.names().to_vec();
@@ -139,5 +174,10 @@ fn metadata(image: &Image, written: &Written) -> serde_json::Value {
     if !names.is_empty() {
         document["image.name"] = names.join(",").into();
     }
-    document
+    Ok(document)
 }
+
+/// What buildx calls provenance in its metadata.
+const PROVENANCE: &str = "buildx.build.provenance";
+/// What kind of predicate provenance is, in any version.
+const SLSA: &str = "https://slsa.dev/provenance/";

@@ -6,6 +6,7 @@ use stagewright::Builder;
 
 use super::{
     build, cache, doctor, explain, images, inspect, parse, push, run as run_image, save, sizes,
+    transfer,
 };
 use crate::arguments::{Arguments, GlobalArguments, MirrorArgument, Verb};
 use crate::failure::Failure;
@@ -44,6 +45,9 @@ fn run_with(builder: &Builder, arguments: &Arguments) -> Result<ExitCode, Failur
         Verb::Images(arguments) => images::list(builder, arguments)?,
         Verb::Rmi(arguments) => images::remove(builder, arguments)?,
         Verb::Push(arguments) => push::run(builder, arguments)?,
+        Verb::Pull(arguments) => transfer::pull(builder, arguments)?,
+        Verb::Copy(arguments) => transfer::copy(builder, arguments)?,
+        Verb::Load(arguments) => transfer::load(builder, arguments)?,
         Verb::Save(arguments) => save::run(builder, arguments)?,
         Verb::Tag(arguments) => images::tag(builder, arguments)?,
         Verb::Doctor => return doctor::run(builder),

@@ -38,6 +38,7 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
     if let Some(flag) = arguments.unsupported.first() {
         return Err(Failure::Usage(format!("{flag} is not supported yet")));
     }
+    let (provenance, sbom) = arguments.attest.asked().map_err(Failure::Usage)?;
     let (context, dockerfile, kept) = sources(arguments)?;
     let request = BuildRequest {
         context,
@@ -103,6 +104,8 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
         jobs: arguments.jobs.map(usize::from),
         source_date_epoch: source_date_epoch()?,
         reproducible: arguments.reproducible,
+        provenance,
+        sbom,
         allow: arguments.allow.clone(),
     };
     Ok(Input {

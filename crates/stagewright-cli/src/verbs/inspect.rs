@@ -1,21 +1,52 @@
 //! `stagewright inspect`.
 
-use serde_json::json;
-use stagewright::Builder;
+use serde_json::Value;
+use stagewright::{Builder, Error, ErrorKind, InspectedImage, json};
 
 use crate::arguments::InspectArguments;
 use crate::failure::Failure;
 
-/// Prints an image's id, names and config as JSON.
+/// What kinds of predicates SBOMs and provenance are.
+const SPDX: &str = "https://spdx.dev/Document";
+const SLSA: &str = "https://slsa.dev/provenance/";
+
+/// Prints what is known of an image as JSON, or what is attested of it.
 pub(crate) fn run(builder: &Builder, arguments: &InspectArguments) -> Result<(), Failure> {
-    let image = builder.image(&arguments.image)?;
-    let config: serde_json::Value = serde_json::from_slice(&image.config().encode())
-        .map_err(|error| anyhow::anyhow!("the image's config is no JSON: {error}"))?;
-    let document = json!({
-        "id": image.id().to_string(),
-        "names": image.names(),
-        "config": config,
-    });
-    println!("{document:#}");
-    Ok(())
+    let wanted = match (arguments.sbom, arguments.provenance) {
+        (true, _) => Some(("SBOM", SPDX)),
+        (_, true) => Some(("provenance", SLSA)),
+        _ => None,
+    };
+    let options = arguments.transfer.options();
+    let inspected = builder.inspect_image(&arguments.image, &options, wanted.is_some())?;
+    let Some((what, kind)) = wanted else {
+        println!("{:#}", json::inspected(&inspected));
+        return Ok(());
+    };
+    let mut predicates = predicates(&inspected, kind);
+    match predicates.len() {
+        0 => {
+            let message = format!("{} has no {what}", arguments.image);
+            Err(Error::new(ErrorKind::NotFound, message).into())
+        }
+        // One is told as it is; several are a list.
+        1 => {
+            println!("{:#}", predicates.remove(0));
+            Ok(())
+        }
+        _ => {
+            println!("{:#}", Value::from(predicates));
+            Ok(())
+        }
+    }
+}
+
+/// Returns the predicates of a kind, of the host's platform.
+fn predicates(inspected: &InspectedImage, kind: &str) -> Vec<Value> {
+    let chosen = inspected.chosen().into_iter();
+    chosen
+        .flat_map(|platform| &platform.attestations)
+        .filter(|attestation| attestation.predicate_type.starts_with(kind))
+        .filter_map(|attestation| attestation.predicate.clone())
+        .collect()
 }

@@ -19,6 +19,7 @@ mod save;
 mod shell;
 mod sizes;
 mod table;
+mod transfer;
 mod watch;
 
 pub(crate) use dispatch::run;

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use stagewright::{
-    CachePlace, Compression, Export, ExportKind, Exported, Image, Push, export_cache,
+    CachePlace, Compression, Digest, Export, ExportKind, Exported, Image, Push, export_cache,
     export_images, export_images_to,
 };
 
@@ -35,6 +35,26 @@ pub(crate) struct Written {
     pub(crate) names: Vec<String>,
     /// Names are told with the digest, too.
     pub(crate) canonical: bool,
+}
+
+impl Written {
+    /// Returns the digest of the image's config, as it was written; none for an index, which stands for
+    /// several platforms or beside attestations.
+    pub(crate) fn config(&self, image: &Image) -> Option<Digest> {
+        match &self.manifest {
+            Some(exported) => exported.config,
+            None => Some(*image.id()),
+        }
+    }
+
+    /// Returns the image's id, as buildx has it: the config's digest, else that of the index.
+    pub(crate) fn id(&self, image: &Image) -> Digest {
+        let written = self
+            .manifest
+            .as_ref()
+            .and_then(|exported| exported.manifest);
+        self.config(image).or(written).unwrap_or(*image.id())
+    }
 }
 
 impl Outputs<'_> {

@@ -20,12 +20,17 @@ pub(crate) fn run(builder: &Builder, arguments: &PushArguments) -> Result<(), Fa
         arguments.progress
     };
     for name in &arguments.images {
-        let image = builder.image(name)?;
+        let images = builder.image_platforms(name)?;
         let push = Push {
             insecure: arguments.insecure,
             ..Push::default()
         };
-        let pushed = push_shown(&[&image], &Export::default(), &push, mode)?;
+        let pushed = push_shown(
+            &images.iter().collect::<Vec<_>>(),
+            &Export::default(),
+            &push,
+            mode,
+        )?;
         if let Some(digest) = pushed.manifest.filter(|_| mode == ProgressMode::Quiet) {
             println!("{digest}");
         }

@@ -2,14 +2,21 @@
 
 use std::io::{BufWriter, IsTerminal as _, Write as _};
 
-use stagewright::{Builder, Compression, Export, ExportKind};
+use stagewright::{
+    Builder, Compression, Export, ExportKind, Image, export_images, export_images_to,
+};
 
 use crate::arguments::{SaveArguments, SaveFormat};
 use crate::failure::Failure;
 
 /// Writes an image of the store into an archive.
 pub(crate) fn run(builder: &Builder, arguments: &SaveArguments) -> Result<(), Failure> {
-    let image = builder.image(&arguments.image)?;
+    // Docker's archive has one platform, and a layout all that there are.
+    let images = match arguments.format {
+        SaveFormat::DockerArchive => vec![builder.image(&arguments.image)?],
+        SaveFormat::OciArchive => builder.image_platforms(&arguments.image)?,
+    };
+    let images: Vec<&Image> = images.iter().collect();
     // As `docker save` does: what loads it wants the layers as they are.
     let (kind, compression) = match arguments.format {
         SaveFormat::DockerArchive => (ExportKind::DockerArchive, Compression::Uncompressed),
@@ -22,7 +29,7 @@ pub(crate) fn run(builder: &Builder, arguments: &SaveArguments) -> Result<(), Fa
         ..Export::default()
     };
     if arguments.output.is_some() {
-        image.export(&export)?;
+        export_images(&images, &export)?;
         return Ok(());
     }
     let out = std::io::stdout();
@@ -32,7 +39,7 @@ pub(crate) fn run(builder: &Builder, arguments: &SaveArguments) -> Result<(), Fa
         return Err(Failure::Usage(message.to_owned()));
     }
     let mut out = BufWriter::with_capacity(1 << 20, out.lock());
-    image.export_to(&export, &mut out)?;
+    export_images_to(&images, &export, &mut out)?;
     out.flush()?;
     Ok(())
 }

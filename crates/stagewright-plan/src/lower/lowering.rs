@@ -178,6 +178,7 @@ impl Lowering<'_> {
                     span: Some(stage.span),
                     base: self.stage_base(*index),
                     args: end.args.iter().filter_map(value).collect(),
+                    switches: end.switches.clone(),
                 }
             })
             .collect();

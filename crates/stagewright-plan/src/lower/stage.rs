@@ -24,6 +24,8 @@ pub(crate) struct StageEnd {
     pub(crate) env: Variables,
     /// Declared arguments in order, for the history of `RUN`.
     pub(crate) args: Vec<String>,
+    /// The arguments that steer the builder, and are no environment of steps.
+    pub(crate) switches: Variables,
 }
 
 /// A stage while its instructions are taken one by one.
@@ -74,6 +76,7 @@ pub(crate) fn lower_stage(
             history: Vec::new(),
             env: Variables::new(),
             args: Vec::new(),
+            switches: Variables::new(),
         },
         lowering,
         index,
@@ -86,6 +89,12 @@ pub(crate) fn lower_stage(
         ordinal: 0,
     };
     state.start(stage.span)?;
+    // One that stands before the first `FROM` is meant for each stage.
+    let globals = state.lowering.globals.iter();
+    state.end.switches = globals
+        .filter(|(name, _)| is_builder_switch(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     state.is_trigger = true;
     for trigger in &triggers {
         state.instruction(trigger, stage.span)?;
@@ -336,9 +345,11 @@ impl StageState<'_, '_> {
             line += &format!(" {}", item.name);
             if let Some(value) = value {
                 line += &format!("={value}");
-                if !is_builder_switch(&item.name) {
-                    self.end.env.insert(item.name.clone(), value);
-                }
+                let variables = match is_builder_switch(&item.name) {
+                    true => &mut self.end.switches,
+                    false => &mut self.end.env,
+                };
+                variables.insert(item.name.clone(), value);
             }
             if !self.end.args.contains(&item.name) {
                 self.end.args.push(item.name.clone());

@@ -14,8 +14,18 @@ use crate::store::Store;
 /// What is read of an image with a name.
 #[derive(Debug, Deserialize)]
 struct Tagged {
+    #[serde(flatten)]
+    first: TaggedPlatform,
+    #[serde(default)]
+    others: Vec<TaggedPlatform>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TaggedPlatform {
     config: Digest,
     layers: Vec<LayerId>,
+    #[serde(default)]
+    blobs: Vec<Digest>,
 }
 
 /// What is read of what a reference was resolved to.
@@ -39,8 +49,11 @@ impl Store {
         let mut roots = Roots::default();
         for bytes in self.documents(TAG_KIND)? {
             if let Ok(image) = serde_json::from_slice::<Tagged>(&bytes) {
-                roots.tagged.insert(blob::name_of(&image.config));
-                roots.tagged.extend(image.layers.iter().map(layer::name_of));
+                for image in std::iter::once(image.first).chain(image.others) {
+                    let blobs = std::iter::once(&image.config).chain(&image.blobs);
+                    roots.tagged.extend(blobs.map(blob::name_of));
+                    roots.tagged.extend(image.layers.iter().map(layer::name_of));
+                }
             }
         }
         for bytes in self.documents(RESOLUTION_KIND)? {

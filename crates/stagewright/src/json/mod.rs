@@ -10,6 +10,7 @@ mod report;
 mod request;
 mod run;
 mod stage;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,8 @@ pub use export::{parse_export, parse_push};
 pub use prune::{parse_prune, pruned};
 pub use report::{
     cache_usage, cache_verification, error, event, explanation, host_report, image, image_sizes,
-    layer_uses, named_entries, plain,
+    inspected, layer_uses, named_entries, plain,
 };
 pub use request::{parse_request, parse_stage};
 pub use run::parse_run;
+pub use transfer::parse_copy;

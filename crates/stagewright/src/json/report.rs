@@ -9,6 +9,7 @@ use crate::cache::{CacheUsage, CacheVerification, LayerUse};
 use crate::error::Error;
 use crate::image::{Image, ImageSizes};
 use crate::stored::NamedEntry;
+use crate::transfer::{InspectedImage, InspectedPlatform};
 
 /// Writes an event: an object with `kind`, `at_ms` and what belongs to the kind. What a step wrote
 /// is `text`, where bytes that are no UTF-8 are replaced.
@@ -155,6 +156,55 @@ pub fn error(error: &Error) -> Value {
 pub fn image(image: &Image) -> Value {
     let config: Value = serde_json::from_slice(&image.config().encode()).unwrap_or_default();
     json!({ "id": image.id().to_string(), "names": image.names(), "config": config })
+}
+
+/// Writes what is known of an image in some place: of the chosen platform first, then of each.
+pub fn inspected(inspected: &InspectedImage) -> Value {
+    let platforms: Vec<Value> = inspected.platforms.iter().map(platform).collect();
+    let mut object = json!({});
+    if let Some(chosen) = inspected.chosen() {
+        let config: Value = serde_json::from_slice(&chosen.config.encode()).unwrap_or_default();
+        object = json!({
+            "id": chosen.id.to_string(),
+            "names": inspected.names,
+            "platform": chosen.platform,
+            "config": config,
+            "attestations": attestations(chosen),
+        });
+    }
+    if let Some(digest) = &inspected.digest {
+        object["digest"] = digest.to_string().into();
+        object["mediaType"] = inspected.media_type.as_deref().into();
+    }
+    object["platforms"] = platforms.into();
+    object
+}
+
+fn platform(platform: &InspectedPlatform) -> Value {
+    let mut object = json!({
+        "platform": platform.platform,
+        "id": platform.id.to_string(),
+    });
+    if let Some(digest) = &platform.digest {
+        object["digest"] = digest.to_string().into();
+        object["layers"] = serde_json::to_value(&platform.layers).unwrap_or_default();
+    }
+    object["attestations"] = attestations(platform);
+    object
+}
+
+fn attestations(platform: &InspectedPlatform) -> Value {
+    let attestations = platform.attestations.iter().map(|attestation| {
+        let mut object = json!({ "predicateType": attestation.predicate_type });
+        if let Some(digest) = &attestation.digest {
+            object["digest"] = digest.to_string().into();
+        }
+        if let Some(predicate) = &attestation.predicate {
+            object["predicate"] = predicate.clone();
+        }
+        object
+    });
+    attestations.collect()
 }
 
 /// Writes how large an image is.

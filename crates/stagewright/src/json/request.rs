@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::stage::{StageJson, stages};
+use crate::attest::{AttestArgument, ProvenanceOptions};
 use crate::cache_transfer::CacheFrom;
 use crate::error::{Error, ErrorKind};
 use crate::request::{
@@ -64,7 +65,37 @@ struct RequestJson {
     source_date_epoch: Option<u64>,
     #[serde(default)]
     reproducible: bool,
+    /// As `--provenance` has it: `mode=max`, or a boolean.
+    provenance: ProvenanceJson,
+    sbom: bool,
     allow: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ProvenanceJson {
+    Asked(bool),
+    Options(String),
+}
+
+impl Default for ProvenanceJson {
+    fn default() -> Self {
+        Self::Asked(false)
+    }
+}
+
+impl TryFrom<ProvenanceJson> for Option<ProvenanceOptions> {
+    type Error = Error;
+
+    fn try_from(json: ProvenanceJson) -> Result<Self, Error> {
+        match json {
+            ProvenanceJson::Asked(asked) => Ok(asked.then(ProvenanceOptions::default)),
+            ProvenanceJson::Options(text) => match AttestArgument::provenance(&text)? {
+                AttestArgument::Provenance(options) => Ok(options),
+                AttestArgument::Sbom(_) => Ok(None),
+            },
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -200,6 +231,8 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
         jobs: json.jobs,
         source_date_epoch: json.source_date_epoch,
         reproducible: json.reproducible,
+        provenance: json.provenance.try_into()?,
+        sbom: json.sbom,
         allow: json.allow,
     })
 }
