@@ -1,5 +1,5 @@
 //! How long does each part of a build take by itself: reading a Dockerfile, a key, a walk of the context, the tar of a
-//! layer, compressing it, its index, finding a result in the store?
+//! layer, compressing it, its index? (Finding a result in the store has a bench of its own, `lookup` of `stagewright-store`.)
 //!
 //! `cargo bench -p stagewright-benches --bench parts`
 
@@ -11,10 +11,9 @@ use std::num::NonZeroUsize;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use stagewright_context::{Context, Patterns, StatCache};
-use stagewright_digest::{ActionKey, Encoder};
+use stagewright_digest::Encoder;
 use stagewright_dockerfile::Dockerfile;
 use stagewright_layer::{Codec, Compressor, Entry, EntryPath, LayerIndex, LayerWriter, Metadata};
-use stagewright_store::{ActionResult, Store, StoreOptions};
 use tempfile::TempDir;
 
 fn main() {
@@ -137,29 +136,4 @@ fn compress(bencher: Bencher<'_, '_>, codec: Codec) {
         compressor.write_all(&text).unwrap();
         compressor.finish().unwrap()
     });
-}
-
-/// Opening a store that holds so many results, and finding one of them.
-#[divan::bench(args = [1_000, 100_000])]
-fn lookup(bencher: Bencher<'_, '_>, results: u64) {
-    // In memory: what is asked is not how fast a disk makes a million records durable.
-    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
-    let options = || StoreOptions {
-        path: folder.path().to_owned(),
-    };
-    let name = |number: u64| ActionKey::from_bytes(*blake3(number).as_bytes());
-    let store = Store::open(options()).unwrap();
-    for number in 0..results {
-        store
-            .record_action(&name(number), &ActionResult::default())
-            .unwrap();
-    }
-    bencher.bench(|| {
-        let store = Store::open(options()).unwrap();
-        store.action(&name(results / 2)).unwrap().unwrap()
-    });
-}
-
-fn blake3(number: u64) -> stagewright_digest::ContentDigest {
-    stagewright_digest::ContentDigest::of(&number.to_le_bytes())
 }

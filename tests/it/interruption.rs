@@ -1,5 +1,6 @@
 //! A build that is stopped from outside leaves nothing running and nothing mounted.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -58,13 +59,18 @@ struct LongBuild {
 
 impl LongBuild {
     fn start() -> Self {
+        Self::start_with("RUN sleep {seconds} & setsid sleep {seconds} & sleep {seconds}")
+    }
+
+    /// Starts one whose last instruction is `step`, with a word of its own for `{seconds}`.
+    fn start_with(step: &str) -> Self {
         // No other test sleeps this long.
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let seconds = format!("9{:06}{number}", std::process::id());
         let stagewright = Stagewright::with_busybox();
-        let step = format!("sleep {seconds} & setsid sleep {seconds} & sleep {seconds}");
-        let dockerfile = format!("FROM busybox\nRUN echo kept > /kept\nRUN {step}\n");
+        let step = step.replace("{seconds}", &seconds);
+        let dockerfile = format!("FROM busybox\nRUN echo kept > /kept\n{step}\n");
         let project = Project::new().file("Dockerfile", dockerfile);
         let mut command = stagewright.build_command(&project, &[]);
         let process = command
@@ -147,6 +153,70 @@ fn privileged_an_interrupted_build_ends_with_130_and_leaves_nothing() {
         build.assert_nothing_is_left();
         build.assert_the_next_build_works();
     }
+}
+
+/// Who waits for a step that another build runs sees that build die, and runs the step itself.
+#[test]
+#[ignore = "needs root"]
+fn privileged_who_waits_for_a_step_takes_over_when_its_builder_dies() {
+    let mut first = LongBuild::start_with(
+        "RUN --mount=type=cache,target=/ran echo ran >> /ran/runs; [ $(wc -l < /ran/runs) = 2 ] || sleep {seconds}",
+    );
+    let mut second = first.stagewright.build_command(&first.project, &[]);
+    let mut second = second
+        .arg("--progress=rawjson")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut events = BufReader::new(second.stdout.take().unwrap());
+    let mut line = String::new();
+    // It has the step before that from the store, and comes to the one that runs.
+    while !(line.contains("vertex_started") && line.contains("/ran/runs")) {
+        line.clear();
+        assert_ne!(events.read_line(&mut line).unwrap(), 0, "it ended");
+    }
+    assert!(second.try_wait().unwrap().is_none(), "it waits for nobody");
+    first.signal("-KILL");
+    let _ = first.process.wait().unwrap();
+    let mut rest = String::new();
+    events.read_to_string(&mut rest).unwrap();
+    assert!(second.wait().unwrap().success(), "{rest}");
+    first.assert_nothing_is_left();
+    let again = first.stagewright.build(&first.project, &[]).success();
+    assert_eq!(again.executed(), [""; 0], "the second did not keep it");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_readers_wait_for_no_step_that_runs() {
+    let build = LongBuild::start();
+    let stagewright = &build.stagewright;
+    let kept = Project::new().file("Dockerfile", "FROM busybox\nRUN echo kept > /kept\n");
+    let executed = stagewright.build(&kept, &["-t", "kept:1"]).success();
+    assert_eq!(executed.executed(), [""; 0], "what is stored is found");
+    let explained = stagewright.explain(&build.project, &[]);
+    let verdicts: Vec<&str> = explained.iter().map(|step| &*step.verdict).collect();
+    assert_eq!(verdicts, ["hit", "miss"], "{explained:?}");
+    let verbs: [&[&str]; 7] = [
+        &["images"],
+        &["inspect", "kept:1"],
+        &["sizes", "kept:1"],
+        &["cache", "du"],
+        &["cache", "verify"],
+        &["cache", "prune", "--max-age=1h"],
+        &["cache", "prune", "--all"],
+    ];
+    for verb in verbs {
+        let mut command = stagewright.command(verb[0]);
+        command
+            .args(&verb[1..])
+            .arg("--store")
+            .arg(stagewright.store());
+        let _ = output(&mut command).success();
+    }
+    assert!(runs(&build.seconds), "the step still runs");
 }
 
 /// Somebody who interrupts twice does not wait for anything.

@@ -38,6 +38,51 @@ USER 33
     assert_eq!(again.executed(), [""; 0]);
 }
 
+/// Two users and root, each with a store of their own, build the same at the same time, several times each.
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_users_with_stores_of_their_own_build_at_once() {
+    const BUILDS: usize = 4;
+    let dockerfile = |number: usize| {
+        format!(
+            "FROM busybox AS made\nCOPY a.txt /x/\nRUN cat /x/a.txt > /x/b.txt\nFROM scratch\nCOPY --from=made /x /{number}\n"
+        )
+    };
+    let project = |number| {
+        Project::new()
+            .file("Dockerfile", dockerfile(number))
+            .file("a.txt", "a\n")
+    };
+    let root = Stagewright::with_busybox();
+    let accounts = [Account::new(), Account::of(NOBODY_KNOWN.to_owned())];
+    let out = tempfile::tempdir().unwrap();
+    let theirs = &|number: usize| out.path().join(number.to_string());
+    std::thread::scope(|scope| {
+        for number in 0..BUILDS {
+            let (root, project) = (&root, &project);
+            scope.spawn(move || {
+                let build = root.build_into(&project(number), &theirs(number), &[]);
+                build.success()
+            });
+            for account in &accounts {
+                scope.spawn(move || {
+                    let name = number.to_string();
+                    account.build(&project(number), &name).success()
+                });
+            }
+        }
+    });
+    for account in &accounts {
+        for number in 0..BUILDS {
+            let ours = Image::read(&account.path(&number.to_string()));
+            let different = differences(&ours, &Image::read(&theirs(number)));
+            assert!(different.is_empty(), "{}", different.join("\n"));
+        }
+        let verified = account.cache(&["verify"]).success();
+        assert!(verified.stdout.contains("all whole"), "{verified}");
+    }
+}
+
 /// Builds as root and as a user, and says where the images differ.
 fn different(account: &Account, project: &Project) -> Vec<String> {
     let root = Stagewright::with_busybox();

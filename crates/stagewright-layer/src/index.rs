@@ -190,7 +190,11 @@ impl LayerIndex {
             {
                 open.pop();
             }
-            if entry.path.components().count() > open.len() {
+            // Mostly an entry lies directly in one that is there.
+            let is_in_open = open
+                .last()
+                .is_some_and(|open| entry.path.is_directly_in(open));
+            if !is_in_open && entry.path.components().count() > open.len() {
                 let missing: Vec<_> = entry.path.ancestors().skip(open.len()).collect();
                 implied.extend(missing.iter().cloned());
                 open.extend(missing);

@@ -20,6 +20,7 @@
 //! println!("{} {} bytes", layer.diff_id, layer.bytes);
 //! ```
 
+mod behind;
 mod codec;
 mod compress;
 mod content;
@@ -51,4 +52,4 @@ pub use path::{EntryPath, InvalidPath, PathFault};
 pub use path_map::PathMap;
 pub use reader::{FileItem, LayerItem, LayerReader, ReadError};
 pub use whiteout::is_reserved;
-pub use writer::{LayerWriter, WriteError, WrittenLayer};
+pub use writer::{LayerWriter, PendingDiffId, UnnamedLayer, WriteError, WrittenLayer};

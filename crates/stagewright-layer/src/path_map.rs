@@ -26,6 +26,11 @@ impl<V> Default for PathMap<V> {
 }
 
 impl<V> PathMap<V> {
+    /// Makes room for so many values more.
+    pub fn reserve(&mut self, values: usize) {
+        self.run.reserve(values);
+    }
+
     /// Returns the value of a path.
     pub fn get(&self, path: &EntryPath) -> Option<&V> {
         match self.find(path) {

@@ -1,11 +1,13 @@
 //! Writing a layer's tar.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::borrow::Cow;
+use std::io::{self, Read, Write};
 
-use stagewright_digest::{ContentDigest, ContentHasher, DiffId, DigestWriter};
+use stagewright_digest::{ContentDigest, ContentHasher, DiffId};
 use tar::{EntryType, Header};
 use thiserror::Error;
 
+use crate::behind::{Behind, PIECE_BYTES};
 use crate::entry::{Entry, EntryKind, Metadata, xattr_belongs};
 use crate::index::{FileData, IndexFault, LayerIndex, Record};
 use crate::path::EntryPath;
@@ -13,8 +15,6 @@ use crate::whiteout;
 
 /// Tars consist of blocks of this size.
 const BLOCK_BYTES: usize = 512;
-/// Content is copied in pieces of this size.
-const PIECE_BYTES: usize = 128 * 1024;
 /// What a header's fields of eight and twelve bytes hold: octal digits and a NUL.
 const OCTAL_7_MAX: u64 = 0o777_7777;
 const OCTAL_11_MAX: u64 = 0o777_7777_7777;
@@ -82,6 +82,42 @@ pub struct WrittenLayer<W> {
     pub index: LayerIndex,
 }
 
+/// A tar that was written, whose name may not be known yet: the last of it may still be hashed, on another thread.
+#[derive(Debug)]
+pub struct UnnamedLayer<W> {
+    /// The writer, flushed.
+    pub writer: W,
+    /// What it holds, and where.
+    pub index: LayerIndex,
+    /// Its name.
+    pub name: PendingDiffId,
+}
+
+impl<W> UnnamedLayer<W> {
+    /// Waits until the name is known.
+    pub fn finish(self) -> WrittenLayer<W> {
+        let (diff_id, bytes) = self.name.wait();
+        WrittenLayer {
+            writer: self.writer,
+            diff_id,
+            bytes,
+            index: self.index,
+        }
+    }
+}
+
+/// The name of a tar of which the last bytes may still be hashed.
+#[derive(Debug)]
+pub struct PendingDiffId(Behind);
+
+impl PendingDiffId {
+    /// Waits until it is known, and returns it with the length of the tar.
+    pub fn wait(self) -> (DiffId, u64) {
+        let (digest, bytes) = self.0.finish();
+        (DiffId::from_bytes(*digest.as_bytes()), bytes)
+    }
+}
+
 /// Writes the tar of a layer, the same bytes for the same entries.
 ///
 /// The format is PAX, as Docker and BuildKit write it: a plain ustar header, with an extended
@@ -90,22 +126,32 @@ pub struct WrittenLayer<W> {
 /// Entries come in the order of their paths, each at most once.
 #[derive(Debug)]
 pub struct LayerWriter<W: Write> {
-    out: BufWriter<DigestWriter<W>>,
-    /// How many bytes were written.
+    writer: W,
+    digest: Behind,
+    /// What was not written yet, in its first `filled` bytes.
+    piece: Vec<u8>,
+    filled: usize,
+    /// How many bytes were added.
     position: u64,
     records: Vec<Record>,
-    piece: Vec<u8>,
 }
 
 impl<W: Write> LayerWriter<W> {
     /// Starts an empty layer. `writer` need not be buffered.
     pub fn new(writer: W) -> Self {
         Self {
-            out: BufWriter::with_capacity(PIECE_BYTES, DigestWriter::new(writer)),
+            writer,
+            digest: Behind::new(),
+            piece: vec![0; PIECE_BYTES],
+            filled: 0,
             position: 0,
             records: Vec::new(),
-            piece: vec![0; PIECE_BYTES],
         }
+    }
+
+    /// Makes room for so many entries more.
+    pub fn reserve(&mut self, entries: usize) {
+        self.records.reserve(entries);
     }
 
     /// Writes an entry that is not a file.
@@ -123,7 +169,7 @@ impl<W: Write> LayerWriter<W> {
         if entry.kind == (EntryKind::Directory { opaque: true }) {
             let marker = Metadata::default();
             self.write_blocks(
-                &[],
+                Vec::new(),
                 &whiteout::opaque_marker(&entry.path),
                 b"",
                 &marker,
@@ -227,20 +273,22 @@ impl<W: Write> LayerWriter<W> {
     ///
     /// # Errors
     /// When the end can't be written, or a hard link has no target.
-    pub fn finish(mut self) -> Result<WrittenLayer<W>, WriteError> {
+    pub fn finish(self) -> Result<WrittenLayer<W>, WriteError> {
+        Ok(self.end()?.finish())
+    }
+
+    /// Ends the tar without waiting for its name.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::finish`].
+    pub fn end(mut self) -> Result<UnnamedLayer<W>, WriteError> {
         self.put(&[0; 2 * BLOCK_BYTES])?;
-        let digesting = self
-            .out
-            .into_inner()
-            .map_err(|error| WriteError::Write(error.into_error()))?;
-        let (mut writer, digest, bytes) = digesting.finish();
-        writer.flush().map_err(WriteError::Write)?;
-        let index = LayerIndex::from_sorted(self.records)?;
-        Ok(WrittenLayer {
-            writer,
-            diff_id: DiffId::from_bytes(*digest.as_bytes()),
-            bytes,
-            index,
+        self.hand_on()?;
+        self.writer.flush().map_err(WriteError::Write)?;
+        Ok(UnnamedLayer {
+            writer: self.writer,
+            index: LayerIndex::from_sorted(self.records)?,
+            name: PendingDiffId(self.digest),
         })
     }
 
@@ -278,22 +326,21 @@ impl<W: Write> LayerWriter<W> {
         };
         let mut rest = bytes;
         while rest > 0 {
-            let size = usize::try_from(rest).map_or(PIECE_BYTES, |rest| rest.min(PIECE_BYTES));
-            let count = match content.read(&mut self.piece[..size]) {
+            let space = &mut self.piece[self.filled..];
+            let size = usize::try_from(rest).map_or(space.len(), |rest| rest.min(space.len()));
+            let count = match content.read(&mut space[..size]) {
                 Ok(0) => return Err(changed()),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error)),
             };
-            seen(&self.piece[..count]);
-            self.out
-                .write_all(&self.piece[..count])
-                .map_err(WriteError::Write)?;
-            self.position += count as u64;
+            seen(&space[..count]);
+            self.fill(count)?;
             rest -= count as u64;
         }
+        let mut more = [0];
         loop {
-            match content.read(&mut self.piece[..1]) {
+            match content.read(&mut more) {
                 Ok(0) => return Ok(()),
                 Ok(_) => return Err(changed()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -312,14 +359,15 @@ impl<W: Write> LayerWriter<W> {
     }
 
     fn write_header(&mut self, entry: &Entry) -> Result<(), WriteError> {
-        let mut name = entry.path.as_bytes().to_vec();
+        let path = entry.path.as_bytes();
+        let mut name = Cow::Borrowed(path);
         let mut link: &[u8] = b"";
         match &entry.kind {
-            EntryKind::Directory { .. } if entry.path.is_root() => name = b"./".to_vec(),
-            EntryKind::Directory { .. } => name.push(b'/'),
+            EntryKind::Directory { .. } if entry.path.is_root() => name = Cow::Borrowed(b"./"),
+            EntryKind::Directory { .. } => name = Cow::Owned([path, b"/"].concat()),
             EntryKind::Symlink { target } => link = target,
             EntryKind::Hardlink { target } => link = target.as_bytes(),
-            EntryKind::Whiteout => name = whiteout::marker(&entry.path),
+            EntryKind::Whiteout => name = Cow::Owned(whiteout::marker(&entry.path)),
             _ => {}
         }
         let mut records = Vec::new();
@@ -348,7 +396,7 @@ impl<W: Write> LayerWriter<W> {
             }
             records.push(([&b"SCHILY.xattr."[..], xattr].concat(), value.clone()));
         }
-        self.write_blocks(&records, &name, link, &metadata, |header| {
+        self.write_blocks(records, &name, link, &metadata, |header| {
             set_kind(header, &entry.kind)
         })
     }
@@ -356,14 +404,13 @@ impl<W: Write> LayerWriter<W> {
     /// Writes a header, before it what only an extended header can say.
     fn write_blocks(
         &mut self,
-        records: &[(Vec<u8>, Vec<u8>)],
+        mut records: Vec<(Vec<u8>, Vec<u8>)>,
         name: &[u8],
         link: &[u8],
         metadata: &Metadata,
         set_kind: impl FnOnce(&mut Header),
     ) -> Result<(), WriteError> {
         let mut header = Header::new_ustar();
-        let mut records = records.to_vec();
         let mut number = |key: &str, value: i64, max: u64| {
             let small = u64::try_from(value).ok().filter(|value| *value <= max);
             if small.is_none() {
@@ -371,11 +418,15 @@ impl<W: Write> LayerWriter<W> {
             }
             small.unwrap_or(0)
         };
-        header.set_mode(metadata.mode);
-        header.set_uid(number("uid", metadata.uid.into(), OCTAL_7_MAX));
-        header.set_gid(number("gid", metadata.gid.into(), OCTAL_7_MAX));
-        header.set_mtime(number("mtime", metadata.mtime.seconds, OCTAL_11_MAX));
-        header.set_size(0);
+        let fields = header.as_old_mut();
+        set_number(&mut fields.mode, metadata.mode.into());
+        let uid = number("uid", metadata.uid.into(), OCTAL_7_MAX);
+        set_number(&mut fields.uid, uid);
+        let gid = number("gid", metadata.gid.into(), OCTAL_7_MAX);
+        set_number(&mut fields.gid, gid);
+        let seconds = number("mtime", metadata.mtime.seconds, OCTAL_11_MAX);
+        set_number(&mut fields.mtime, seconds);
+        set_number(&mut fields.size, 0);
         set_kind(&mut header);
         set_text(&mut header.as_old_mut().name, name, "path", &mut records);
         set_text(
@@ -387,14 +438,40 @@ impl<W: Write> LayerWriter<W> {
         if !records.is_empty() {
             self.write_extended(records, name)?;
         }
-        header.set_cksum();
+        set_checksum(&mut header);
         self.put(header.as_bytes())
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.out.write_all(bytes).map_err(WriteError::Write)?;
-        self.position += bytes.len() as u64;
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+        while !bytes.is_empty() {
+            let space = &mut self.piece[self.filled..];
+            let (now, later) = bytes.split_at(bytes.len().min(space.len()));
+            space[..now.len()].copy_from_slice(now);
+            self.fill(now.len())?;
+            bytes = later;
+        }
         Ok(())
+    }
+
+    /// Counts bytes that were put behind the filled part of the piece.
+    fn fill(&mut self, count: usize) -> Result<(), WriteError> {
+        self.filled += count;
+        self.position += count as u64;
+        if self.filled == self.piece.len() {
+            self.hand_on()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the piece, and has it hashed.
+    fn hand_on(&mut self) -> Result<(), WriteError> {
+        let filled = std::mem::take(&mut self.filled);
+        let written = self.writer.write_all(&self.piece[..filled]);
+        written.map_err(WriteError::Write)?;
+        let next = self.digest.next();
+        let piece = std::mem::replace(&mut self.piece, next);
+        let taken = self.digest.take(piece, filled);
+        taken.map_err(WriteError::Write)
     }
 
     fn write_extended(
@@ -436,7 +513,8 @@ fn set_kind(header: &mut Header, kind: &EntryKind) {
     match kind {
         EntryKind::File { bytes, .. } => {
             header.set_entry_type(EntryType::Regular);
-            header.set_size(if *bytes > OCTAL_11_MAX { 0 } else { *bytes });
+            let bytes = Some(*bytes).filter(|bytes| *bytes <= OCTAL_11_MAX);
+            set_number(&mut header.as_old_mut().size, bytes.unwrap_or(0));
         }
         EntryKind::Whiteout => header.set_entry_type(EntryType::Regular),
         EntryKind::Directory { .. } => header.set_entry_type(EntryType::Directory),
@@ -448,10 +526,35 @@ fn set_kind(header: &mut Header, kind: &EntryKind) {
     }
 }
 
+/// Puts a number into a field: octal digits and a NUL, as the tar library does, for which each costs an allocation.
+fn set_number(field: &mut [u8], mut number: u64) {
+    let mut places = field.iter_mut().rev();
+    if let Some(last) = places.next() {
+        *last = 0;
+    }
+    for place in places {
+        *place = b'0' + (number & 7) as u8;
+        number >>= 3;
+    }
+}
+
+/// Sets the sum of all bytes, those of the sum itself taken as spaces.
+fn set_checksum(header: &mut Header) {
+    header.as_old_mut().cksum = [b' '; 8];
+    let sum = header.as_bytes().iter().map(|byte| u64::from(*byte)).sum();
+    set_number(&mut header.as_old_mut().cksum, sum);
+}
+
 /// Puts text into a field, and into the extended header when the field can't say it.
 fn set_text(field: &mut [u8; 100], text: &[u8], key: &str, records: &mut Vec<(Vec<u8>, Vec<u8>)>) {
     if text.len() > field.len() || !text.is_ascii() {
         records.push((key.into(), text.to_vec()));
+    }
+    if let Some(places) = field.get_mut(..text.len())
+        && text.is_ascii()
+    {
+        places.copy_from_slice(text);
+        return;
     }
     let ascii = text.iter().filter(|byte| byte.is_ascii());
     for (place, byte) in field.iter_mut().zip(ascii) {
@@ -477,6 +580,26 @@ fn append_record(body: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_and_sums_are_those_of_the_tar_library() {
+        for number in [0, 1, 7, 8, 0o644, 0o7777, 123_456_789, OCTAL_11_MAX] {
+            let mut theirs = Header::new_ustar();
+            theirs.set_size(number);
+            theirs.set_mtime(number);
+            theirs.set_mode((number & 0o7777) as u32);
+            theirs.set_uid(number & OCTAL_7_MAX);
+            let mut ours = Header::new_ustar();
+            let fields = ours.as_old_mut();
+            set_number(&mut fields.size, number);
+            set_number(&mut fields.mtime, number);
+            set_number(&mut fields.mode, number & 0o7777);
+            set_number(&mut fields.uid, number & OCTAL_7_MAX);
+            theirs.set_cksum();
+            set_checksum(&mut ours);
+            assert_eq!(ours.as_bytes(), theirs.as_bytes(), "{number}");
+        }
+    }
 
     #[test]
     fn record_lengths_count_their_own_digits() {

@@ -202,7 +202,7 @@ impl TreeAgent for DirectAgent {
         layer: &TreeLayer,
         tar: &mut dyn Write,
     ) -> Result<WrittenLayer<()>, SnapshotError> {
-        pack_entries(&entries_of(layer), tar)
+        Ok(pack_entries(&entries_of(layer), tar)?.finish())
     }
 
     fn set_times(

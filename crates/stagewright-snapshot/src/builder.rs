@@ -10,6 +10,7 @@ use stagewright_layer::{
     Entry, EntryKind, EntryPath, IndexBuilder, LayerIndex, LayerItem, LayerReader, Metadata,
     PathMap, Record, decompress, is_reserved,
 };
+use stagewright_store::LayerRecord;
 
 use crate::content::{Content, NewEntry};
 use crate::error::SnapshotError;
@@ -59,6 +60,12 @@ impl LayerBuilder {
     /// Adds an entry of any kind.
     pub fn entry(&mut self, entry: NewEntry) -> &mut Self {
         self.entries.insert(entry.path().clone(), entry);
+        self
+    }
+
+    /// Makes room for so many entries more.
+    pub fn reserve(&mut self, entries: usize) -> &mut Self {
+        self.entries.reserve(entries);
         self
     }
 
@@ -176,20 +183,27 @@ impl LayerBuilder {
                 *mtime = latest.min(*mtime);
             }
         }
-        let entries = self.changing(entries)?;
+        // Directories that are as they were and hold nothing new.
+        prune_copy(&mut entries, &self.parent);
         if entries.is_empty() {
             return Ok(None);
         }
         let draft = self.snapshots.store().layer_draft()?;
-        let (index, record) = self.snapshots.write(&draft, &entries, self.forms)?;
+        let (index, tar) = self.snapshots.write(&draft, &entries, self.forms)?;
         drop(entries);
         let id = self.snapshots.name(&index);
-        let index = Arc::new(index);
-        if self.forms.named && record.diff_id.is_none() {
-            self.snapshots
-                .publish_named(draft, &id, Arc::clone(&index))?;
-        } else {
-            self.snapshots.publish(draft, &id, &index, record)?;
+        match tar {
+            Some(name) => {
+                self.snapshots.publish_packed(draft, &id, &index, name)?;
+            }
+            None if self.forms.named => {
+                self.snapshots
+                    .publish_named(draft, &id, Arc::clone(&index))?;
+            }
+            None => {
+                let record = LayerRecord::default();
+                self.snapshots.publish(draft, &id, &index, record)?;
+            }
         }
         Ok(Some((id, index)))
     }
@@ -227,31 +241,6 @@ impl LayerBuilder {
             .filter(|below| below.kind().is_directory());
         let metadata = below.map_or(Metadata::with_mode(0o755), |below| below.entry.metadata);
         NewEntry::Other(Entry::directory(path, metadata))
-    }
-
-    /// Leaves out the directories that are as they were and hold nothing new.
-    fn changing(&self, entries: Vec<NewEntry>) -> Result<Vec<NewEntry>, SnapshotError> {
-        let shapes = entries.iter().map(|entry| match entry {
-            NewEntry::Other(entry) => entry.clone().into(),
-            // What a file holds does not matter here.
-            NewEntry::File { path, metadata, .. } => Record::from(Entry {
-                path: path.clone(),
-                kind: EntryKind::Fifo,
-                metadata: metadata.clone(),
-            }),
-        });
-        let index = LayerIndex::from_records(shapes.collect()).map_err(SnapshotError::Entries)?;
-        let (index, _) = prune_copy(index, &self.parent)?;
-        let mut kept = index.into_records().into_iter().peekable();
-        let still = |mut entry: NewEntry| {
-            let kept = kept.next_if(|kept| kept.entry.path == *entry.path())?;
-            if let NewEntry::Other(entry) = &mut entry {
-                // Opaque marks that hide nothing were taken away.
-                entry.kind = kept.entry.kind;
-            }
-            Some(entry)
-        };
-        Ok(entries.into_iter().filter_map(still).collect())
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use stagewright_digest::ContentDigest;
 use stagewright_layer::{Entry, EntryKind, EntryPath, FileData, Metadata};
 
-use crate::file::{LayerFiles, PackedFile};
+use crate::file::{InTar, LayerFiles, PackedFile};
 
 /// Where the bytes of a new file come from. Nothing is read before the layer is made.
 #[derive(Clone)]
@@ -65,6 +65,14 @@ impl Content {
     /// Returns whether reading it to its end finds out if it is not what it was when it was named.
     pub fn is_checked(&self) -> bool {
         self.checked_name().is_some()
+    }
+
+    /// Returns where it is in the tar of a layer, if it is in one piece there and not longer than `bytes_max`.
+    pub(crate) fn in_tar(&self, bytes_max: u64) -> io::Result<Option<InTar<'_>>> {
+        match &self.0 {
+            Source::Layer { files, record } => files.in_tar(*record, bytes_max),
+            Source::Bytes(_) | Source::File(_) | Source::Archive { .. } => Ok(None),
+        }
     }
 
     /// Opens it, and says how long it is.

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs_err::File;
 use rustix::fs::{Mode, OFlags};
@@ -28,6 +28,36 @@ pub(crate) struct LayerFiles {
 struct Opened {
     packed: Option<Arc<File>>,
     unpacked: Option<Arc<OwnedFd>>,
+}
+
+impl Opened {
+    fn packed(&mut self, path: &Path) -> io::Result<Arc<File>> {
+        Ok(match &self.packed {
+            Some(file) => Arc::clone(file),
+            None => Arc::clone(self.packed.insert(Arc::new(File::open(path)?))),
+        })
+    }
+}
+
+/// Where a file is in the packed form of its layer, in one piece.
+#[derive(Debug)]
+pub(crate) struct InTar<'a> {
+    pub(crate) file: Arc<File>,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    /// The name of its bytes.
+    pub(crate) content: ContentDigest,
+    keeper: Option<&'a Keeper>,
+}
+
+impl InTar<'_> {
+    /// Checks what was read.
+    pub(crate) fn check(&self, read: &[u8]) -> io::Result<()> {
+        if ContentDigest::of(read) == self.content && read.len() as u64 == self.bytes {
+            return Ok(());
+        }
+        Err(damaged(LayerPart::Packed, self.keeper))
+    }
 }
 
 impl LayerFiles {
@@ -57,13 +87,36 @@ impl LayerFiles {
         ))
     }
 
+    /// Returns where a file is in the packed form, if it is in one piece there and not longer than `bytes_max`.
+    pub(crate) fn in_tar(&self, record: usize, bytes_max: u64) -> io::Result<Option<InTar<'_>>> {
+        let record = &self.layer.index.records()[record];
+        let EntryKind::File { bytes, content } = record.entry.kind else {
+            return Ok(None);
+        };
+        let (Some(packed), Some(FileData::Whole { offset })) = (&self.layer.packed, &record.data)
+        else {
+            return Ok(None);
+        };
+        if bytes > bytes_max {
+            return Ok(None);
+        }
+        Ok(Some(InTar {
+            file: self.opened().packed(packed)?,
+            offset: *offset,
+            bytes,
+            content,
+            keeper: self.layer.keeper.as_ref(),
+        }))
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn source(&self, record: &Record, bytes: u64) -> io::Result<Source> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = self.opened();
         if let (Some(packed), Some(data)) = (&self.layer.packed, &record.data) {
-            let file = match &opened.packed {
-                Some(file) => Arc::clone(file),
-                None => Arc::clone(opened.packed.insert(Arc::new(File::open(packed)?))),
-            };
+            let file = opened.packed(packed)?;
             return Ok(Source::Packed(PackedFile::new(file, data, bytes)));
         }
         let Some(unpacked) = &self.layer.unpacked else {
@@ -203,17 +256,22 @@ impl FileReader {
             Source::Packed(_) => LayerPart::Packed,
             Source::Unpacked(_) => LayerPart::Unpacked,
         };
-        if let Some(keeper) = &self.keeper {
-            keeper.set_aside(
-                part,
-                "the bytes of a file in it are not those that were stored",
-            );
-        }
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "its bytes in the store were damaged and are set aside: build again",
-        )
+        damaged(part, self.keeper.as_ref())
     }
+}
+
+/// Tells the keeper of a layer that a file in it is damaged.
+fn damaged(part: LayerPart, keeper: Option<&Keeper>) -> io::Error {
+    if let Some(keeper) = keeper {
+        keeper.set_aside(
+            part,
+            "the bytes of a file in it are not those that were stored",
+        );
+    }
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "its bytes in the store were damaged and are set aside: build again",
+    )
 }
 
 impl Read for FileReader {

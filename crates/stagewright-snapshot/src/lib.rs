@@ -34,6 +34,7 @@ mod snapshots;
 mod step_root;
 mod sys;
 mod tree;
+mod window;
 
 pub use agent::{DirectAgent, OverlayXattrs, Prune, TreeAgent};
 pub use before::Before;

@@ -1,13 +1,16 @@
 //! Writing the tar of a layer out of files.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use stagewright_digest::ContentDigest;
-use stagewright_layer::{LayerWriter, WriteError, WrittenLayer};
+use stagewright_layer::{LayerWriter, UnnamedLayer, WriteError};
 
 use crate::content::{Content, NewEntry};
 use crate::error::SnapshotError;
+use crate::window::Window;
 
 /// Files up to this size are read ahead, while those before them are hashed and written.
 const AHEAD_BYTES_MAX: u64 = 256 * 1024;
@@ -27,18 +30,21 @@ struct Opened {
 enum Body {
     /// What was read ahead, and its name.
     Read(Vec<u8>, ContentDigest),
+    /// What was read ahead together with its neighbours, where it is among them, and its name.
+    Shared(Arc<Vec<u8>>, Range<usize>, ContentDigest),
     /// What reads it, and its name if the reader checks it.
     Unread(Box<dyn Read + Send>, Option<ContentDigest>),
 }
 
 type Batch = Vec<io::Result<Opened>>;
 
-/// Writes the tar of entries, which are in the order of paths.
+/// Writes the tar of entries, which are in the order of paths. Its digest may still be on its way.
 pub(crate) fn pack_entries(
     entries: &[NewEntry],
     tar: &mut dyn Write,
-) -> Result<WrittenLayer<()>, SnapshotError> {
+) -> Result<UnnamedLayer<()>, SnapshotError> {
     let mut writer = LayerWriter::new(tar);
+    writer.reserve(entries.len());
     // Opening, reading and naming many small files takes as long as hashing and writing them.
     std::thread::scope(|scope| -> Result<(), SnapshotError> {
         let (sender, batches) = sync_channel(AHEAD_BATCHES_MAX);
@@ -62,6 +68,9 @@ pub(crate) fn pack_entries(
                 Body::Read(all, content) if all.len() as u64 == bytes => {
                     writer.append_bytes(path, metadata, &all, content)?;
                 }
+                Body::Shared(all, range, content) => {
+                    writer.append_bytes(path, metadata, &all[range], content)?;
+                }
                 Body::Read(..) => {
                     let path = path.clone();
                     let expected = bytes;
@@ -77,17 +86,11 @@ pub(crate) fn pack_entries(
         }
         Ok(())
     })?;
-    let WrittenLayer {
-        diff_id,
-        bytes,
-        index,
-        ..
-    } = writer.finish()?;
-    Ok(WrittenLayer {
+    let UnnamedLayer { index, name, .. } = writer.end()?;
+    Ok(UnnamedLayer {
         writer: (),
-        diff_id,
-        bytes,
         index,
+        name,
     })
 }
 
@@ -95,16 +98,21 @@ pub(crate) fn pack_entries(
 fn read_ahead(entries: &[NewEntry], sender: &SyncSender<Batch>) {
     let mut batch = Batch::new();
     let mut batch_bytes = 0;
+    let mut window = Window::default();
     for entry in entries {
         let NewEntry::File { content, .. } = entry else {
             continue;
         };
-        let opened = open(content);
+        let opened = open(content, &mut window);
         batch_bytes += match &opened {
             Ok(Opened {
                 body: Body::Read(all, _),
                 ..
             }) => all.len(),
+            Ok(Opened {
+                body: Body::Shared(_, range, _),
+                ..
+            }) => range.len(),
             // Whatever comes next has the time that this takes.
             Ok(Opened {
                 body: Body::Unread(..),
@@ -124,7 +132,14 @@ fn read_ahead(entries: &[NewEntry], sender: &SyncSender<Batch>) {
     drop(sender.send(batch));
 }
 
-fn open(content: &Content) -> io::Result<Opened> {
+fn open(content: &Content, window: &mut Window) -> io::Result<Opened> {
+    if let Some(packed) = content.in_tar(AHEAD_BYTES_MAX)? {
+        let (all, range) = window.read(&packed)?;
+        packed.check(&all[range.clone()])?;
+        let bytes = range.len() as u64;
+        let body = Body::Shared(all, range, packed.content);
+        return Ok(Opened { bytes, body });
+    }
     let (bytes, mut reader) = content.open()?;
     let name = content.checked_name();
     if bytes > AHEAD_BYTES_MAX {

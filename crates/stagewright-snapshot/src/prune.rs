@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex, Metadata, Record, xattr_belongs};
 
 use crate::agent::Prune;
+use crate::content::NewEntry;
 use crate::error::SnapshotError;
 use crate::tree::{MergedTree, TreeEntry};
 
@@ -21,7 +22,7 @@ pub(crate) fn prune_step(
     index: LayerIndex,
     parent: &MergedTree,
 ) -> Result<(LayerIndex, Prune), SnapshotError> {
-    let is_unchanged = |entry: &Entry, below: &TreeEntry| {
+    let is_unchanged: &IsUnchanged = &|entry: &Entry, below: &TreeEntry| {
         let same_kind = match &entry.kind {
             // Copying up a file cuts it from its other names.
             EntryKind::File { .. } | EntryKind::Symlink { .. } => entry.kind == *below.kind(),
@@ -29,15 +30,34 @@ pub(crate) fn prune_step(
         };
         same_kind && entry.metadata == below.entry.metadata
     };
-    prune(index, parent, Some(&is_unchanged))
+    prune(index, parent, is_unchanged)
 }
 
-/// As [`prune_step`], without leaving out files: what is copied counts.
-pub(crate) fn prune_copy(
-    index: LayerIndex,
-    parent: &MergedTree,
-) -> Result<(LayerIndex, Prune), SnapshotError> {
-    prune(index, parent, None)
+/// As [`prune_step`] for entries that are in the order of paths, without leaving out files: what is copied counts.
+pub(crate) fn prune_copy(entries: &mut Vec<NewEntry>, parent: &MergedTree) {
+    let mut kept = vec![true; entries.len()];
+    let mut last: Option<EntryPath> = None;
+    for (entry, kept) in entries.iter_mut().zip(&mut kept).rev() {
+        if let NewEntry::Other(Entry {
+            path,
+            kind: EntryKind::Directory { opaque },
+            metadata,
+        }) = entry
+        {
+            let below = parent.lookup(path);
+            let holds = last.as_ref().is_some_and(|last| last.is_within(path));
+            if *opaque && hides_nothing(path, below.as_ref(), parent) {
+                *opaque = false;
+            }
+            let only_holds = path.is_root() || !holds;
+            *kept = *opaque || !only_holds || !is_as_below(metadata, below.as_ref());
+        }
+        if *kept {
+            last = Some(entry.path().clone());
+        }
+    }
+    let mut kept = kept.into_iter();
+    entries.retain(|_| kept.next().unwrap_or(true));
 }
 
 /// Gives what a step changed to whom it belonged, when the files on disk don't say it.
@@ -69,7 +89,7 @@ type IsUnchanged = dyn Fn(&Entry, &TreeEntry) -> bool;
 fn prune(
     index: LayerIndex,
     parent: &MergedTree,
-    is_unchanged: Option<&IsUnchanged>,
+    is_unchanged: &IsUnchanged,
 ) -> Result<(LayerIndex, Prune), SnapshotError> {
     let linked: HashSet<EntryPath> = index
         .entries()
@@ -90,32 +110,20 @@ fn prune(
         let below = match kind {
             EntryKind::Whiteout | EntryKind::Hardlink { .. } => None,
             _ if linked.contains(path) => None,
-            EntryKind::Directory { .. } => parent.lookup(path),
-            // Only looked up where it may be left out.
-            _ => is_unchanged.and_then(|_| parent.lookup(path)),
+            _ => parent.lookup(path),
         };
         let unchanged = match kind {
             EntryKind::Directory { opaque } => {
-                let was_directory = below
-                    .as_ref()
-                    .is_some_and(|below| below.kind().is_directory());
-                let hides_nothing =
-                    below.is_none() || was_directory && parent.children(path).is_empty();
-                if *opaque && hides_nothing {
+                if *opaque && hides_nothing(path, below.as_ref(), parent) {
                     *opaque = false;
                     done.clear_opaque.push(path.clone());
                 }
                 let holds = kept
                     .last()
                     .is_some_and(|last| last.entry.path.is_within(path));
-                let same = |below: &TreeEntry| {
-                    below.kind().is_directory() && same_attributes(metadata, &below.entry.metadata)
-                };
-                !*opaque && !holds && below.as_ref().is_some_and(same)
+                !*opaque && !holds && is_as_below(metadata, below.as_ref())
             }
-            _ => below
-                .zip(is_unchanged)
-                .is_some_and(|(below, is_unchanged)| is_unchanged(&record.entry, &below)),
+            _ => below.is_some_and(|below| is_unchanged(&record.entry, &below)),
         };
         if unchanged {
             let path = record.entry.path;
@@ -145,6 +153,18 @@ fn prune(
     Ok((index, done))
 }
 
+/// Says whether an opaque mark hides nothing.
+fn hides_nothing(path: &EntryPath, below: Option<&TreeEntry>, parent: &MergedTree) -> bool {
+    below.is_none_or(|below| below.kind().is_directory() && parent.children(path).is_empty())
+}
+
+/// Says whether there is a directory below with these attributes.
+fn is_as_below(metadata: &Metadata, below: Option<&TreeEntry>) -> bool {
+    below.is_some_and(|below| {
+        below.kind().is_directory() && same_attributes(metadata, &below.entry.metadata)
+    })
+}
+
 /// Compares attributes without times.
 fn same_attributes(one: &Metadata, other: &Metadata) -> bool {
     let own = |metadata: &Metadata| {
@@ -164,6 +184,7 @@ mod tests {
     use stagewright_layer::Mtime;
 
     use super::*;
+    use crate::content::Content;
     use crate::tree::TreeLayer;
 
     fn path(text: &str) -> EntryPath {
@@ -227,6 +248,48 @@ mod tests {
         assert_eq!(left, paths(kept));
         assert_eq!(prune.remove, paths(removed));
         assert_eq!(prune.clear_opaque, paths(cleared));
+    }
+
+    /// As [`check`], for what is copied.
+    fn check_copy(records: Vec<Record>, kept: &[&str]) {
+        let new = |record: Record| match record.entry.kind {
+            EntryKind::File { .. } => NewEntry::File {
+                path: record.entry.path,
+                metadata: record.entry.metadata,
+                content: Content::bytes(*b"x"),
+            },
+            _ => NewEntry::Other(record.entry),
+        };
+        let mut entries: Vec<NewEntry> = records.into_iter().map(new).collect();
+        prune_copy(&mut entries, &parent());
+        let left: Vec<_> = entries.iter().map(|entry| entry.path().clone()).collect();
+        let kept: Vec<_> = kept.iter().map(|text| path(text)).collect();
+        assert_eq!(left, kept);
+        let opaque = EntryKind::Directory { opaque: true };
+        for entry in entries {
+            if let NewEntry::Other(entry) = entry {
+                assert!(entry.kind != opaque || entry.path == path("tmp"));
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_copy_only_directories_are_left_out() {
+        check_copy(vec![directory("", 9), directory("tmp", 9)], &[]);
+        check_copy(vec![], &[]);
+        let again = || file("tmp/old", "old", 1);
+        let records = || vec![directory("", 9), directory("tmp", 9), again()];
+        check_copy(records(), &["tmp", "tmp/old"]);
+        check_copy(vec![directory("new", 9)], &["new"]);
+        let mut other = directory("tmp", 1);
+        other.entry.metadata.uid = 5;
+        check_copy(vec![other], &["tmp"]);
+        let mut root = directory("", 1);
+        root.entry.metadata.mode = 0o700;
+        check_copy(vec![root, file("f", "x", 1)], &["", "f"]);
+        check_copy(vec![opaque("tmp")], &["tmp"]);
+        check_copy(vec![opaque("new")], &["new"]);
+        check_copy(vec![opaque("empty")], &[]);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fs_err as fs;
 use stagewright_digest::{ContentDigest, DiffId, LayerId};
 use stagewright_layer::{
-    Entry, EntryPath, LayerIndex, Metadata, Mtime, ReadLayer, WrittenLayer, read_index,
+    Entry, EntryPath, LayerIndex, Metadata, Mtime, PendingDiffId, ReadLayer, UnnamedLayer,
+    WrittenLayer, read_index,
 };
 use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
@@ -602,7 +603,21 @@ impl Snapshots {
         index: &LayerIndex,
         record: LayerRecord,
     ) -> Result<Layer, SnapshotError> {
-        fs::write(draft.index(), index.encode()).map_err(SnapshotError::Draft)?;
+        self.write_index(&draft, index)?;
+        self.publish_indexed(draft, id, index, record)
+    }
+
+    fn write_index(&self, draft: &LayerDraft, index: &LayerIndex) -> Result<(), SnapshotError> {
+        fs::write(draft.index(), index.encode()).map_err(SnapshotError::Draft)
+    }
+
+    fn publish_indexed(
+        &self,
+        draft: LayerDraft,
+        id: &LayerId,
+        index: &LayerIndex,
+        record: LayerRecord,
+    ) -> Result<Layer, SnapshotError> {
         if draft.fs().symlink_metadata().is_ok() {
             self.agent().settle(&draft.fs())?;
         }
@@ -645,29 +660,27 @@ impl Snapshots {
         self.publish(draft, id, &layer.index, record)
     }
 
-    /// Writes entries, which are in the order of paths, to a draft, and returns what they are.
+    /// Writes entries, which are in the order of paths, to a draft, and returns what they are and the name of the tar,
+    /// if one was written.
     pub(crate) fn write(
         &self,
         draft: &LayerDraft,
         entries: &[NewEntry],
         forms: Forms,
-    ) -> Result<(LayerIndex, LayerRecord), SnapshotError> {
+    ) -> Result<(Arc<LayerIndex>, Option<PendingDiffId>), SnapshotError> {
         if !forms.packed {
-            return Ok((
-                self.agent().create(&draft.fs(), entries)?,
-                LayerRecord::default(),
-            ));
+            let index = self.agent().create(&draft.fs(), entries)?;
+            return Ok((Arc::new(index), None));
         }
         let mut tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
-        let written = pack_entries(entries, &mut tar)?;
+        let UnnamedLayer { index, name, .. } = pack_entries(entries, &mut tar)?;
         drop(tar);
-        let record = tar_record(&written);
+        let index = Arc::new(index);
         if forms.unpacked {
-            let index = Arc::new(written.index.clone());
             let packed = Some(draft.packed());
             self.agent().unpack(
                 &TreeLayer {
-                    index,
+                    index: Arc::clone(&index),
                     packed,
                     unpacked: None,
                     keeper: None,
@@ -676,7 +689,27 @@ impl Snapshots {
                 &draft.fs(),
             )?;
         }
-        Ok((written.index, record))
+        Ok((index, Some(name)))
+    }
+
+    /// Stores a layer whose tar was written to a draft. The last of the tar may still be hashed: meanwhile its index is
+    /// written, and the disk writes it.
+    pub(crate) fn publish_packed(
+        &self,
+        draft: LayerDraft,
+        id: &LayerId,
+        index: &LayerIndex,
+        name: PendingDiffId,
+    ) -> Result<Layer, SnapshotError> {
+        self.write_index(&draft, index)?;
+        draft.sync()?;
+        let (diff_id, bytes) = name.wait();
+        let record = LayerRecord {
+            diff_id: Some(diff_id),
+            packed_bytes: Some(bytes),
+            ..LayerRecord::default()
+        };
+        self.publish_indexed(draft, id, index, record)
     }
 
     fn unpack_into(&self, id: &LayerId, packed: PathBuf) -> Result<Layer, SnapshotError> {

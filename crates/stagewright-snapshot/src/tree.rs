@@ -486,6 +486,13 @@ pub struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Returns how many entries are left at most.
+    pub fn entries_max(&self) -> usize {
+        let parts = self.waiting.iter().flat_map(|node| &node.parts);
+        let below: usize = parts.chain(&self.flat).map(|part| part.subtree.len()).sum();
+        self.waiting.len() + below
+    }
+
     /// Leaves out what is below the directory that was returned last.
     pub fn skip_subtree(&mut self, directory: &EntryPath) {
         if let Some(part) = &mut self.flat {

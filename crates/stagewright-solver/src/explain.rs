@@ -132,7 +132,8 @@ impl<'a> Explainer<'a> {
         if let Some(result) = hit(&key)? {
             return Ok((Verdict::Hit, Some(result)));
         }
-        let reason = vertex::miss_reason(services, self.plan, vertex, &key, &work)?;
+        let folder = action::source_folder(&vertex.op, &work.selection);
+        let reason = vertex::miss_reason(services, self.plan, vertex, &key, &work.parts, &folder)?;
         Ok((Verdict::Miss(reason), None))
     }
 

@@ -206,6 +206,7 @@ fn write(
     sources: &Sources,
 ) -> Result<Option<LayerId>, StepError> {
     let mut expected = Vec::new();
+    builder.reserve(placed.len());
     for (path, placement) in placed {
         let looked_at = match placement.node.kind {
             NodeKind::File { content, .. } => content,

@@ -1,7 +1,7 @@
 //! The files of a stage or an image, as the steps of a build read them.
 
 use stagewright_context::glob::{Glob, has_wildcards};
-use stagewright_layer::{EntryKind, EntryPath};
+use stagewright_layer::{Entry, EntryKind, EntryPath};
 use stagewright_snapshot::{Content, MergedTree, TreeEntry};
 
 use crate::copy::{Below, Found, Node, NodeKind, SourceTree};
@@ -85,14 +85,13 @@ impl SourceTree for SnapshotFiles {
     }
 
     fn walk(&self, path: &EntryPath) -> Result<Vec<(EntryPath, Node)>, StepError> {
-        Ok(self
-            .tree
-            .walk(path)
-            .map(|entry| {
-                let relative = entry.path().relative_to(path).unwrap_or_default();
-                (relative, node(&entry))
-            })
-            .collect())
+        let walk = self.tree.walk(path);
+        let mut all = Vec::with_capacity(walk.entries_max());
+        all.extend(walk.map(|entry| {
+            let relative = entry.path().relative_to(path).unwrap_or_default();
+            (relative, node(entry))
+        }));
+        Ok(all)
     }
 
     fn content(&self, node: &Node) -> Result<Content, StepError> {
@@ -118,7 +117,7 @@ impl SourceTree for SnapshotFiles {
 
 impl Below for SnapshotFiles {
     fn node(&self, path: &EntryPath) -> Result<Option<Node>, StepError> {
-        Ok(self.tree.lookup(path).as_ref().map(node))
+        Ok(self.tree.lookup(path).map(node))
     }
 }
 
@@ -128,22 +127,26 @@ fn child(directory: &EntryPath, name: &[u8]) -> Result<EntryPath, StepError> {
         .map_err(|error| StepError::Copy(error.to_string()))
 }
 
-fn node(entry: &TreeEntry) -> Node {
-    let kind = match entry.kind() {
+fn node(entry: TreeEntry) -> Node {
+    let inode = entry.file_id();
+    let Entry {
+        path,
+        kind,
+        metadata,
+    } = entry.entry;
+    let kind = match kind {
         EntryKind::File { bytes, content } => NodeKind::File {
-            bytes: *bytes,
-            content: Some(*content),
-            inode: entry.file_id(),
+            bytes,
+            content: Some(content),
+            inode,
         },
         EntryKind::Directory { .. } => NodeKind::Directory,
-        EntryKind::Symlink { target } => NodeKind::Symlink {
-            target: target.clone(),
-        },
-        special => NodeKind::Special(special.clone()),
+        EntryKind::Symlink { target } => NodeKind::Symlink { target },
+        special => NodeKind::Special(special),
     };
     Node {
-        path: entry.path().clone(),
+        path,
         kind,
-        metadata: entry.entry.metadata.clone(),
+        metadata,
     }
 }

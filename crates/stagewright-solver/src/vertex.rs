@@ -173,7 +173,7 @@ async fn solve_step(
             services.store.record_action(&key, &result)?;
         }
         remember_quick(services, quick.as_ref(), &result)?;
-        note_place(services, vertex, &key, &work.parts, false)?;
+        note_place(services, vertex, &key, &work.parts)?;
         return Ok((parent.with(&result), Outcome::Hit));
     }
     let (result, outcome) = execute(build, id, inputs, work, key).await?;
@@ -198,26 +198,48 @@ async fn execute(
     if lock.waited
         && let Some(result) = look_up(services, vertex, Some(&key))?
     {
-        note_place(services, vertex, &key, &work.parts, false)?;
+        note_place(services, vertex, &key, &work.parts)?;
         return Ok((result, Outcome::Shared));
     }
-    let miss = miss_reason(services, &build.plan, vertex, &key, &work)?;
+    let folder = action::source_folder(&vertex.op, &work.selection);
     let parts = std::mem::take(&mut work.parts);
+    let shared = Arc::clone(build);
+    // What has run is kept, also when the build was cancelled meanwhile.
+    let explained = async move {
+        let explain = move || -> Result<_, StepError> {
+            let Build { plan, services, .. } = &*shared;
+            let miss = miss_reason(services, plan, plan.vertex(id), &key, &parts, &folder)?;
+            Ok((miss, services.store.put_parts(&parts.encode())?))
+        };
+        let explained = tokio::task::spawn_blocking(explain).await;
+        explained.map_err(|join| StepError::Internal(join.to_string()))?
+    };
     let began = Instant::now();
-    let layer = blocking(build, id, inputs, move |services, vertex, inputs, event| {
-        action::execute(services, vertex, inputs, event, work)
-    })
-    .await?;
-    let parts_digest = services.store.put_parts(&parts.encode())?;
+    let executed = blocking(build, id, inputs, move |services, vertex, inputs, event| {
+        let layer = action::execute(services, vertex, inputs, event, work)?;
+        Ok((layer, began.elapsed()))
+    });
+    // The parts of a copy of many files are long: what is explained with them is found and written meanwhile. A command has
+    // the disk to itself: what fails for want of room is the store, which says so.
+    let (explained, executed) = match &vertex.op {
+        Op::File(_) => tokio::join!(explained, executed),
+        _ => {
+            let executed = executed.await?;
+            (explained.await, Ok(executed))
+        }
+    };
+    let (layer, took) = executed?;
+    let (miss, parts) = explained?;
     let result = ActionResult {
         layer,
-        parts: Some(parts_digest),
+        parts: Some(parts),
         created_unix_ms: services.options.now_unix_ms,
-        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         ..ActionResult::default()
     };
     services.store.record_action(&key, &result)?;
-    note_place(services, vertex, &key, &parts, true)?;
+    let place = PlaceRecord { key, parts };
+    services.store.record_place(&vertex.place, &place)?;
     drop(lock);
     Ok((result, Outcome::Executed { miss: Some(miss) }))
 }
@@ -293,7 +315,8 @@ pub(crate) fn miss_reason(
     plan: &Plan,
     vertex: &Vertex,
     key: &ActionKey,
-    work: &Work,
+    parts: &Parts,
+    folder: &str,
 ) -> Result<MissReason, StepError> {
     if vertex.no_cache {
         return Ok(MissReason::NoCache);
@@ -305,14 +328,13 @@ pub(crate) fn miss_reason(
     let Some(last) = last else {
         return Ok(MissReason::FirstRun);
     };
-    let folder = action::source_folder(&vertex.op, &work.selection);
     let before = services
         .store
         .parts(&last.parts)?
         .and_then(|bytes| Parts::decode(&bytes));
     Ok(before.map_or(MissReason::FirstRun, |before| {
-        MissReason::between(&before, &work.parts)
-            .below(&folder)
+        MissReason::between(&before, parts)
+            .below(folder)
             .based_on(base_of(plan, vertex))
     }))
 }
@@ -325,20 +347,16 @@ fn base_of<'a>(plan: &'a Plan, vertex: &Vertex) -> Option<&'a str> {
     }
 }
 
-/// Remembers what this place in the Dockerfile ran with, for the explanation of its next miss.
+/// Remembers what a result that was there was found with at this place in the Dockerfile, for the explanation of the next
+/// miss.
 fn note_place(
     services: &Services,
     vertex: &Vertex,
     key: &ActionKey,
     parts: &Parts,
-    stored: bool,
 ) -> Result<(), StepError> {
-    if !stored
-        && services
-            .store
-            .place(&vertex.place)?
-            .is_some_and(|last| last.key == *key && services.store.has_parts(&last.parts))
-    {
+    let last = services.store.place(&vertex.place)?;
+    if last.is_some_and(|last| last.key == *key && services.store.has_parts(&last.parts)) {
         return Ok(());
     }
     let parts = services.store.put_parts(&parts.encode())?;

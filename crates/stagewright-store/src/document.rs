@@ -43,7 +43,7 @@ impl Store {
         self.protect(&parts_name(&digest))?;
         // One that is there may be damaged: then it is set aside, and written anew.
         if self.read_checked(&path)?.is_none() {
-            self.publish_hint(&path, bytes)?;
+            self.publish_named_hint(&path, bytes, digest.as_bytes())?;
         } else if let Ok(file) = fs_err::File::open(&path) {
             // A collection that began before leaves what is newer alone.
             disk::touch(&file)?;

@@ -32,11 +32,21 @@ impl Store {
     /// As [`Store::publish_checked`], but does not wait for the disk: for what may be lost when the power is. Two waits
     /// for the disk cost more than all else that a small step needs.
     pub(crate) fn publish_hint(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.publish_named_hint(path, bytes, ContentDigest::of(bytes).as_bytes())
+    }
+
+    /// As [`Store::publish_hint`], for bytes whose name is known.
+    pub(crate) fn publish_named_hint(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        name: &[u8; 32],
+    ) -> io::Result<()> {
         if let Some(directory) = path.parent() {
             disk::create_dir_all(directory)?;
         }
         let mut temp = disk::temp_file(&self.temp_directory())?;
-        disk::write_all(&mut temp, path, &with_checksum(bytes))?;
+        disk::write_all(&mut temp, path, &[name, bytes].concat())?;
         disk::name(temp, path)
     }
 }

@@ -93,6 +93,10 @@ pub(crate) fn place(
             placing.inline(op, name, text)?;
         }
     }
+    let selected = selection.matches.iter().map(|matched| matched.below.len());
+    let selected = selected.sum();
+    placing.entries.reserve(selected);
+    placing.links.reserve(selected);
     for matched in selection.matches {
         placing.matched(op, matched)?;
     }
