@@ -44,6 +44,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("copy_json", "COPY takes a JSON array"),
     ("crlf_heredoc", HEREDOC),
     ("directive_key_any_case", ESCAPE),
+    ("entrypoint_empty_array_and_more", JSON),
     ("env_empty", EMPTY),
     ("env_escaped_space", WORDS),
     (
@@ -71,6 +72,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("run_heredoc_tabs", HEREDOC),
     ("run_heredoc_two", HEREDOC),
     ("run_heredoc_with_command", HEREDOC),
+    (
+        "run_nothing",
+        "RUN may have no command: the shell gets an empty text",
+    ),
     ("stage_name_dots", "the name of a stage may have dots"),
 ];
 

@@ -154,8 +154,9 @@ fn what_is_written_again_is_the_same() {
     if let Err(error) = same {
         panic!("{error}");
     }
+    // About one in seven is a Dockerfile; the rest has words where they may not stand.
     assert!(
-        parsed.get() > CASES / 5,
+        parsed.get() > CASES / 12,
         "only {} were Dockerfiles",
         parsed.get()
     );
