@@ -47,7 +47,7 @@ std::string export_json(const std::filesystem::path& dest, const ExportOptions& 
 std::string push_json(const PushOptions& options);
 std::string run_json(const ImageRunOptions& options);
 std::string prune_json(const PruneOptions& options);
-std::string copy_json(const CopyOptions& options);
+std::string copy_json(const ImageCopyOptions& options);
 std::string inspect_json(const InspectOptions& options);
 
 /// Nothing for an event that this version does not know.

@@ -199,13 +199,13 @@ void Builder::remove_image(const std::string& name) const {
   calling([&] { inner_->builder->remove_image(named); });
 }
 
-Image Builder::pull_image(const std::string& name, const CopyOptions& options) const {
+Image Builder::pull_image(const std::string& name, const ImageCopyOptions& options) const {
   const auto named = text(name);
   const auto json = copy_json(options);
   return Image(std::make_shared<const Image::Inner>(calling([&] { return inner_->builder->pull_image(named, json); })));
 }
 
-std::vector<std::string> Builder::load_images(const std::filesystem::path& path, const CopyOptions& options) const {
+std::vector<std::string> Builder::load_images(const std::filesystem::path& path, const ImageCopyOptions& options) const {
   const auto file = path.string();
   const auto named = text(file);
   const auto json = copy_json(options);
@@ -215,7 +215,7 @@ std::vector<std::string> Builder::load_images(const std::filesystem::path& path,
 }
 
 std::optional<std::string> Builder::copy_image(const std::string& source, const std::string& dest,
-                                               const CopyOptions& options) const {
+                                               const ImageCopyOptions& options) const {
   const auto from = text(source);
   const auto to = text(dest);
   const auto json = copy_json(options);

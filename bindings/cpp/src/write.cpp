@@ -109,7 +109,7 @@ std::string run_json(const ImageRunOptions& options) {
 
 namespace {
 
-Json copy_options(const CopyOptions& options) {
+Json copy_options(const ImageCopyOptions& options) {
   Json json = {{"insecure", options.insecure}};
   put(json, "platform", options.platform);
   return json;
@@ -117,7 +117,7 @@ Json copy_options(const CopyOptions& options) {
 
 }  // namespace
 
-std::string copy_json(const CopyOptions& options) {
+std::string copy_json(const ImageCopyOptions& options) {
   return written(copy_options(options));
 }
 

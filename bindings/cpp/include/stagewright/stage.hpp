@@ -281,7 +281,7 @@ struct ExportOptions : FormOptions {
 };
 
 /// How images are copied.
-struct CopyOptions {
+struct ImageCopyOptions {
   /// Only the image of this platform.
   std::optional<std::string> platform;
   /// Plain HTTP and untrusted certificates will do.
@@ -289,7 +289,7 @@ struct CopyOptions {
 };
 
 /// How an image is looked at.
-struct InspectOptions : CopyOptions {
+struct InspectOptions : ImageCopyOptions {
   /// The attestations are read, too.
   bool predicates = false;
 };

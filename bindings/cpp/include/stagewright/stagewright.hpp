@@ -135,14 +135,14 @@ class STAGEWRIGHT_API Builder {
   void remove_image(const std::string& name) const;
 
   /// Pulls an image from its registry into the store, under its name.
-  Image pull_image(const std::string& name, const CopyOptions& options = {}) const;
+  Image pull_image(const std::string& name, const ImageCopyOptions& options = {}) const;
   /// Loads the images of an archive or layout into the store, and returns their names.
-  std::vector<std::string> load_images(const std::filesystem::path& path, const CopyOptions& options = {}) const;
+  std::vector<std::string> load_images(const std::filesystem::path& path, const ImageCopyOptions& options = {}) const;
   /// Copies an image from one place to another, and returns its digest. Places are names in the store,
   /// docker://NAME, oci:PATH[:NAME], oci-archive:FILE, docker-archive:FILE, containers-storage:NAME and
   /// docker-daemon:NAME.
   std::optional<std::string> copy_image(const std::string& source, const std::string& dest,
-                                        const CopyOptions& options = {}) const;
+                                        const ImageCopyOptions& options = {}) const;
   /// Looks at an image in any place: its config, platforms, and what is attested of it, in JSON.
   std::string inspect_image(const std::string& place, const InspectOptions& options = {}) const;
 
