@@ -1,5 +1,4 @@
 //! Builds the Dockerfile of a directory into an OCI image layout: `build STORE DIRECTORY OUT`.
-#![expect(clippy::print_stdout, reason = "what it says is what it is for")]
 
 use stagewright::{BuildRequest, Builder, BuilderOptions, Export, ExportKind, NamedContext};
 

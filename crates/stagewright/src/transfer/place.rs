@@ -118,7 +118,6 @@ pub(super) fn destination_name(name: &str) -> Result<stagewright_oci::Reference,
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

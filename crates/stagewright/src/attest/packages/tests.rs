@@ -1,5 +1,4 @@
 //! What package managers write, and what is read of it.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
