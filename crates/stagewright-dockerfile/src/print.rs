@@ -185,7 +185,12 @@ fn pairs(f: &mut Formatter<'_>, keyword: &str, pairs: &[Pair]) -> fmt::Result {
     let texts: Vec<String> = pairs
         .iter()
         .map(|pair| {
-            let between = if pair.legacy { ' ' } else { '=' };
+            let between = match (pair.legacy, pair.key.ends_with(['\\', '`'])) {
+                (false, _) => "=",
+                (true, false) => " ",
+                // The first blank may be escaped.
+                (true, true) => "  ",
+            };
             format!("{}{between}{}", pair.key, pair.value)
         })
         .collect();

@@ -97,7 +97,9 @@ pub(crate) fn of_pax(records: &PaxRecords) -> Option<PaxSparse> {
         return (version == (Some(b"1"), Some(b"0"))).then_some(PaxSparse::Content { bytes });
     }
     let Some(bytes) = records.number("GNU.sparse.size").ok()? else {
-        return Some(PaxSparse::No);
+        // A map of a file whose length nobody says would make its pieces the file.
+        let mapped = records.get("GNU.sparse.map").is_some();
+        return (!mapped).then_some(PaxSparse::No);
     };
     let numbers: Vec<u64> = match records.get("GNU.sparse.map") {
         Some(map) => map

@@ -346,7 +346,7 @@ mod tests {
             ("type=local,dest=d,dest=e", "dest is given twice"),
             (
                 "type=local,dest=d,compression=bzip2",
-                "compression is uncompressed, gzip or zstd",
+                "compression is uncompressed, gzip, zstd or estargz",
             ),
             (
                 "type=local,dest=d,image-manifest=false",

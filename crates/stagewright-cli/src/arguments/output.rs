@@ -390,7 +390,7 @@ mod tests {
             ),
             (
                 "type=oci,dest=x,compression=lz4",
-                "compression is uncompressed, gzip or zstd, not \"lz4\"",
+                "compression is uncompressed, gzip, zstd or estargz, not \"lz4\"",
             ),
             (
                 "type=oci,dest=x,frobnicate=true",
