@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stagewright_testkit::{
     Fault, Image, Output, Project, Registry, Stagewright, differences, output, program,
 };
@@ -208,6 +208,197 @@ fn what_is_pulled_can_be_built_on_without_its_registry() {
     let pinned = format!("{}/app@sha256:{}", registry.address(), "0".repeat(64));
     let refused = output(&mut verb(&user, &["pull", &pinned]));
     assert!(refused.stderr.contains("give it a name"), "{refused}");
+}
+
+/// Attests something of an image in a layout as another builder would, in the older form of statements,
+/// and returns the digest of the new index.
+fn attest_as_another(layout: &Path, predicate: &Value, media_type: &str) -> String {
+    let put = |bytes: &[u8]| {
+        let digest = run_digest(bytes);
+        let name = digest.replace(':', "/");
+        fs_err::write(layout.join("blobs").join(name), bytes).unwrap();
+        (digest, bytes.len())
+    };
+    let index = fs_err::read(layout.join("index.json")).unwrap();
+    let mut index: Value = serde_json::from_slice(&index).unwrap();
+    let mut image = index["manifests"][0].take();
+    let names = image.as_object_mut().unwrap().remove("annotations");
+    let subject = image["digest"].as_str().unwrap().to_owned();
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v0.1",
+        "predicateType": "https://scan.example/v1",
+        "subject": [{"name": "_", "digest": {"sha256": subject.trim_start_matches("sha256:")}}],
+        "predicate": predicate,
+    });
+    let (statement, statement_size) = put(statement.to_string().as_bytes());
+    let (config, config_size) = put(b"{\"architecture\":\"unknown\",\"os\":\"unknown\"}");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": config,
+            "size": config_size,
+        },
+        "layers": [{
+            "mediaType": media_type,
+            "digest": statement,
+            "size": statement_size,
+            "annotations": {"in-toto.io/predicate-type": "https://scan.example/v1"},
+        }],
+    });
+    let (manifest, manifest_size) = put(manifest.to_string().as_bytes());
+    let inner = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [image, {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": manifest,
+            "size": manifest_size,
+            "platform": {"architecture": "unknown", "os": "unknown"},
+            "annotations": {
+                "vnd.docker.reference.type": "attestation-manifest",
+                "vnd.docker.reference.digest": subject,
+            },
+        }],
+    });
+    let (digest, size) = put(inner.to_string().as_bytes());
+    index["manifests"] = json!([{
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "digest": digest,
+        "size": size,
+        "annotations": names,
+    }]);
+    fs_err::write(layout.join("index.json"), index.to_string()).unwrap();
+    digest
+}
+
+/// A layout of the project's image, of which another builder attests something.
+fn attested_layout(folder: &Path, predicate: &Value, media_type: &str) -> String {
+    let stagewright = Stagewright::new();
+    let to = format!("type=oci,dest={}", folder.display());
+    let _ = stagewright
+        .build(&project(), &["-t", "docker.io/library/theirs:1", "-o", &to])
+        .success();
+    attest_as_another(folder, predicate, media_type)
+}
+
+#[test]
+fn what_others_attest_stays_with_an_image_that_is_taken_in() {
+    let registry = Registry::start();
+    let out = tempfile::tempdir().unwrap();
+    let layout = out.path().join("layout");
+    let predicate = json!({"flaws": [], "score": 9.5, "of": "é"});
+    let digest = attested_layout(&layout, &predicate, "application/vnd.in-toto+json");
+    let in_layout = format!("oci:{}", layout.display());
+    let in_registry = format!("{}/theirs:1", registry.address());
+    let copied = format!("docker://{in_registry}");
+    run(&Stagewright::new(), &["copy", "-q", &in_layout, &copied]);
+    let archive = out.path().join("theirs.tar").display().to_string();
+    let to_archive = format!("oci-archive:{archive}:docker.io/library/theirs:1");
+    run(
+        &Stagewright::new(),
+        &["copy", "-q", &in_layout, &to_archive],
+    );
+    let full = "docker.io/library/theirs:1";
+    for (words, name) in [
+        (&["pull", "-q", &in_registry][..], in_registry.as_str()),
+        (
+            &["pull", "-q", "--platform", &host_platform(), &in_registry],
+            &in_registry,
+        ),
+        (&["copy", "-q", &copied, "mine:1"], "mine:1"),
+        (&["copy", "-q", &in_layout, "mine:1"], "mine:1"),
+        (&["load", "-q", "-i", &archive], full),
+    ] {
+        let stagewright = Stagewright::new();
+        run(&stagewright, words);
+        run(&stagewright, &["cache", "prune", "--all"]);
+        let kinds = |place: &str| {
+            let shown = inspect(&stagewright, place);
+            let attestations = &shown["platforms"][0]["attestations"];
+            let kinds = attestations.as_array().unwrap().iter();
+            let kinds: Vec<String> = kinds.map(|one| one["predicateType"].to_string()).collect();
+            kinds
+        };
+        let expected = ["\"https://scan.example/v1\""];
+        assert_eq!(kinds(name), expected, "{words:?}");
+        // It leaves again, said of the manifest that leaves.
+        let pushed = format!("{}/again:1", registry.address());
+        run(&stagewright, &["tag", name, &pushed]);
+        run(&stagewright, &["push", &pushed]);
+        assert_eq!(kinds(&format!("docker://{pushed}")), expected, "{words:?}");
+        let (_, index) = registry.manifest("again", "1").unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let about = &index["manifests"][1];
+        let manifest = about["digest"].as_str().unwrap();
+        let (_, manifest) = registry.manifest("again", manifest).unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        let statement = manifest["layers"][0]["digest"].as_str().unwrap();
+        let statement: Value =
+            serde_json::from_slice(&registry.blob(statement).unwrap()).unwrap();
+        assert_eq!(statement["predicate"], predicate);
+        let subject = index["manifests"][0]["digest"].as_str().unwrap();
+        assert_eq!(
+            statement["subject"][0]["digest"]["sha256"],
+            subject.trim_start_matches("sha256:")
+        );
+        let saved = out.path().join("saved.tar").display().to_string();
+        let save = ["save", "--format", "oci-archive", "-o", &saved, name];
+        run(&stagewright, &save);
+        assert_eq!(kinds(&format!("oci-archive:{saved}")), expected);
+    }
+    // Places that take indexes have it as it was.
+    assert_eq!(
+        inspect(&Stagewright::new(), &to_archive)["digest"],
+        digest.as_str()
+    );
+}
+
+#[test]
+fn what_is_no_statement_is_told_of_or_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let (other, damaged) = (out.path().join("other"), out.path().join("damaged"));
+    attested_layout(&other, &json!({}), "application/vnd.dsse.envelope.v1+json");
+    let stagewright = Stagewright::new();
+    let from = format!("oci:{}", other.display());
+    let told = run(&stagewright, &["copy", &from, "mine:1"]);
+    assert!(told.stderr.contains("is not kept"), "{told}");
+    let shown = inspect(&stagewright, "mine:1");
+    assert_eq!(shown["platforms"][0]["attestations"], json!([]));
+    // A statement of another form than its media type says.
+    attested_layout(&damaged, &json!({}), "application/vnd.in-toto+json");
+    let from = format!("oci:{}", damaged.display());
+    let index = inspect(&stagewright, &from);
+    let digest = index["platforms"][0]["attestations"][0]["digest"].clone();
+    let digest = digest.as_str().unwrap();
+    let blob = damaged.join("blobs").join(digest.replace(':', "/"));
+    let length = fs_err::metadata(&blob).unwrap().len();
+    fs_err::write(&blob, "x".repeat(usize::try_from(length).unwrap())).unwrap();
+    let failed = output(&mut verb(&stagewright, &["copy", &from, "bad:1"]));
+    assert_eq!(failed.code(), Some(1), "{failed}");
+    assert!(failed.stderr.contains("cannot be taken in"), "{failed}");
+    let images = run(&stagewright, &["images"]).stdout;
+    assert!(!images.contains("bad"), "{images}");
+}
+
+/// Manifests of other platforms are not asked for: registries count the requests.
+#[test]
+fn one_platform_is_pulled_without_asking_for_the_others() {
+    let registry = Registry::start();
+    let name = pushed(&registry, &Stagewright::new());
+    let before = registry.count("GET /v2/app/manifests");
+    let stagewright = Stagewright::new();
+    run(&stagewright, &["pull", &name]);
+    // The index, the manifest, and what is attested of it.
+    assert_eq!(registry.count("GET /v2/app/manifests") - before, 3);
+    let shown = inspect(&stagewright, &name);
+    let attestations = shown["platforms"][0]["attestations"].as_array().unwrap();
+    assert_eq!(attestations.len(), 2);
+}
+
+fn host_platform() -> String {
+    format!("linux/{}", host_architecture())
 }
 
 #[test]

@@ -133,6 +133,7 @@ impl Image {
         id: Digest,
         config: ImageConfig,
         layers: Vec<LayerId>,
+        attestations: Vec<Attestation>,
     ) -> Self {
         Self {
             builder: builder.clone(),
@@ -143,7 +144,7 @@ impl Image {
             config,
             layers,
             stages: Vec::new(),
-            attestations: Vec::new(),
+            attestations,
             names: Vec::new(),
             services: None,
         }

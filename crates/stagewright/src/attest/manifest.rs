@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use stagewright_digest::Digest;
 use stagewright_oci::{
-    ATTESTATION_TYPE_KEY, Manifest, OutgoingBlob, OutgoingPlatform, Platform, Reference, media_type,
+    ATTESTATION_TYPE_KEY, Descriptor, Manifest, OutgoingBlob, OutgoingPlatform, Platform,
+    Reference, media_type,
 };
 
 use super::attestation::Attestation;
@@ -17,8 +19,10 @@ use crate::image::Image;
 const REFERENCE_DIGEST_KEY: &str = "vnd.docker.reference.digest";
 /// What kind of manifest it is, in the index.
 const ATTESTATION_MANIFEST: &str = "attestation-manifest";
-const PREDICATE_TYPE_KEY: &str = "in-toto.io/predicate-type";
-const IN_TOTO: &str = "application/vnd.in-toto+json";
+/// The annotation of a statement that says what kind of predicate it has.
+pub(crate) const PREDICATE_TYPE_KEY: &str = "in-toto.io/predicate-type";
+/// The media type of a statement.
+pub(crate) const IN_TOTO: &str = "application/vnd.in-toto+json";
 /// The platform of what no runtime should take for an image.
 const UNKNOWN: &str = "unknown";
 
@@ -75,6 +79,14 @@ pub(crate) fn attestation_platform(
         ]),
         ..OutgoingPlatform::new(platform, manifest, blobs)
     }))
+}
+
+/// Says whether an entry of an index is what is attested of a manifest.
+pub(crate) fn is_about(entry: &Descriptor, manifest: &Digest) -> bool {
+    let annotations = &entry.annotations;
+    let reference = annotations.get(REFERENCE_DIGEST_KEY);
+    annotations.contains_key(ATTESTATION_TYPE_KEY)
+        && reference.is_some_and(|digest| digest.parse() == Ok(*manifest))
 }
 
 /// Reads the predicate of an attestation.

@@ -35,7 +35,9 @@ impl Builder {
     /// Copies an image from one place to another. Blocks.
     ///
     /// Manifests, an index and what is attested arrive byte for byte where the place takes them: in
-    /// registries and image layouts. Others, the store here among them, get the image of one platform.
+    /// registries and image layouts, unless one platform is asked for, whose manifest then comes alone.
+    /// Others, the store here among them, get the image of one platform. The store keeps what is attested of
+    /// it, for later pushes and exports, where it is about the manifest that the image then has.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] and [`ErrorKind::Image`] when the image is not there or cannot be read,
@@ -69,6 +71,7 @@ impl Builder {
             builder: self,
             client: &client,
             platform: platform.as_ref(),
+            one: to.takes_one_platform(),
             names: names.as_slice(),
             reporter,
             event,
@@ -77,13 +80,14 @@ impl Builder {
         let destination = Destination {
             builder: self,
             client: &client,
+            platform: platform.as_ref(),
             reporter,
         };
         destination.write(to, opened)
     }
 
     /// Pulls an image from its registry into the store, under its name. Blocks. It stands for its
-    /// registry's from then on, as if it had been built here; what is attested of it stays there.
+    /// registry's from then on, as if it had been built here, with what is attested of it.
     ///
     /// # Errors
     /// As [`Builder::copy_image`].

@@ -6,17 +6,18 @@ use std::sync::{Mutex, PoisonError};
 use stagewright_digest::LayerId;
 use stagewright_fetch::{PushOptions, RegistryClient};
 use stagewright_oci::{
-    ATTESTATION_TYPE_KEY, BlobPlacement, CONFIG_BYTES_MAX, Descriptor, Document, ImageLayout,
+    BlobPlacement, CONFIG_BYTES_MAX, Descriptor, Document, ImageLayout,
     LayerBlob, MANIFEST_BYTES_MAX, OutgoingBlob, OutgoingImage, Platform, Reference, summarize,
     write_docker_archive, write_layout_archive,
 };
 use stagewright_snapshot::Snapshots;
 use stagewright_solver::{Reporter, adopt_layer};
 
-use super::graph::{self, Content};
+use super::graph::{self, Content, Scope};
 use super::place::{ImagePlace, destination_name};
 use super::program;
 use super::source::Opened;
+use crate::attest::{Attestation, IN_TOTO, STATEMENT_BYTES_MAX, Taken, is_about};
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind};
 use crate::failure;
@@ -32,6 +33,8 @@ const LAYERS_AT_ONCE: usize = 4;
 pub(super) struct Destination<'a> {
     pub(super) builder: &'a Builder,
     pub(super) client: &'a RegistryClient,
+    /// Only this platform is wanted.
+    pub(super) platform: Option<&'a Platform>,
     pub(super) reporter: &'a Reporter,
 }
 
@@ -88,25 +91,30 @@ impl Destination<'_> {
                 Ok(Exported::of(&image))
             }
             ImagePlace::DockerArchive { path, name } => {
-                let image = one_platform(image, name.as_deref())?;
+                let image = self.one_platform(image, name.as_deref())?.0;
                 write_file(path, |out| {
                     write_docker_archive(&image, out).map_err(|error| export_error(&error))
                 })?;
                 Ok(Exported::of(&image))
             }
-            ImagePlace::ContainersStorage(name) => load(image, name, "podman"),
-            ImagePlace::DockerDaemon(name) => load(image, name, "docker"),
+            ImagePlace::ContainersStorage(name) => self.load(image, name, "podman"),
+            ImagePlace::DockerDaemon(name) => self.load(image, name, "docker"),
             ImagePlace::Store(name) => {
                 let name = destination_name(name)?;
-                let image = one_platform(image, None)?;
-                self.take_in(&image, &name)?;
+                let (image, attested) = self.one_platform(image, None)?;
+                self.take_in(&image, &attested, &name)?;
                 Ok(Exported::of(&image))
             }
         }
     }
 
     /// Makes the image one of the store.
-    fn take_in(&self, image: &OutgoingImage, name: &Reference) -> Result<(), Error> {
+    fn take_in(
+        &self,
+        image: &OutgoingImage,
+        attested: &Attested,
+        name: &Reference,
+    ) -> Result<(), Error> {
         let fail = |message: String| Error::new(ErrorKind::Image, message);
         let [manifest] = image.manifests() else {
             return Err(fail("there is no manifest of one platform".to_owned()));
@@ -128,9 +136,91 @@ impl Destination<'_> {
         layers.take_in()?;
         let ids = summary.layers.iter();
         let ids: Vec<LayerId> = ids.map(|layer| LayerId::Pulled(layer.diff_id)).collect();
-        let image = Image::taken_in(self.builder, session, id, summary.config, ids);
+        let attestations = self.take_in_attested(attested, &session)?;
+        let image =
+            Image::taken_in(self.builder, session, id, summary.config, ids, attestations);
         put_name(&[&image], name)
     }
+
+    /// Stores what is attested of the image. What is no statement is told of and left out: it could not be
+    /// said of the manifest that the image has when it leaves the store.
+    fn take_in_attested(
+        &self,
+        attested: &Attested,
+        session: &Snapshots,
+    ) -> Result<Vec<Attestation>, Error> {
+        let mut taken = Taken::new(session.store());
+        for statement in &attested.statements {
+            let Descriptor {
+                media_type,
+                digest,
+                size,
+                ..
+            } = statement;
+            if media_type != IN_TOTO || *size > STATEMENT_BYTES_MAX {
+                self.reporter.warn(format!(
+                    "the attestation {digest} is not kept: it is of type {media_type} and {size} bytes long, and only statements of type {IN_TOTO} of at most {STATEMENT_BYTES_MAX} bytes are"
+                ));
+                continue;
+            }
+            let reader = blob_of(&attested.image, digest)?.open();
+            let reader =
+                reader.map_err(|error| Error::new(ErrorKind::Image, failure::chain(&error)))?;
+            taken.add(digest, reader)?;
+        }
+        Ok(taken.into_attestations())
+    }
+
+    /// Takes the image of one platform: the one that is wanted, else the only one, else the host's.
+    fn one_platform(
+        &self,
+        image: OutgoingImage,
+        name: Option<&str>,
+    ) -> Result<(OutgoingImage, Attested), Error> {
+        let parse = |descriptor: &Descriptor| {
+            let bytes = Content::document(&image, descriptor)?;
+            Document::parse(&bytes, Some(&descriptor.media_type))
+                .map_err(|error| Error::new(ErrorKind::Image, error.to_string()))
+        };
+        let mut root = image.root().clone();
+        let mut statements = Vec::new();
+        while let Document::Index(index) = parse(&root)? {
+            let entry = graph::chosen(&index, self.platform)?;
+            for about in &index.manifests {
+                if is_about(about, &entry.digest)
+                    && let Document::Manifest(manifest) = parse(about)?
+                {
+                    statements.extend(manifest.layers);
+                }
+            }
+            root = entry.clone();
+        }
+        let mut one = match root.digest == image.root().digest {
+            true => image.clone(),
+            false => graph::read(&image, &root, Scope::All)?,
+        };
+        one.names = name
+            .map(destination_name)
+            .into_iter()
+            .collect::<Result<_, _>>()?;
+        Ok((one, Attested { image, statements }))
+    }
+
+    /// Loads the image of one platform into the store of another tool.
+    fn load(&self, image: OutgoingImage, name: &str, program: &str) -> Result<Exported, Error> {
+        let (image, _) = self.one_platform(image, Some(name))?;
+        program::load_into(program, &mut |out| {
+            write_docker_archive(&image, out).map_err(|error| export_error(&error))
+        })?;
+        Ok(Exported::of(&image))
+    }
+}
+
+/// What is attested of an image.
+struct Attested {
+    /// Where its blobs are.
+    image: OutgoingImage,
+    statements: Vec<Descriptor>,
 }
 
 /// Layers on their way into the store.
@@ -233,40 +323,4 @@ fn in_layout(mut image: OutgoingImage, name: Option<&str>) -> Result<OutgoingIma
         name => image.set_tag(name),
     }
     Ok(image)
-}
-
-/// Takes the image of one platform: the only one, or the host's.
-fn one_platform(image: OutgoingImage, name: Option<&str>) -> Result<OutgoingImage, Error> {
-    let bytes = Content::document(&image, image.root())?;
-    let document = Document::parse(&bytes, Some(&image.root().media_type))
-        .map_err(|error| Error::new(ErrorKind::Image, error.to_string()))?;
-    let mut one = match document {
-        Document::Manifest(_) => image,
-        Document::Index(index) => {
-            let mut images = index.manifests.iter().filter(|entry| {
-                // What is attested of an image is none.
-                !entry.annotations.contains_key(ATTESTATION_TYPE_KEY)
-            });
-            let platform = match (images.next(), images.next()) {
-                (Some(only), None) => only.platform.clone(),
-                _ => None,
-            };
-            let platform = platform.unwrap_or_else(Platform::host);
-            graph::read(&image, image.root(), Some(&platform))?
-        }
-    };
-    one.names = name
-        .map(destination_name)
-        .into_iter()
-        .collect::<Result<_, _>>()?;
-    Ok(one)
-}
-
-/// Loads the image of one platform into the store of another tool.
-fn load(image: OutgoingImage, name: &str, program: &str) -> Result<Exported, Error> {
-    let image = one_platform(image, Some(name))?;
-    program::load_into(program, &mut |out| {
-        write_docker_archive(&image, out).map_err(|error| export_error(&error))
-    })?;
-    Ok(Exported::of(&image))
 }

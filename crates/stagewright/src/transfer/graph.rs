@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use stagewright_digest::Digest;
 use stagewright_oci::{
-    Descriptor, Document, Manifest, OutgoingBlob, OutgoingImage, Platform, media_type,
+    ATTESTATION_TYPE_KEY, Descriptor, Document, Index, Manifest, OutgoingBlob, OutgoingImage,
+    Platform, media_type,
 };
 
+use crate::attest::is_about;
 use crate::error::{Error, ErrorKind};
 
 /// Indexes inside indexes are followed this deep.
@@ -23,20 +25,33 @@ pub(super) trait Content {
     fn blob(&self, descriptor: &Descriptor) -> Result<OutgoingBlob, Error>;
 }
 
-/// Reads the documents of an image; of an index only what belongs to a platform, if one is named.
+/// How much of an image is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope<'p> {
+    /// All that belongs to it.
+    All,
+    /// The manifest of a platform, which is the image then, without what is attested of it.
+    Platform(&'p Platform),
+    /// The index, but of what it names only the image that [`chosen`] says, and what is attested of
+    /// it: enough for a place that takes one platform.
+    One(Option<&'p Platform>),
+}
+
+/// Reads the documents of an image.
 pub(super) fn read(
     content: &dyn Content,
     root: &Descriptor,
-    platform: Option<&Platform>,
+    scope: Scope<'_>,
 ) -> Result<OutgoingImage, Error> {
     let mut reader = Reader {
         content,
+        scope,
         seen: BTreeSet::new(),
         blobs: Vec::new(),
         manifests: Vec::new(),
     };
     let mut root = root.clone();
-    if let Some(platform) = platform {
+    if let Scope::Platform(platform) = scope {
         root = reader.of_platform(root, platform)?;
     }
     reader.add(&root, 0)?;
@@ -47,8 +62,40 @@ pub(super) fn read(
     ))
 }
 
+/// Returns the image of an index that is for a platform; without one the only image, else that of this
+/// host.
+pub(super) fn chosen<'i>(
+    index: &'i Index,
+    platform: Option<&Platform>,
+) -> Result<&'i Descriptor, Error> {
+    let host = Platform::host();
+    let wanted = match platform {
+        Some(platform) => platform,
+        None => {
+            // What is attested of an image is none.
+            let mut images = index
+                .manifests
+                .iter()
+                .filter(|entry| !entry.annotations.contains_key(ATTESTATION_TYPE_KEY));
+            if let (Some(only), None) = (images.next(), images.next()) {
+                return Ok(only);
+            }
+            &host
+        }
+    };
+    index.select(wanted).map_err(|available| {
+        let names: Vec<String> = available.iter().map(Platform::to_string).collect();
+        let message = format!(
+            "there is no image for {wanted}, only for {}",
+            names.join(", ")
+        );
+        Error::new(ErrorKind::Image, message)
+    })
+}
+
 struct Reader<'c> {
     content: &'c dyn Content,
+    scope: Scope<'c>,
     seen: BTreeSet<Digest>,
     /// Each before those that name it.
     blobs: Vec<OutgoingBlob>,
@@ -71,15 +118,7 @@ impl Reader<'_> {
             let Document::Index(index) = document else {
                 return Ok(descriptor);
             };
-            let chosen = index.select(platform).map_err(|available| {
-                let names: Vec<String> = available.iter().map(Platform::to_string).collect();
-                let message = format!(
-                    "there is no image for {platform}, only for {}",
-                    names.join(", ")
-                );
-                Error::new(ErrorKind::Image, message)
-            })?;
-            descriptor = chosen.clone();
+            descriptor = chosen(&index, Some(platform))?.clone();
         }
         Err(too_deep(&descriptor))
     }
@@ -95,7 +134,14 @@ impl Reader<'_> {
         let media_type = document.media_type().to_owned();
         match document {
             Document::Index(index) => {
-                for entry in &index.manifests {
+                let one = match self.scope {
+                    Scope::One(platform) => Some(chosen(&index, platform)?.digest),
+                    Scope::All | Scope::Platform(_) => None,
+                };
+                let wanted = |entry: &&Descriptor| {
+                    one.is_none_or(|one| entry.digest == one || is_about(entry, &one))
+                };
+                for entry in index.manifests.iter().filter(wanted) {
                     let kind = &entry.media_type;
                     match media_type::is_index(kind) || media_type::is_manifest(kind) {
                         true => self.add(entry, depth + 1)?,

@@ -10,15 +10,10 @@ use super::copy::CopyOptions;
 use super::graph::Content;
 use super::place::ImagePlace;
 use super::source::Opening;
-use crate::attest;
+use crate::attest::{self, PREDICATE_TYPE_KEY, STATEMENT_BYTES_MAX, is_about};
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind};
 use crate::image::Image;
-
-const PREDICATE_TYPE_KEY: &str = "in-toto.io/predicate-type";
-const REFERENCE_DIGEST_KEY: &str = "vnd.docker.reference.digest";
-/// A longer statement is not read.
-const STATEMENT_BYTES_MAX: u64 = 80 << 20;
 
 /// An image as it is in some place.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,6 +100,7 @@ impl Builder {
             client: &client,
             // Its attestations lie beside it.
             platform: None,
+            one: false,
             names: &[],
             reporter: &Reporter::silent(),
             event: 0,
@@ -204,10 +200,6 @@ impl Looking<'_> {
             }
             Document::Index(index) => index,
         };
-        let about = |entry: &Descriptor| {
-            let digest = entry.annotations.get(REFERENCE_DIGEST_KEY)?;
-            digest.parse::<Digest>().ok()
-        };
         let (attestations, images): (Vec<&Descriptor>, Vec<&Descriptor>) = index
             .manifests
             .iter()
@@ -216,9 +208,12 @@ impl Looking<'_> {
             self.add(entry, inspected)?;
         }
         for entry in attestations {
-            let Some(digest) = about(entry) else { continue };
             let mut platforms = inspected.platforms.iter_mut();
-            if let Some(of) = platforms.find(|platform| platform.digest == Some(digest)) {
+            let of = platforms.find(|platform| {
+                let digest = platform.digest.as_ref();
+                digest.is_some_and(|digest| is_about(entry, digest))
+            });
+            if let Some(of) = of {
                 of.attestations.extend(self.attestations(entry)?);
             }
         }

@@ -3,7 +3,7 @@
 //!
 //! Every place gives an image as its documents and blobs ([`source`]) and takes it as such, so that an
 //! index of several platforms and what is attested of them arrive byte for byte. Where a place holds one
-//! platform, one is chosen; the store here keeps what a build makes, which attestations of others are not.
+//! platform, one is chosen; the store here keeps what is attested of it, too.
 
 mod copy;
 mod destination;

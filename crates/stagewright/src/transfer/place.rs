@@ -74,6 +74,19 @@ impl FromStr for ImagePlace {
     }
 }
 
+impl ImagePlace {
+    /// Says whether the image of one platform is all that the place takes.
+    pub(super) fn takes_one_platform(&self) -> bool {
+        match self {
+            Self::Store(_)
+            | Self::DockerArchive { .. }
+            | Self::ContainersStorage(_)
+            | Self::DockerDaemon(_) => true,
+            Self::Registry(_) | Self::OciDirectory { .. } | Self::OciArchive { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for ImagePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (transport, path, name) = match self {

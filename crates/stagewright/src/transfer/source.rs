@@ -14,7 +14,7 @@ use stagewright_solver::{EventKind, Reporter};
 use stagewright_store::Store;
 use tokio::runtime::Handle;
 
-use super::graph::{self, Content};
+use super::graph::{self, Content, Scope};
 use super::place::ImagePlace;
 use super::program;
 use crate::builder::Builder;
@@ -38,6 +38,9 @@ pub(super) struct Opening<'a> {
     pub(super) client: &'a RegistryClient,
     /// Only this platform is wanted.
     pub(super) platform: Option<&'a Platform>,
+    /// The image goes where one platform is taken, the host's if none is named; what is attested of it
+    /// goes with it.
+    pub(super) one: bool,
     /// What the image will be called, which an image of the store says of itself.
     pub(super) names: &'a [String],
     pub(super) reporter: &'a Reporter,
@@ -65,6 +68,14 @@ impl Opening<'_> {
                 program::save_from_docker(name, &file)?;
                 self.on_disk(&file, None, Some(folder))
             }
+        }
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        match (self.one, self.platform) {
+            (true, platform) => Scope::One(platform),
+            (false, Some(platform)) => Scope::Platform(platform),
+            (false, None) => Scope::All,
         }
     }
 
@@ -107,7 +118,7 @@ impl Opening<'_> {
             event: self.event,
         };
         Ok(Opened {
-            image: graph::read(&content, &root.descriptor, self.platform)?,
+            image: graph::read(&content, &root.descriptor, self.scope())?,
             origin: Some(reference),
             _file: None,
         })
@@ -131,7 +142,7 @@ impl Opening<'_> {
             source: Arc::clone(&source),
         };
         let image = match source.root(&selector).map_err(image_error)? {
-            Some(root) => graph::read(&content, &root, self.platform)?,
+            Some(root) => graph::read(&content, &root, self.scope())?,
             None => self.without_manifest(&content, &selector)?,
         };
         Ok(Opened {
