@@ -17,6 +17,7 @@ mod commands;
 mod contexts;
 mod copying;
 mod corpus;
+mod docker;
 mod errors;
 mod escape;
 mod estargz;

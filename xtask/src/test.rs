@@ -20,6 +20,10 @@ const TOOLS: &[Tool] = &[
         package: "docker-registry",
     },
     Tool {
+        program: "dockerd",
+        package: "docker.io",
+    },
+    Tool {
         program: "git",
         package: "git",
     },

@@ -11,6 +11,7 @@ mod command_line;
 mod explain;
 mod image;
 mod output;
+mod output_options;
 mod unsupported;
 mod values;
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use stagewright::{Annotation, Push, csv_fields};
+use stagewright::{Annotation, Push, csv_fields, did_you_mean};
 
 use super::annotation;
+use super::output_options::{OPTIONS, of_option};
 
 /// One output of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +85,20 @@ struct Fields {
     push: Option<bool>,
     push_by_digest: bool,
     insecure: bool,
+    /// The options that were given, as the table has them.
+    given: Vec<&'static str>,
 }
+
+/// The types of outputs.
+const TYPES: [&str; 7] = [
+    "oci",
+    "docker",
+    "local",
+    "tar",
+    "image",
+    "registry",
+    "cacheonly",
+];
 
 impl FromStr for OutputArgument {
     type Err = String;
@@ -142,27 +156,33 @@ impl OutputArgument {
 
 impl Fields {
     fn add(&mut self, field: &str) -> Result<(), String> {
-        let Some((key, value)) = field.split_once('=') else {
+        let Some((typed, value)) = field.split_once('=') else {
             return Err(format!("{field:?} has no `=`; write type=TYPE,dest=PATH"));
         };
-        match key.trim().to_ascii_lowercase().as_str() {
+        let key = typed.trim().to_ascii_lowercase();
+        let option = of_option(&key)?;
+        self.given.push(option.name);
+        if option.means_nothing(value) {
+            return Ok(());
+        }
+        match key.as_str() {
             "type" => self.kind = value.to_ascii_lowercase(),
             "dest" => self.dest = Some(value.to_owned()),
-            "tar" => self.tar = Some(boolean(key, value)?),
+            "tar" => self.tar = Some(boolean(&key, value)?),
             "name" => self.names = value.split(',').map(str::to_owned).collect(),
-            "push" => self.push = Some(boolean(key, value)?),
-            "push-by-digest" => self.push_by_digest = boolean(key, value)?,
-            "insecure" | "registry.insecure" => self.insecure = boolean(key, value)?,
+            "push" => self.push = Some(boolean(&key, value)?),
+            "push-by-digest" => self.push_by_digest = boolean(&key, value)?,
+            "insecure" | "registry.insecure" => self.insecure = boolean(&key, value)?,
             "compression-level" => {
                 let level = value.parse();
                 self.level = Some(
                     level.map_err(|_| format!("compression-level is a number, not {value:?}"))?,
                 );
             }
-            "force-compression" => self.force_compression = boolean(key, value)?,
-            "oci-mediatypes" => self.oci_media_types = Some(boolean(key, value)?),
-            "rewrite-timestamp" => self.rewrite_timestamp = boolean(key, value)?,
-            "name-canonical" => self.name_canonical = boolean(key, value)?,
+            "force-compression" => self.force_compression = boolean(&key, value)?,
+            "oci-mediatypes" => self.oci_media_types = Some(boolean(&key, value)?),
+            "rewrite-timestamp" => self.rewrite_timestamp = boolean(&key, value)?,
+            "name-canonical" => self.name_canonical = boolean(&key, value)?,
             "compression" => {
                 self.compression = Some(match value {
                     "uncompressed" => Compression::Uncompressed,
@@ -176,14 +196,9 @@ impl Fields {
                     }
                 });
             }
-            "unpack" if !boolean(key, value)? => {}
-            "store" if boolean(key, value)? => {}
-            _ => match annotation::option(key.trim(), value) {
+            _ => match annotation::option(typed.trim(), value) {
                 Some(annotation) => self.annotations.push(annotation?),
-                None => {
-                    let key = key.trim();
-                    return Err(format!("the output option `{key}` is not supported"));
-                }
+                None => return Err(option.refusal(value)),
             },
         }
         Ok(())
@@ -232,8 +247,11 @@ impl Fields {
             "cacheonly" => OutputKind::CacheOnly,
             "" => return Err("the output has no type=".to_owned()),
             other => {
+                let near = did_you_mean(other, TYPES.into_iter());
+                let near = near.map(|near| format!(": {near}")).unwrap_or_default();
                 return Err(format!(
-                    "there is no output type {other:?}; the types are oci, docker, local, tar, image, registry, cacheonly"
+                    "there is no output type {other:?}{near}; the types are {}",
+                    TYPES.join(", ")
                 ));
             }
         })
@@ -272,7 +290,18 @@ impl Fields {
                 self.kind
             ));
         }
-        Ok(())
+        let mut given = OPTIONS.iter().filter(|option| {
+            self.given.contains(&option.name) && !option.is_of(kind)
+        });
+        match given.next() {
+            Some(option) => Err(format!(
+                "type={} has no option `{}`: it is for {}",
+                self.kind,
+                option.name,
+                option.places()
+            )),
+            None => Ok(()),
+        }
     }
 
     /// A layout is a folder unless it is asked for as a tar, or called one.
@@ -372,6 +401,18 @@ mod tests {
         }
     }
 
+    /// Who asks for what happens anyway is not refused.
+    #[test]
+    fn options_of_buildkit_that_change_nothing_are_taken() {
+        for text in [
+            "type=image,unpack=false,store=true,buildinfo=false,prefer-nondist-layers=false",
+            "type=image,Push=false",
+            "type=local,dest=x,platform-split=true,mode=copy",
+        ] {
+            assert!(kind(text).is_ok(), "{text}: {:?}", kind(text));
+        }
+    }
+
     #[test]
     fn what_can_not_be_done_is_said() {
         for (text, expected) in [
@@ -386,7 +427,7 @@ mod tests {
             ("dest=x", "the output has no type="),
             (
                 "type=ocl,dest=x",
-                "there is no output type \"ocl\"; the types are oci, docker, local, tar, image, registry, cacheonly",
+                "there is no output type \"ocl\": did you mean oci?; the types are oci, docker, local, tar, image, registry, cacheonly",
             ),
             (
                 "type=oci,dest=x,compression=lz4",
@@ -394,7 +435,59 @@ mod tests {
             ),
             (
                 "type=oci,dest=x,frobnicate=true",
-                "the output option `frobnicate` is not supported",
+                "there is no output option `frobnicate`",
+            ),
+            (
+                "type=oci,dest=x,compresion=gzip",
+                "there is no output option `compresion`: did you mean compression?",
+            ),
+            (
+                "type=oci,dst=x",
+                "there is no output option `dst`: did you mean dest?",
+            ),
+            (
+                "type=image,dangling-name-prefix=a",
+                "the output option `dangling-name-prefix=a` is not supported: an image here has the names that it is given, or none",
+            ),
+            (
+                "type=image,unpack=true",
+                "the output option `unpack=true` is not supported: layers are unpacked when a step needs them",
+            ),
+            (
+                "type=image,store=false",
+                "the output option `store=false` is not supported: what is built is kept in the store; `cache prune` removes it",
+            ),
+            (
+                "type=local,dest=x,platform-split=false",
+                "the output option `platform-split=false` is not supported: files of several platforms have a folder each",
+            ),
+            (
+                "type=local,dest=x,mode=delete",
+                "the output option `mode=delete` is not supported: a folder that has files is refused: empty it first",
+            ),
+            (
+                "type=local,dest=x,name=a",
+                "type=local has no option `name`: it is for images and archives of them",
+            ),
+            (
+                "type=tar,dest=-,tar=true",
+                "type=tar has no option `tar`: it is for archives of images",
+            ),
+            (
+                "type=docker,push=true",
+                "type=docker has no option `push`: it is for images",
+            ),
+            (
+                "type=oci,dest=x,unpack=false",
+                "type=oci has no option `unpack`: it is for images",
+            ),
+            (
+                "type=tar,dest=-,rewrite-timestamp=true",
+                "type=tar has no option `rewrite-timestamp`: it is for images and archives of them",
+            ),
+            (
+                "type=cacheonly,name=a",
+                "type=cacheonly has no option `name`: it is for images and archives of them",
             ),
             (
                 "type=oci,dest=x,compression-level=high",

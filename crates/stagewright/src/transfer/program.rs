@@ -10,16 +10,16 @@ use crate::error::{Error, ErrorKind};
 pub(super) fn save_from_podman(name: &str, file: &Path) -> Result<(), Error> {
     let mut command = Command::new("podman");
     command.args(["save", "--quiet", "--format", "oci-archive", "-o"]);
-    run(command.arg(file).arg("--").arg(name), None)
+    let doing = format!("saving {name:?}");
+    run(command.arg(file).arg("--").arg(name), &doing, None)
 }
 
 /// Writes an image of a Docker daemon into an archive.
 pub(super) fn save_from_docker(name: &str, file: &Path) -> Result<(), Error> {
     let mut command = Command::new("docker");
-    run(
-        command.args(["save", "-o"]).arg(file).arg("--").arg(name),
-        None,
-    )
+    let doing = format!("saving {name:?}");
+    command.args(["save", "-o"]).arg(file).arg("--").arg(name);
+    run(&mut command, &doing, None)
 }
 
 /// What writes an archive.
@@ -28,10 +28,10 @@ pub(super) type Archive<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Er
 /// Loads an archive of Docker's.
 pub(super) fn load_into(program: &str, archive: Archive<'_>) -> Result<(), Error> {
     let mut command = Command::new(program);
-    run(command.arg("load"), Some(archive))
+    run(command.arg("load"), "loading an image", Some(archive))
 }
 
-fn run(command: &mut Command, archive: Option<Archive<'_>>) -> Result<(), Error> {
+fn run(command: &mut Command, doing: &str, archive: Option<Archive<'_>>) -> Result<(), Error> {
     let shown = command.get_program().to_string_lossy().into_owned();
     let fail = |message: String| Error::new(ErrorKind::Export, message);
     let spawned = command
@@ -60,7 +60,7 @@ fn run(command: &mut Command, archive: Option<Archive<'_>>) -> Result<(), Error>
         // Why it ended is more than that its input then broke.
         let said = String::from_utf8_lossy(&out.stderr);
         return Err(fail(format!(
-            "{shown} ended with {}: {}",
+            "{doing}: {shown} ended with {}: {}",
             out.status,
             said.trim_end()
         )));
