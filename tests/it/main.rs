@@ -30,6 +30,7 @@ mod keys;
 mod language;
 mod lesson;
 mod limits;
+mod memory;
 mod nested;
 mod network;
 mod outputs;

@@ -335,8 +335,7 @@ fn what_others_attest_stays_with_an_image_that_is_taken_in() {
         let (_, manifest) = registry.manifest("again", manifest).unwrap();
         let manifest: Value = serde_json::from_slice(&manifest).unwrap();
         let statement = manifest["layers"][0]["digest"].as_str().unwrap();
-        let statement: Value =
-            serde_json::from_slice(&registry.blob(statement).unwrap()).unwrap();
+        let statement: Value = serde_json::from_slice(&registry.blob(statement).unwrap()).unwrap();
         assert_eq!(statement["predicate"], predicate);
         let subject = index["manifests"][0]["digest"].as_str().unwrap();
         assert_eq!(

@@ -114,7 +114,8 @@ pub(crate) fn pull_endpoints(
     Ok(endpoints)
 }
 
-/// Returns the place to push a reference to: the registry itself, never a mirror.
+/// Returns the place to push a reference to: the registry of its name. Mirrors and the `location` of a
+/// prefix are for reading alone (containers-registries.conf(5), "Remapping and mirroring registries").
 pub(crate) fn push_endpoint(
     reference: &Reference,
     options: &RegistryOptions,
@@ -221,6 +222,28 @@ mod tests {
         assert_eq!(
             places(&format!("alpine@{digest}"), conf, &[])[0],
             format!("https m.example m.example/x/alpine@{digest}")
+        );
+    }
+
+    #[test]
+    fn a_push_goes_where_the_name_says() {
+        let conf = "[[registry]]\nprefix='a.example/team'\nlocation='b.example/x'\ninsecure=true\n\
+                    [[registry.mirror]]\nlocation='m.example'";
+        let options = RegistryOptions {
+            registries: RegistriesConf::parse(conf, "r.conf").unwrap(),
+            ..RegistryOptions::default()
+        };
+        let reference = "a.example/team/app:1".parse().unwrap();
+        let place = push_endpoint(&reference, &options).unwrap();
+        assert_eq!(place.host, "a.example");
+        assert_eq!(place.reference, reference);
+        assert!(place.insecure);
+        assert_eq!(
+            places("a.example/team/app:1", conf, &[]),
+            [
+                "https m.example m.example/app:1",
+                "any b.example b.example/x/app:1"
+            ]
         );
     }
 

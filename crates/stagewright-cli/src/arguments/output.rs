@@ -290,9 +290,9 @@ impl Fields {
                 self.kind
             ));
         }
-        let mut given = OPTIONS.iter().filter(|option| {
-            self.given.contains(&option.name) && !option.is_of(kind)
-        });
+        let mut given = OPTIONS
+            .iter()
+            .filter(|option| self.given.contains(&option.name) && !option.is_of(kind));
         match given.next() {
             Some(option) => Err(format!(
                 "type={} has no option `{}`: it is for {}",

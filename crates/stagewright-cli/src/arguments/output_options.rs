@@ -157,7 +157,9 @@ impl OutputOption {
             Some(reason) => {
                 format!("the output option `{name}={value}` is not supported: {reason}")
             }
-            None => format!("the output option `{name}` is written otherwise, as `{name}.KEY=VALUE`"),
+            None => {
+                format!("the output option `{name}` is written otherwise, as `{name}.KEY=VALUE`")
+            }
         }
     }
 

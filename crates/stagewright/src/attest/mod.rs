@@ -20,9 +20,7 @@ mod taken;
 
 pub(crate) use attestation::Attestation;
 pub(crate) use make::{Attested, Facts, make, stages_needed};
-pub(crate) use manifest::{
-    IN_TOTO, PREDICATE_TYPE_KEY, attestation_platform, is_about, predicate,
-};
+pub(crate) use manifest::{IN_TOTO, PREDICATE_TYPE_KEY, attestation_platform, is_about, predicate};
 pub use options::{AttestArgument, ProvenanceMode, ProvenanceOptions};
 pub(crate) use statement::{Subject, statement};
 pub(crate) use taken::{STATEMENT_BYTES_MAX, Taken};

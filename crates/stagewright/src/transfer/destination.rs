@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use stagewright_digest::LayerId;
 use stagewright_fetch::{PushOptions, RegistryClient};
 use stagewright_oci::{
-    BlobPlacement, CONFIG_BYTES_MAX, Descriptor, Document, ImageLayout,
-    LayerBlob, MANIFEST_BYTES_MAX, OutgoingBlob, OutgoingImage, Platform, Reference, summarize,
+    BlobPlacement, CONFIG_BYTES_MAX, Descriptor, Document, ImageLayout, LayerBlob,
+    MANIFEST_BYTES_MAX, OutgoingBlob, OutgoingImage, Platform, Reference, summarize,
     write_docker_archive, write_layout_archive,
 };
 use stagewright_snapshot::Snapshots;
@@ -137,8 +137,7 @@ impl Destination<'_> {
         let ids = summary.layers.iter();
         let ids: Vec<LayerId> = ids.map(|layer| LayerId::Pulled(layer.diff_id)).collect();
         let attestations = self.take_in_attested(attested, &session)?;
-        let image =
-            Image::taken_in(self.builder, session, id, summary.config, ids, attestations);
+        let image = Image::taken_in(self.builder, session, id, summary.config, ids, attestations);
         put_name(&[&image], name)
     }
 
