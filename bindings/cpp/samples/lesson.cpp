@@ -1,4 +1,5 @@
 // A real application, built with events and pushed to a registry.
+#include <cstdint>
 #include <iostream>
 
 #include <stagewright/stagewright.hpp>
@@ -14,5 +15,11 @@ int main(int, char** arguments) {
   });
   stagewright::PushOptions push;
   push.insecure = true;
-  std::cout << "pushed lesson:1, " << image.push(push).value_or("").substr(0, 7) << "\n";
+  std::uint64_t sent = 0;
+  const auto digest = image.push(push, [&](const stagewright::Event& event) {
+    const auto* progress = std::get_if<stagewright::Progress>(&event);
+    if (progress != nullptr && progress->current_bytes == progress->total_bytes) sent += progress->current_bytes;
+  });
+  std::cout << "pushed lesson:1, " << digest.value_or("").substr(0, 7) << ", bytes told: " << std::boolalpha
+            << (sent > 0) << "\n";
 }

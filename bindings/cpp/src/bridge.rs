@@ -9,6 +9,7 @@ use crate::builder::{NativeBuilder, open_builder, to_dockerfile};
 use crate::image::NativeImage;
 use crate::images::{NativeImages, new_images};
 use crate::run::{NativeCanceller, new_canceller};
+use crate::transfer::NativeTransfer;
 
 /// What the C++ files call. What is thrown there carries the error in JSON.
 #[cxx::bridge(namespace = "stagewright::native")]
@@ -19,6 +20,7 @@ mod ffi {
         type NativeImage;
         type NativeImages;
         type NativeCanceller;
+        type NativeTransfer;
 
         fn open_builder(
             store: &str,
@@ -37,14 +39,22 @@ mod ffi {
         fn images(self: &NativeBuilder) -> Result<String>;
         fn tag_image(self: &NativeBuilder, name: &str, new_name: &str) -> Result<()>;
         fn remove_image(self: &NativeBuilder, name: &str) -> Result<()>;
-        fn pull_image(self: &NativeBuilder, name: &str, options: &str) -> Result<Box<NativeImage>>;
-        fn load_images(self: &NativeBuilder, path: &str, options: &str) -> Result<Vec<String>>;
+        fn pull_image(
+            self: &NativeBuilder,
+            name: &str,
+            options: &str,
+        ) -> Result<Box<NativeTransfer>>;
+        fn load_images(
+            self: &NativeBuilder,
+            path: &str,
+            options: &str,
+        ) -> Result<Box<NativeTransfer>>;
         fn copy_image(
             self: &NativeBuilder,
             source: &str,
             dest: &str,
             options: &str,
-        ) -> Result<String>;
+        ) -> Result<Box<NativeTransfer>>;
         fn inspect_image(self: &NativeBuilder, place: &str, options: &str) -> Result<String>;
         fn cache_usage(self: &NativeBuilder) -> Result<String>;
         fn layer_uses(self: &NativeBuilder) -> Result<String>;
@@ -60,7 +70,7 @@ mod ffi {
         fn describe(self: &NativeImage) -> Result<String>;
         fn sizes(self: &NativeImage) -> Result<String>;
         fn run(self: &NativeImage, options: &str, canceller: &NativeCanceller) -> Result<i32>;
-        fn export_cache(self: &NativeImage, to: &str) -> Result<String>;
+        fn export_cache(self: &NativeImage, to: &str) -> Result<Box<NativeTransfer>>;
 
         fn new_canceller() -> Result<Box<NativeCanceller>>;
         fn cancel(self: &NativeCanceller) -> Result<()>;
@@ -68,6 +78,11 @@ mod ffi {
         fn new_images() -> Box<NativeImages>;
         fn add(self: &mut NativeImages, image: &NativeImage) -> Result<()>;
         fn export_to(self: &NativeImages, options: &str) -> Result<String>;
-        fn push(self: &NativeImages, options: &str) -> Result<String>;
+        fn push(self: &NativeImages, options: &str) -> Result<Box<NativeTransfer>>;
+
+        fn next_event(self: &NativeTransfer) -> Result<String>;
+        fn drop_events(self: &NativeTransfer) -> Result<()>;
+        fn texts(self: &NativeTransfer) -> Result<Vec<String>>;
+        fn image(self: &NativeTransfer) -> Result<Box<NativeImage>>;
     }
 }

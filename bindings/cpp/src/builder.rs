@@ -1,7 +1,7 @@
 //! Builders.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use stagewright::{Builder, BuilderOptions, Error, ErrorKind, json};
 
@@ -9,6 +9,7 @@ use crate::build::NativeBuild;
 use crate::image::NativeImage;
 use crate::owned::Owned;
 use crate::thrown::Thrown;
+use crate::transfer::{NativeTransfer, Outcome};
 
 /// A builder.
 pub(crate) struct NativeBuilder(Owned<Builder>);
@@ -91,16 +92,30 @@ impl NativeBuilder {
         Ok(self.0.get()?.remove_image(name)?)
     }
 
-    pub(crate) fn pull_image(&self, name: &str, options: &str) -> Result<Box<NativeImage>, Thrown> {
+    pub(crate) fn pull_image(
+        &self,
+        name: &str,
+        options: &str,
+    ) -> Result<Box<NativeTransfer>, Thrown> {
         let (options, _) = json::parse_copy(options)?;
-        let image = self.0.get()?.pull_image(name, &options, Arc::new(|_| {}))?;
-        Ok(Box::new(NativeImage::new(image)))
+        let (builder, name) = (self.0.get()?.clone(), name.to_owned());
+        Ok(NativeTransfer::start(move |tell| {
+            let image = builder.pull_image(&name, &options, tell)?;
+            Ok(Outcome::Image(Box::new(image)))
+        }))
     }
 
-    pub(crate) fn load_images(&self, path: &str, options: &str) -> Result<Vec<String>, Thrown> {
+    pub(crate) fn load_images(
+        &self,
+        path: &str,
+        options: &str,
+    ) -> Result<Box<NativeTransfer>, Thrown> {
         let (options, _) = json::parse_copy(options)?;
-        let builder = self.0.get()?;
-        Ok(builder.load_images(path.as_ref(), &options, Arc::new(|_| {}))?)
+        let (builder, path) = (self.0.get()?.clone(), PathBuf::from(path));
+        Ok(NativeTransfer::start(move |tell| {
+            let names = builder.load_images(&path, &options, tell)?;
+            Ok(Outcome::Texts(names))
+        }))
     }
 
     pub(crate) fn copy_image(
@@ -108,15 +123,14 @@ impl NativeBuilder {
         source: &str,
         dest: &str,
         options: &str,
-    ) -> Result<String, Thrown> {
+    ) -> Result<Box<NativeTransfer>, Thrown> {
         let (options, _) = json::parse_copy(options)?;
         let (from, to) = (source.parse()?, dest.parse()?);
-        let builder = self.0.get()?;
-        let copied = builder.copy_image(&from, &to, &options, Arc::new(|_| {}))?;
-        Ok(copied
-            .manifest
-            .map(|digest| digest.to_string())
-            .unwrap_or_default())
+        let builder = self.0.get()?.clone();
+        Ok(NativeTransfer::start(move |tell| {
+            let copied = builder.copy_image(&from, &to, &options, tell)?;
+            Ok(Outcome::of_digest(copied.manifest))
+        }))
     }
 
     pub(crate) fn inspect_image(&self, place: &str, options: &str) -> Result<String, Thrown> {

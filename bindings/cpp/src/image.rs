@@ -1,11 +1,10 @@
 //! Images.
 
-use std::sync::Arc;
-
 use stagewright::{Image, json};
 
 use crate::owned::Owned;
 use crate::thrown::Thrown;
+use crate::transfer::{NativeTransfer, Outcome};
 
 /// An image of the store.
 pub(crate) struct NativeImage(Owned<Image>);
@@ -27,12 +26,13 @@ impl NativeImage {
         self.0.get()
     }
 
-    /// Returns the manifest's digest.
-    pub(crate) fn export_cache(&self, to: &str) -> Result<String, Thrown> {
-        let image = self.0.get()?;
-        let exported = image.export_cache(&to.parse()?, Arc::new(|_| {}))?;
-        Ok(exported
-            .manifest
-            .map_or_else(String::new, |it| it.to_string()))
+    /// Starts to export the cache of its build; the manifest's digest comes of it.
+    pub(crate) fn export_cache(&self, to: &str) -> Result<Box<NativeTransfer>, Thrown> {
+        let image = self.0.get()?.clone();
+        let to = to.parse()?;
+        Ok(NativeTransfer::start(move |tell| {
+            let exported = image.export_cache(&to, tell)?;
+            Ok(Outcome::of_digest(exported.manifest))
+        }))
     }
 }

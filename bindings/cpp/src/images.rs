@@ -1,11 +1,10 @@
 //! Images of several platforms, which leave the store as one.
 
-use std::sync::Arc;
-
 use stagewright::{Exported, Image, json};
 
 use crate::image::NativeImage;
 use crate::thrown::Thrown;
+use crate::transfer::{NativeTransfer, Outcome};
 
 /// Images, each of another platform.
 pub(crate) struct NativeImages(Vec<Image>);
@@ -27,11 +26,15 @@ impl NativeImages {
         Ok(digest(&stagewright::export_images(&self.all(), &export)?))
     }
 
-    /// Returns the manifest's digest.
-    pub(crate) fn push(&self, options: &str) -> Result<String, Thrown> {
+    /// Starts to push; the manifest's digest comes of it.
+    pub(crate) fn push(&self, options: &str) -> Result<Box<NativeTransfer>, Thrown> {
         let (export, push) = json::parse_push(options)?;
-        let pushed = stagewright::push_images(&self.all(), &export, &push, Arc::new(|_| {}))?;
-        Ok(digest(&pushed))
+        let images = self.0.clone();
+        Ok(NativeTransfer::start(move |tell| {
+            let images: Vec<&Image> = images.iter().collect();
+            let pushed = stagewright::push_images(&images, &export, &push, tell)?;
+            Ok(Outcome::of_digest(pushed.manifest))
+        }))
     }
 
     fn all(&self) -> Vec<&Image> {

@@ -11,3 +11,4 @@ mod images;
 mod owned;
 mod run;
 mod thrown;
+mod transfer;

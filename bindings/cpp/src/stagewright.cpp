@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <exception>
+
 #include "bridge.hpp"
 
 namespace stagewright {
@@ -55,6 +57,37 @@ std::optional<std::string> digest(const rust::String& text) {
   return std::string(text);
 }
 
+/// Tells what happens during some work until it has ended.
+void tell(const native::NativeTransfer& work, const OnEvent& on_event) {
+  if (!on_event) return calling([&] { work.drop_events(); });
+  std::exception_ptr fault;
+  for (;;) {
+    const auto text = std::string(calling([&] { return work.next_event(); }));
+    if (text.empty()) break;
+    const auto event = read_event(text);
+    if (!event || fault) continue;
+    try {
+      on_event(*event);
+    } catch (...) {
+      fault = std::current_exception();
+    }
+  }
+  if (fault) std::rethrow_exception(fault);
+}
+
+/// Tells what happens during some work, and returns the texts that come of it.
+std::vector<std::string> texts(const rust::Box<native::NativeTransfer>& work, const OnEvent& on_event) {
+  tell(*work, on_event);
+  std::vector<std::string> found;
+  for (const auto& one : calling([&] { return work->texts(); })) found.emplace_back(one);
+  return found;
+}
+
+std::optional<std::string> digest(const std::vector<std::string>& texts) {
+  if (texts.empty()) return std::nullopt;
+  return texts.front();
+}
+
 }  // namespace
 
 int Image::run(const ImageRunOptions& options) const { return run(options, RunCanceller()); }
@@ -68,7 +101,9 @@ std::optional<std::string> Image::export_to(const std::filesystem::path& dest, c
   return export_images({*this}, dest, options);
 }
 
-std::optional<std::string> Image::push(const PushOptions& options) const { return push_images({*this}, options); }
+std::optional<std::string> Image::push(const PushOptions& options, const OnEvent& on_event) const {
+  return push_images({*this}, options, on_event);
+}
 
 struct detail::Images {
   static rust::Box<native::NativeImages> natives(const std::vector<Image>& images) {
@@ -85,14 +120,15 @@ std::optional<std::string> export_images(const std::vector<Image>& images, const
   return digest(calling([&] { return all->export_to(json); }));
 }
 
-std::optional<std::string> push_images(const std::vector<Image>& images, const PushOptions& options) {
+std::optional<std::string> push_images(const std::vector<Image>& images, const PushOptions& options,
+                                       const OnEvent& on_event) {
   const auto json = push_json(options);
   const auto all = detail::Images::natives(images);
-  return digest(calling([&] { return all->push(json); }));
+  return digest(texts(calling([&] { return all->push(json); }), on_event));
 }
 
-std::optional<std::string> Image::export_cache(const std::string& to) const {
-  return digest(calling([&] { return inner_->image->export_cache(to); }));
+std::optional<std::string> Image::export_cache(const std::string& to, const OnEvent& on_event) const {
+  return digest(texts(calling([&] { return inner_->image->export_cache(to); }), on_event));
 }
 
 Image Build::wait() {
@@ -199,27 +235,28 @@ void Builder::remove_image(const std::string& name) const {
   calling([&] { inner_->builder->remove_image(named); });
 }
 
-Image Builder::pull_image(const std::string& name, const ImageCopyOptions& options) const {
+Image Builder::pull_image(const std::string& name, const ImageCopyOptions& options, const OnEvent& on_event) const {
   const auto named = text(name);
   const auto json = copy_json(options);
-  return Image(std::make_shared<const Image::Inner>(calling([&] { return inner_->builder->pull_image(named, json); })));
+  const auto work = calling([&] { return inner_->builder->pull_image(named, json); });
+  tell(*work, on_event);
+  return Image(std::make_shared<const Image::Inner>(calling([&] { return work->image(); })));
 }
 
-std::vector<std::string> Builder::load_images(const std::filesystem::path& path, const ImageCopyOptions& options) const {
+std::vector<std::string> Builder::load_images(const std::filesystem::path& path, const ImageCopyOptions& options,
+                                              const OnEvent& on_event) const {
   const auto file = path.string();
   const auto named = text(file);
   const auto json = copy_json(options);
-  std::vector<std::string> names;
-  for (const auto& name : calling([&] { return inner_->builder->load_images(named, json); })) names.emplace_back(name);
-  return names;
+  return texts(calling([&] { return inner_->builder->load_images(named, json); }), on_event);
 }
 
 std::optional<std::string> Builder::copy_image(const std::string& source, const std::string& dest,
-                                               const ImageCopyOptions& options) const {
+                                               const ImageCopyOptions& options, const OnEvent& on_event) const {
   const auto from = text(source);
   const auto to = text(dest);
   const auto json = copy_json(options);
-  return digest(calling([&] { return inner_->builder->copy_image(from, to, json); }));
+  return digest(texts(calling([&] { return inner_->builder->copy_image(from, to, json); }), on_event));
 }
 
 std::string Builder::inspect_image(const std::string& place, const InspectOptions& options) const {

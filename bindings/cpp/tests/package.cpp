@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iostream>
 #include <sstream>
+#include <stdexcept>
 #include <thread>
 
 #include <stagewright/stagewright.hpp>
@@ -172,7 +173,11 @@ void an_image_is_attested_copied_and_loaded() {
   options.sbom = true;
   fresh.builder.build(options);
   const auto archive = "oci-archive:" + (fresh.folder / "app.tar").string();
-  const auto digest = fresh.builder.copy_image("app:1", archive + ":app:1");
+  std::vector<std::string> ends;
+  const auto digest = fresh.builder.copy_image("app:1", archive + ":app:1", {}, [&](const Event& event) {
+    if (const auto* finished = std::get_if<Finished>(&event)) ends.push_back(finished->outcome);
+  });
+  CHECK(ends == std::vector<std::string>{"executed"});
   InspectOptions inspect;
   inspect.predicates = true;
   const auto found = fresh.builder.inspect_image(archive, inspect);
@@ -183,6 +188,13 @@ void an_image_is_attested_copied_and_loaded() {
   CHECK(names == std::vector<std::string>{"docker.io/library/app:1"});
   CHECK(other.builder.image("app:1") == fresh.builder.image("app:1"));
   CHECK(thrown([&] { other.builder.copy_image("app:1", "dir:x"); }).code == "unsupported");
+  bool is_own = false;
+  try {
+    other.builder.load_images(fresh.folder / "app.tar", {}, [](const Event&) { throw std::range_error("mine"); });
+  } catch (const std::range_error&) {
+    is_own = true;
+  }
+  CHECK(is_own);
 }
 
 void what_nobody_needs_is_pruned() {

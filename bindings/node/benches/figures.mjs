@@ -1,6 +1,5 @@
 // Figures of the Node package: a part of `cargo xtask bench languages`.
-import { readdirSync } from 'node:fs';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Builder } from 'stagewright';
@@ -21,14 +20,32 @@ async function warm(times) {
   return taken.slice(50);
 }
 
-// How late a timer of a millisecond is while some work is done, in milliseconds.
-async function lags(work) {
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
-  await work();
-  delay.disable();
-  return { max: delay.max / 1e6 - 1, p99: delay.percentile(99) / 1e6 - 1 };
+// How long this thread was on a processor, and how long it waited for one, in milliseconds.
+function scheduled() {
+  const [ran, waited] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ');
+  return [Number(ran) / 1e6, Number(waited) / 1e6];
 }
+
+// For each turn of a timer of a millisecond while some work is done, in milliseconds: how late it was, how long the loop's
+// thread computed, and how long it could have and others had the processors.
+async function turns(work) {
+  const found = [];
+  let over = false;
+  const ticking = (async () => {
+    while (!over) {
+      const [began, [ran, waited]] = [performance.now(), scheduled()];
+      await sleep(1);
+      const [ranThen, waitedThen] = scheduled();
+      found.push([performance.now() - began - 1, ranThen - ran, waitedThen - waited]);
+    }
+  })();
+  await work();
+  over = true;
+  await ticking;
+  return found;
+}
+
+const most = (turns, place) => turns.reduce((most, turn) => Math.max(most, turn[place]), 0);
 
 async function one(number) {
   const command =
@@ -44,10 +61,10 @@ async function one(number) {
 
 async function fifty() {
   const began = performance.now();
-  const busy = await lags(() => Promise.all(Array.from({ length: 50 }, (_, number) => one(number))));
+  const busy = await turns(() => Promise.all(Array.from({ length: 50 }, (_, number) => one(number))));
   const taken = performance.now() - began;
-  const idle = await lags(() => sleep(taken));
-  return [busy.max, idle.max, busy.p99];
+  const idle = await turns(() => sleep(taken));
+  return [most(busy, 0), most(busy, 1), most(busy, 2), most(idle, 0)];
 }
 
 async function aborted() {

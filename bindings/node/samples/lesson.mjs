@@ -7,5 +7,9 @@ for await (const event of build) {
   if (event.kind === 'finished' && event.outcome === 'failed') console.log(event.message);
 }
 const image = await build.wait();
-const digest = await image.push({ insecure: true });
-console.log(`pushed lesson:1, ${digest.slice(0, 7)}`);
+let sent = 0;
+const onEvent = (event) => {
+  if (event.kind === 'progress' && event.currentBytes === event.totalBytes) sent += event.currentBytes;
+};
+const digest = await image.push({ insecure: true, onEvent });
+console.log(`pushed lesson:1, ${digest.slice(0, 7)}, bytes told: ${sent > 0}`);

@@ -2,30 +2,28 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::task::Poll;
 
 use napi_derive::napi;
-use stagewright::{Build, Canceller, Events, json};
+use stagewright::{Build, Canceller};
 
 use crate::errors::thrown;
 use crate::image::NativeImage;
-
-/// How many events are handed over at once.
-const EVENTS_MAX: usize = 256;
+use crate::told::{Told, locked};
 
 /// A build.
 #[napi]
 pub struct NativeBuild {
     build: Mutex<Option<Build>>,
-    events: Mutex<Option<Events>>,
+    told: Told,
     canceller: Canceller,
 }
 
 impl NativeBuild {
     pub(crate) fn new(mut build: Build) -> Self {
         Self {
-            events: Mutex::new(build.events()),
+            told: Told::new(build.events()),
             canceller: build.canceller(),
             build: Mutex::new(Some(build)),
         }
@@ -58,32 +56,13 @@ impl NativeBuild {
     /// Waits for events, in JSON; an empty list when there will be none any more.
     #[napi]
     pub async fn next_events(&self) -> napi::Result<Vec<String>> {
-        let next = poll_fn(|context| {
-            let mut events = locked(&self.events);
-            let mut found = Vec::new();
-            let Some(open) = &mut *events else {
-                return Poll::Ready(found);
-            };
-            while found.len() < EVENTS_MAX {
-                match open.poll_next(context) {
-                    Poll::Ready(Some(event)) => found.push(json::event(&event).to_string()),
-                    Poll::Ready(None) => {
-                        *events = None;
-                        break;
-                    }
-                    Poll::Pending if found.is_empty() => return Poll::Pending,
-                    Poll::Pending => break,
-                }
-            }
-            Poll::Ready(found)
-        });
-        Ok(next.await)
+        Ok(self.told.next().await)
     }
 
     /// Forgets the events: nobody will read them.
     #[napi]
     pub fn drop_events(&self) {
-        *locked(&self.events) = None;
+        self.told.forget();
     }
 
     /// Stops the build.
@@ -91,9 +70,4 @@ impl NativeBuild {
     pub fn cancel(&self) {
         self.canceller.cancel();
     }
-}
-
-/// The state is whole whatever happened to who held it last.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

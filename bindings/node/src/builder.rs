@@ -1,7 +1,6 @@
 //! Builders.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
@@ -10,6 +9,7 @@ use stagewright::{Builder, BuilderOptions, Error, json};
 use crate::build::NativeBuild;
 use crate::errors::thrown;
 use crate::image::{Blocking, NativeImage};
+use crate::transfer::NativeTransfer;
 
 /// A builder.
 #[napi]
@@ -123,34 +123,40 @@ impl NativeBuilder {
 
     /// Pulls an image into the store, under its name.
     #[napi]
-    pub fn pull_image(&self, name: String, options: String) -> AsyncTask<Blocking> {
+    pub fn pull_image(&self, name: String, options: String, is_told: bool) -> NativeTransfer {
         let builder = self.0.clone();
-        Blocking::task(move || {
+        NativeTransfer::new(is_told, move |tell| {
             let (options, _) = json::parse_copy(&options)?;
-            builder.pull_image(&name, &options, Arc::new(|_| {}))?;
+            builder.pull_image(&name, &options, tell)?;
             Ok(None)
         })
     }
 
     /// Loads an archive into the store; the names that it had, in JSON.
     #[napi]
-    pub fn load_images(&self, path: String, options: String) -> AsyncTask<Blocking> {
+    pub fn load_images(&self, path: String, options: String, is_told: bool) -> NativeTransfer {
         let builder = self.0.clone();
-        Blocking::task(move || {
+        NativeTransfer::new(is_told, move |tell| {
             let (options, _) = json::parse_copy(&options)?;
-            let names = builder.load_images(path.as_ref(), &options, Arc::new(|_| {}))?;
+            let names = builder.load_images(path.as_ref(), &options, tell)?;
             Ok(Some(serde_json::Value::from(names).to_string()))
         })
     }
 
     /// Copies an image from one place to another; its digest.
     #[napi]
-    pub fn copy_image(&self, source: String, dest: String, options: String) -> AsyncTask<Blocking> {
+    pub fn copy_image(
+        &self,
+        source: String,
+        dest: String,
+        options: String,
+        is_told: bool,
+    ) -> NativeTransfer {
         let builder = self.0.clone();
-        Blocking::task(move || {
+        NativeTransfer::new(is_told, move |tell| {
             let (options, _) = json::parse_copy(&options)?;
             let (from, to) = (source.parse()?, dest.parse()?);
-            let copied = builder.copy_image(&from, &to, &options, Arc::new(|_| {}))?;
+            let copied = builder.copy_image(&from, &to, &options, tell)?;
             Ok(copied.manifest.map(|digest| digest.to_string()))
         })
     }

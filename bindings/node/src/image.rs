@@ -1,15 +1,14 @@
 //! Images.
 
-use std::sync::Arc;
-
 use napi::bindgen_prelude::{AsyncTask, ClassInstance};
 use napi::{Env, Task};
 use napi_derive::napi;
 use stagewright::{Error, Image, RunCanceller, RunOptions, json};
 
 use crate::errors::thrown;
+use crate::transfer::NativeTransfer;
 
-type Work = dyn FnOnce() -> Result<Option<String>, Error> + Send;
+pub(crate) type Work = dyn FnOnce() -> Result<Option<String>, Error> + Send;
 
 /// Something that blocks, done on another thread.
 pub struct Blocking(Option<Box<Work>>);
@@ -65,10 +64,10 @@ impl NativeImage {
 
     /// Exports the cache of its build and returns the manifest's digest.
     #[napi]
-    pub fn export_cache(&self, to: String) -> AsyncTask<Blocking> {
+    pub fn export_cache(&self, to: String, is_told: bool) -> NativeTransfer {
         let image = self.0.clone();
-        Blocking::task(move || {
-            let exported = image.export_cache(&to.parse()?, Arc::new(|_| {}))?;
+        NativeTransfer::new(is_told, move |tell| {
+            let exported = image.export_cache(&to.parse()?, tell)?;
             Ok(exported.manifest.map(|digest| digest.to_string()))
         })
     }
@@ -130,12 +129,13 @@ pub fn export_images(
 pub fn push_images(
     images: Vec<ClassInstance<'_, NativeImage>>,
     push: String,
-) -> AsyncTask<Blocking> {
+    is_told: bool,
+) -> NativeTransfer {
     let images = cloned(&images);
-    Blocking::task(move || {
+    NativeTransfer::new(is_told, move |tell| {
         let images: Vec<&Image> = images.iter().collect();
         let (export, push) = json::parse_push(&push)?;
-        let exported = stagewright::push_images(&images, &export, &push, Arc::new(|_| {}))?;
+        let exported = stagewright::push_images(&images, &export, &push, tell)?;
         Ok(exported.manifest.map(|digest| digest.to_string()))
     })
 }

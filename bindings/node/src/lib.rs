@@ -8,6 +8,8 @@ mod builder;
 mod errors;
 mod image;
 mod stage;
+mod told;
+mod transfer;
 
 pub use image::{export_images, push_images};
 pub use stage::to_dockerfile;

@@ -106,7 +106,11 @@ test('an image is attested, copied and loaded', async () => {
   const { folder, project, builder } = fresh();
   await builder.build({ context: project, tags: ['app:1'], provenance: 'mode=min', sbom: true });
   const archive = join(folder, 'app.tar');
-  const digest = await builder.copyImage('app:1', `oci-archive:${archive}:app:1`);
+  const told = [];
+  const onEvent = (event) => told.push(event);
+  const digest = await builder.copyImage('app:1', `oci-archive:${archive}:app:1`, { onEvent });
+  const ends = told.filter((event) => event.kind === 'finished');
+  assert.deepEqual(ends.map((event) => event.outcome), ['executed']);
   const found = await builder.inspectImage(`oci-archive:${archive}`, { predicates: true });
   assert.equal(found.digest, digest);
   assert.equal(found.attestations.length, 2);
@@ -115,6 +119,11 @@ test('an image is attested, copied and loaded', async () => {
   assert.deepEqual(await other.loadImages(archive), ['docker.io/library/app:1']);
   assert.equal(other.image('app:1').id, builder.image('app:1').id);
   await assert.rejects(other.copyImage('app:1', 'dir:x'), library.UnsupportedError);
+  await assert.rejects(other.copyImage('app:1', 'dir:x', { onEvent }), library.UnsupportedError);
+  const faulty = () => {
+    throw new RangeError('mine');
+  };
+  await assert.rejects(other.loadImages(archive, { onEvent: faulty }), RangeError);
 });
 
 test('a stage in code hits what the Dockerfile made, and mixes with it', async () => {

@@ -4,6 +4,7 @@ import { made } from './errors';
 import { type Event, readEvent } from './events';
 import { Image } from './image';
 import type { NativeBuild } from './native';
+import { isOver, nextTurn } from './turn';
 
 /**
  * A build that was started: await `wait()`, iterate over its events, or listen to them by `event`
@@ -76,6 +77,9 @@ export class Build extends EventEmitter implements AsyncIterable<Event> {
         break;
       }
       for (const text of texts) {
+        if (isOver()) {
+          await nextTurn();
+        }
         this.#tell(readEvent(text));
       }
     }

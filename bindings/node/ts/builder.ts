@@ -6,6 +6,7 @@ import { Image } from './image';
 import { camelled, snaked } from './names';
 import { native, type NativeBuilder } from './native';
 import { type SecretValue, secretJson, Stage, Table } from './stage';
+import { transferred, type TransferOptions } from './transfer';
 
 export interface BuilderOptions {
   /** The folder of the store; that of the command if absent. */
@@ -81,7 +82,7 @@ export interface BuildOptions {
 }
 
 /** How images are copied. */
-export interface CopyOptions {
+export interface CopyOptions extends TransferOptions {
   /** Only the image of this platform. */
   platform?: string;
   /** Plain HTTP and untrusted certificates will do. */
@@ -89,7 +90,11 @@ export interface CopyOptions {
 }
 
 /** How an image is looked at. */
-export interface InspectOptions extends CopyOptions {
+export interface InspectOptions {
+  /** Only the image of this platform. */
+  platform?: string;
+  /** Plain HTTP and untrusted certificates will do. */
+  insecure?: boolean;
   /** The attestations are read, too. */
   predicates?: boolean;
 }
@@ -277,12 +282,17 @@ export class Builder {
 
   /** Pulls an image from its registry into the store, under its name. */
   async pullImage(name: string, options: CopyOptions = {}): Promise<void> {
-    await awaiting(this.#native.pullImage(name, JSON.stringify(options)));
+    const { onEvent, ...rest } = options;
+    const asked = JSON.stringify(rest);
+    await transferred((isTold) => this.#native.pullImage(name, asked, isTold), onEvent);
   }
 
   /** Loads the images of an archive or layout into the store, and returns their names. */
   async loadImages(path: string, options: CopyOptions = {}): Promise<string[]> {
-    return JSON.parse(await awaiting(this.#native.loadImages(path, JSON.stringify(options))));
+    const { onEvent, ...rest } = options;
+    const asked = JSON.stringify(rest);
+    const names = await transferred((told) => this.#native.loadImages(path, asked, told), onEvent);
+    return JSON.parse(names ?? '[]');
   }
 
   /**
@@ -291,7 +301,9 @@ export class Builder {
    * `containers-storage:NAME` and `docker-daemon:NAME`.
    */
   copyImage(source: string, dest: string, options: CopyOptions = {}): Promise<string | null> {
-    return awaiting(this.#native.copyImage(source, dest, JSON.stringify(options)));
+    const { onEvent, ...rest } = options;
+    const asked = JSON.stringify(rest);
+    return transferred((told) => this.#native.copyImage(source, dest, asked, told), onEvent);
   }
 
   /** Looks at an image in any place: its config, platforms, and what is attested of it. */

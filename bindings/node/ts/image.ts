@@ -1,6 +1,7 @@
 import { awaiting, calling, made, wrongType } from './errors';
 import { camelled, snaked } from './names';
 import { native, type NativeImage } from './native';
+import { transferred, type TransferOptions } from './transfer';
 
 export type Compression = 'gzip' | 'zstd' | 'estargz' | 'uncompressed';
 
@@ -27,7 +28,7 @@ export interface ExportOptions extends FormOptions {
 }
 
 /** How an image is pushed. */
-export interface PushOptions extends FormOptions {
+export interface PushOptions extends FormOptions, TransferOptions {
   /** Give the image no tag. */
   byDigest?: boolean;
   /** Plain HTTP and untrusted certificates will do. */
@@ -118,8 +119,8 @@ export class Image {
    * what `--cache-to` takes: `type=registry,ref=REF,mode=max`, `type=local,dest=FOLDER`. Only an image
    * that was just built has a cache.
    */
-  exportCache(to: string): Promise<string | null> {
-    return awaiting(this.#native.exportCache(to));
+  exportCache(to: string, options: TransferOptions = {}): Promise<string | null> {
+    return transferred((isTold) => this.#native.exportCache(to, isTold), options.onEvent);
   }
 }
 
@@ -146,5 +147,7 @@ export async function pushImages(
   images: readonly Image[],
   options: PushOptions = {},
 ): Promise<string | null> {
-  return awaiting(native.pushImages(natives(images), JSON.stringify(snaked(options))));
+  const { onEvent, ...rest } = options;
+  const asked = JSON.stringify(snaked(rest));
+  return transferred((isTold) => native.pushImages(natives(images), asked, isTold), onEvent);
 }

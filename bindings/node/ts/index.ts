@@ -73,3 +73,4 @@ export {
   Stage,
   type StageOptions,
 } from './stage';
+export type { TransferOptions } from './transfer';

@@ -4,12 +4,17 @@ export interface NativeImage {
   describe(): string;
   sizes(): Promise<string>;
   run(options: string): NativeRun;
-  exportCache(to: string): Promise<string | null>;
+  exportCache(to: string, isTold: boolean): NativeTransfer;
 }
 
 export interface NativeRun {
   result(): Promise<string>;
   cancel(): void;
+}
+
+export interface NativeTransfer {
+  result(): Promise<string | null>;
+  nextEvents(): Promise<string[]>;
 }
 
 export interface NativeBuild {
@@ -29,9 +34,9 @@ export interface NativeBuilder {
   images(): Promise<string>;
   tagImage(name: string, newName: string): Promise<null>;
   removeImage(name: string): Promise<null>;
-  pullImage(name: string, options: string): Promise<void>;
-  loadImages(path: string, options: string): Promise<string>;
-  copyImage(source: string, dest: string, options: string): Promise<string | null>;
+  pullImage(name: string, options: string, isTold: boolean): NativeTransfer;
+  loadImages(path: string, options: string, isTold: boolean): NativeTransfer;
+  copyImage(source: string, dest: string, options: string, isTold: boolean): NativeTransfer;
   inspectImage(place: string, options: string): Promise<string>;
   cacheUsage(): Promise<string>;
   layerUses(): Promise<string>;
@@ -48,7 +53,7 @@ interface Native {
     storeLimit: number | undefined,
   ) => NativeBuilder;
   exportImages(images: NativeImage[], options: string): Promise<string | null>;
-  pushImages(images: NativeImage[], options: string): Promise<string | null>;
+  pushImages(images: NativeImage[], options: string, isTold: boolean): NativeTransfer;
   toDockerfile(stages: string): string;
 }
 

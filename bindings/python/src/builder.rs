@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use pyo3::prelude::*;
 use stagewright::{Builder, BuilderOptions, json};
@@ -11,6 +10,7 @@ use crate::build::NativeBuild;
 use crate::errors::{detached, raised};
 use crate::image::NativeImage;
 use crate::owned::Owned;
+use crate::told::telling;
 
 /// A builder.
 #[pyclass(frozen, module = "stagewright._native")]
@@ -89,35 +89,48 @@ impl NativeBuilder {
         detached(py, || builder.remove_image(name))
     }
 
-    fn pull_image(&self, py: Python<'_>, name: &str, options: &str) -> PyResult<NativeImage> {
-        let builder = self.0.get()?;
-        let image = detached(py, || {
-            let (options, _) = json::parse_copy(options)?;
-            builder.pull_image(name, &options, Arc::new(|_| {}))
+    fn pull_image(
+        &self,
+        py: Python<'_>,
+        name: String,
+        options: String,
+        on_event: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<NativeImage> {
+        let builder = self.0.get()?.clone();
+        let image = telling(py, on_event, move |tell| {
+            let (options, _) = json::parse_copy(&options)?;
+            builder.pull_image(&name, &options, tell)
         })?;
         Ok(NativeImage::new(image))
     }
 
-    fn load_images(&self, py: Python<'_>, path: PathBuf, options: &str) -> PyResult<Vec<String>> {
-        let builder = self.0.get()?;
-        detached(py, || {
-            let (options, _) = json::parse_copy(options)?;
-            builder.load_images(&path, &options, Arc::new(|_| {}))
+    fn load_images(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        options: String,
+        on_event: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<String>> {
+        let builder = self.0.get()?.clone();
+        telling(py, on_event, move |tell| {
+            let (options, _) = json::parse_copy(&options)?;
+            builder.load_images(&path, &options, tell)
         })
     }
 
     fn copy_image(
         &self,
         py: Python<'_>,
-        source: &str,
-        dest: &str,
-        options: &str,
+        source: String,
+        dest: String,
+        options: String,
+        on_event: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<String>> {
-        let builder = self.0.get()?;
-        let copied = detached(py, || {
-            let (options, _) = json::parse_copy(options)?;
+        let builder = self.0.get()?.clone();
+        let copied = telling(py, on_event, move |tell| {
+            let (options, _) = json::parse_copy(&options)?;
             let (from, to) = (source.parse()?, dest.parse()?);
-            builder.copy_image(&from, &to, &options, Arc::new(|_| {}))
+            builder.copy_image(&from, &to, &options, tell)
         })?;
         Ok(copied.manifest.map(|digest| digest.to_string()))
     }

@@ -1,6 +1,5 @@
 //! Images.
 
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use stagewright::{Image, RunCanceller, json};
 
 use crate::errors::{detached, raised};
 use crate::owned::Owned;
+use crate::told::telling;
 
 /// How long a wait goes on before it looks whether a signal came.
 const LOOK: Duration = Duration::from_millis(50);
@@ -73,9 +73,16 @@ impl NativeImage {
         }
     }
 
-    fn export_cache(&self, py: Python<'_>, to: &str) -> PyResult<Option<String>> {
-        let image = self.0.get()?;
-        let exported = detached(py, || image.export_cache(&to.parse()?, Arc::new(|_| {})))?;
+    fn export_cache(
+        &self,
+        py: Python<'_>,
+        to: String,
+        on_event: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<String>> {
+        let image = self.0.get()?.clone();
+        let exported = telling(py, on_event, move |tell| {
+            image.export_cache(&to.parse()?, tell)
+        })?;
         Ok(exported.manifest.map(|digest| digest.to_string()))
     }
 }
@@ -99,12 +106,14 @@ pub(crate) fn export_images(
 pub(crate) fn push_images(
     py: Python<'_>,
     images: Vec<Py<NativeImage>>,
-    push: &str,
+    push: String,
+    on_event: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Option<String>> {
-    let images = owned(&images)?;
-    let exported = detached(py, || {
-        let (export, push) = json::parse_push(push)?;
-        stagewright::push_images(&images, &export, &push, Arc::new(|_| {}))
+    let images: Vec<Image> = owned(&images)?.into_iter().cloned().collect();
+    let exported = telling(py, on_event, move |tell| {
+        let (export, push) = json::parse_push(&push)?;
+        let images: Vec<&Image> = images.iter().collect();
+        stagewright::push_images(&images, &export, &push, tell)
     })?;
     Ok(exported.manifest.map(|digest| digest.to_string()))
 }

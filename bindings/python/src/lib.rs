@@ -10,4 +10,5 @@ mod image;
 mod module;
 mod owned;
 mod stage;
+mod told;
 mod waker;

@@ -80,7 +80,9 @@ def test_an_image_is_attested_copied_and_loaded(
 ) -> None:
     builder.build(project, tag="app:1", provenance="mode=min", sbom=True)
     archive = tmp_path / "app.tar"
-    digest = builder.copy_image("app:1", f"oci-archive:{archive}:app:1")
+    told: list[stagewright.Event] = []
+    digest = builder.copy_image("app:1", f"oci-archive:{archive}:app:1", on_event=told.append)
+    assert [one.outcome for one in told if isinstance(one, stagewright.Finished)] == ["executed"]
     found = builder.inspect_image(f"oci-archive:{archive}", predicates=True)
     assert found["digest"] == digest
     kinds = [one["predicateType"] for one in found["attestations"]]
@@ -91,6 +93,10 @@ def test_an_image_is_attested_copied_and_loaded(
         assert other.image("app:1") == builder.image("app:1")
         with pytest.raises(stagewright.UnsupportedError):
             other.copy_image("app:1", "dir:x")
+        with pytest.raises(stagewright.UnsupportedError):
+            other.copy_image("app:1", "dir:x", on_event=told.append)
+        with pytest.raises(ZeroDivisionError):
+            other.load_images(archive, on_event=lambda _: 1 // 0)
         with pytest.raises(stagewright.RequestError):
             other.build(project, provenance="mode=most")
 

@@ -1,9 +1,9 @@
 //! A real application, built with events and pushed to a registry.
 #![expect(clippy::print_stdout, reason = "what it says is what it is for")]
 
-use std::sync::Arc;
-
-use stagewright::{BuildRequest, Builder, BuilderOptions, EventKind, Export, Outcome, Push};
+use stagewright::{
+    BuildRequest, Builder, BuilderOptions, EventKind, Events, Export, Outcome, Push,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let registry = std::env::args().nth(1).ok_or("name a registry")?;
@@ -28,8 +28,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         insecure: true,
         ..Push::default()
     };
-    let pushed = image.push(&Export::default(), &push, Arc::new(|_| {}))?;
+    let (tell, mut events) = Events::channel();
+    let pushing = std::thread::spawn(move || image.push(&Export::default(), &push, tell));
+    let mut sent = 0;
+    while let Some(event) = events.next_blocking() {
+        if let EventKind::Progress {
+            current_bytes,
+            total_bytes,
+            ..
+        } = event.kind
+            && Some(current_bytes) == total_bytes
+        {
+            sent += current_bytes;
+        }
+    }
+    let pushed = pushing.join().map_err(|_| "the push panicked")??;
     let digest = pushed.manifest.map(|digest| digest.to_string());
-    println!("pushed lesson:1, {}", &digest.unwrap_or_default()[..7]);
+    let digest = &digest.unwrap_or_default()[..7];
+    println!("pushed lesson:1, {digest}, bytes told: {}", sent > 0);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use stagewright_solver::{CancellationToken, Event};
@@ -10,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::{Error, ErrorKind};
 use crate::failed_step::KeptStep;
 use crate::image::Image;
+use crate::push::PushEvents;
 
 /// A build that was started. Dropping it cancels the build.
 ///
@@ -114,6 +116,17 @@ fn stopped() -> Error {
 pub struct Events(mpsc::UnboundedReceiver<Event>);
 
 impl Events {
+    /// Makes events of what is not a build: a push, say, is given the function, and what it tells can be
+    /// read here. They end when the function is dropped.
+    pub fn channel() -> (PushEvents, Self) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let tell = move |event| {
+            // Whoever reads them may have had enough.
+            let _ = sender.send(event);
+        };
+        (Arc::new(tell), Self(receiver))
+    }
+
     /// Waits for the next event; nothing when the build has ended.
     pub async fn next(&mut self) -> Option<Event> {
         self.0.recv().await

@@ -89,10 +89,11 @@ pub(super) fn run(arguments: &LanguagesArguments) -> Result<()> {
     for (place, text) in [
         (
             0,
-            "the event loop's longest delay while 50 builds run, median",
+            "the longest that a timer of the event loop was late while 50 builds ran, median",
         ),
-        (1, "the same while nothing runs"),
-        (2, "99 of 100 delays while 50 builds run, median"),
+        (1, "of its thread: the longest that it computed in one turn"),
+        (2, "the longest that it waited for a processor in one turn"),
+        (3, "the longest that a timer was late while nothing ran"),
     ] {
         let cells = loops.iter().map(|found| {
             let rounds = found.as_array().into_iter().flatten();

@@ -24,6 +24,10 @@
 
 namespace stagewright {
 
+/// Takes the events of a build, or of images on their way, on the thread that waits. What it throws cancels a build; other
+/// work is brought to its end first.
+using OnEvent = std::function<void(const Event&)>;
+
 /// Stops an image that runs, from any thread. Copies stop the same.
 class STAGEWRIGHT_API RunCanceller {
  public:
@@ -56,11 +60,11 @@ class STAGEWRIGHT_API Image {
   /// Writes the image out. Returns the digest of its manifest, if the form has one.
   std::optional<std::string> export_to(const std::filesystem::path& dest, const ExportOptions& options = {}) const;
   /// Pushes the image to the registries of its names. Returns the manifest's digest.
-  std::optional<std::string> push(const PushOptions& options = {}) const;
+  std::optional<std::string> push(const PushOptions& options = {}, const OnEvent& on_event = nullptr) const;
   /// Exports the cache of the build that made the image; `to` is what --cache-to takes:
   /// "type=registry,ref=REF,mode=max", "type=local,dest=FOLDER". Only an image that was just built has a
   /// cache. Returns the manifest's digest.
-  std::optional<std::string> export_cache(const std::string& to) const;
+  std::optional<std::string> export_cache(const std::string& to, const OnEvent& on_event = nullptr) const;
 
   bool operator==(const Image& other) const { return id() == other.id(); }
   bool operator!=(const Image& other) const { return id() != other.id(); }
@@ -80,10 +84,8 @@ STAGEWRIGHT_API std::optional<std::string> export_images(const std::vector<Image
                                                          const ExportOptions& options = {});
 /// Pushes images of several platforms as one. Returns the digest of the index.
 STAGEWRIGHT_API std::optional<std::string> push_images(const std::vector<Image>& images,
-                                                       const PushOptions& options = {});
-
-/// Takes a build's events, on the thread that waits.
-using OnEvent = std::function<void(const Event&)>;
+                                                       const PushOptions& options = {},
+                                                       const OnEvent& on_event = nullptr);
 
 /// A build that was started. It is cancelled when the last copy goes before its end.
 class STAGEWRIGHT_API Build {
@@ -135,14 +137,17 @@ class STAGEWRIGHT_API Builder {
   void remove_image(const std::string& name) const;
 
   /// Pulls an image from its registry into the store, under its name.
-  Image pull_image(const std::string& name, const ImageCopyOptions& options = {}) const;
+  Image pull_image(const std::string& name, const ImageCopyOptions& options = {},
+                   const OnEvent& on_event = nullptr) const;
   /// Loads the images of an archive or layout into the store, and returns their names.
-  std::vector<std::string> load_images(const std::filesystem::path& path, const ImageCopyOptions& options = {}) const;
+  std::vector<std::string> load_images(const std::filesystem::path& path, const ImageCopyOptions& options = {},
+                                       const OnEvent& on_event = nullptr) const;
   /// Copies an image from one place to another, and returns its digest. Places are names in the store,
   /// docker://NAME, oci:PATH[:NAME], oci-archive:FILE, docker-archive:FILE, containers-storage:NAME and
   /// docker-daemon:NAME.
   std::optional<std::string> copy_image(const std::string& source, const std::string& dest,
-                                        const ImageCopyOptions& options = {}) const;
+                                        const ImageCopyOptions& options = {},
+                                        const OnEvent& on_event = nullptr) const;
   /// Looks at an image in any place: its config, platforms, and what is attested of it, in JSON.
   std::string inspect_image(const std::string& place, const InspectOptions& options = {}) const;
 

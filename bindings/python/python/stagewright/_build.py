@@ -16,7 +16,7 @@ from ._native import NativeBuild, NativeImage
 _log = logging.getLogger("stagewright")
 
 #: How many events a task takes before others have their turn.
-EVENTS_AT_ONCE = 8
+EVENTS_AT_ONCE = 4
 
 
 class Build:

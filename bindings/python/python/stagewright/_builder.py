@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from ._build import Build
 from ._describe import (
@@ -17,7 +17,7 @@ from ._describe import (
     read_targets,
 )
 from ._errors import RequestTypeError
-from ._events import Explained, read_explained
+from ._events import Event, Explained, read_explained, reading
 from ._image import Image
 from ._native import NativeBuilder
 from ._options import BuildOptions, Path, request_json
@@ -119,18 +119,39 @@ class Builder:
         self._native.remove_image(name)
 
     def pull_image(
-        self, name: str, *, platform: str | None = None, insecure: bool = False
+        self,
+        name: str,
+        *,
+        platform: str | None = None,
+        insecure: bool = False,
+        on_event: Callable[[Event], object] | None = None,
     ) -> Image:
-        """Pulls an image from its registry into the store, under its name."""
-        options = json.dumps({"platform": platform, "insecure": insecure})
-        return Image(self._native.pull_image(name, options))
+        """Pulls an image from its registry into the store, under its name.
 
-    def load_images(self, path: Path, *, platform: str | None = None) -> list[str]:
+        ``on_event`` is called on this thread with what happens meanwhile.
+        """
+        options = json.dumps({"platform": platform, "insecure": insecure})
+        return Image(self._native.pull_image(name, options, reading(on_event)))
+
+    def load_images(
+        self,
+        path: Path,
+        *,
+        platform: str | None = None,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> list[str]:
         """Loads the images of an archive or layout into the store, and returns their names."""
-        return self._native.load_images(os.fspath(path), json.dumps({"platform": platform}))
+        options = json.dumps({"platform": platform})
+        return self._native.load_images(os.fspath(path), options, reading(on_event))
 
     def copy_image(
-        self, source: str, dest: str, *, platform: str | None = None, insecure: bool = False
+        self,
+        source: str,
+        dest: str,
+        *,
+        platform: str | None = None,
+        insecure: bool = False,
+        on_event: Callable[[Event], object] | None = None,
     ) -> str | None:
         """Copies an image from one place to another, and returns its digest.
 
@@ -138,7 +159,7 @@ class Builder:
         ``docker-archive:FILE``, ``containers-storage:NAME`` and ``docker-daemon:NAME``.
         """
         options = json.dumps({"platform": platform, "insecure": insecure})
-        return self._native.copy_image(source, dest, options)
+        return self._native.copy_image(source, dest, options, reading(on_event))
 
     def inspect_image(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 from ._describe import Finding
 
@@ -168,3 +168,16 @@ def read(text: str) -> Event | None:
         finding = fields.pop("finding", None)
         return Warning(**fields, finding=None if finding is None else Finding(**finding))
     return None
+
+
+def reading(on_event: Callable[[Event], object] | None) -> Callable[[str], None] | None:
+    """Returns a function that reads events and gives them to another."""
+    if on_event is None:
+        return None
+
+    def tell(text: str) -> None:
+        event = read(text)
+        if event is not None:
+            on_event(event)
+
+    return tell

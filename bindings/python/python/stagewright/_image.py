@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence
 
 from . import _native as native
+from ._events import Event, reading
 from ._native import NativeImage
 from ._options import (
     ExportOptions,
@@ -70,21 +71,29 @@ class Image:
         """
         return native.export_images([self._native], export_json(dest, options))
 
-    def push(self, *names: str, **options: Unpack[PushOptions]) -> str | None:
+    def push(
+        self,
+        *names: str,
+        on_event: Callable[[Event], object] | None = None,
+        **options: Unpack[PushOptions],
+    ) -> str | None:
         """Pushes the image to the registries of its names, or of those given; returns the digest.
 
-        Blocks, with Python's lock released.
+        Blocks, with Python's lock released. ``on_event`` is called on this thread with what happens
+        meanwhile: ``Progress`` for the bytes of each layer.
         """
-        return native.push_images([self._native], push_json(names, options))
+        return push_images([self], *names, on_event=on_event, **options)
 
-    def export_cache(self, to: str) -> str | None:
+    def export_cache(
+        self, to: str, *, on_event: Callable[[Event], object] | None = None
+    ) -> str | None:
         """Exports the cache of the build that made the image; returns the digest of its manifest.
 
         ``to`` is what ``--cache-to`` takes: ``type=registry,ref=REF,mode=max``,
         ``type=local,dest=FOLDER``. Only an image that was just built has a cache. Blocks, with
         Python's lock released.
         """
-        return self._native.export_cache(to)
+        return self._native.export_cache(to, reading(on_event))
 
 
 def export_images(
@@ -94,6 +103,11 @@ def export_images(
     return native.export_images(natives(images), export_json(dest, options))
 
 
-def push_images(images: Iterable[Image], *names: str, **options: Unpack[PushOptions]) -> str | None:
+def push_images(
+    images: Iterable[Image],
+    *names: str,
+    on_event: Callable[[Event], object] | None = None,
+    **options: Unpack[PushOptions],
+) -> str | None:
     """Pushes images of several platforms as one; returns the digest of the index."""
-    return native.push_images(natives(images), push_json(names, options))
+    return native.push_images(natives(images), push_json(names, options), reading(on_event))

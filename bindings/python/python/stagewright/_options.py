@@ -86,7 +86,7 @@ class BuildOptions(TypedDict, total=False):
     allow: str | Sequence[str]
 
 
-class PushOptions(TypedDict, total=False):
+class FormOptions(TypedDict, total=False):
     """The form in which an image leaves the store; each may be left out."""
 
     compression: str
@@ -101,31 +101,24 @@ class PushOptions(TypedDict, total=False):
     """By key, or by ``LEVEL:KEY`` with a level that ``--annotation`` takes."""
     inline_cache: bool
     """The image is a cache, too, for the ``cache_from`` of other builds."""
+
+
+class PushOptions(FormOptions, total=False):
+    """How an image is pushed; each may be left out."""
+
     by_digest: bool
     """Pushing gives the image no tag."""
     insecure: bool
     """For pushing, plain HTTP and untrusted certificates will do."""
 
 
-class ExportOptions(TypedDict, total=False):
+class ExportOptions(FormOptions, total=False):
     """How an image is written out; each may be left out."""
 
     kind: str
     """``oci_directory``, ``oci_archive``, ``docker_archive``, ``directory`` or ``tar``."""
     names: str | Sequence[str]
     """Names that it carries in place of its own."""
-    compression: str
-    """``gzip``, ``zstd``, ``estargz`` or ``uncompressed``."""
-    compression_level: int | None
-    force_compression: bool
-    """Compress the layers of base images anew where they came in another form."""
-    oci_media_types: bool | None
-    latest_file_time: int | None
-    """No file of a layer made by the build is later than this, in seconds since 1970."""
-    annotations: Mapping[str, str] | None
-    """By key, or by ``LEVEL:KEY`` with a level that ``--annotation`` takes."""
-    inline_cache: bool
-    """The image is a cache, too, for the ``cache_from`` of other builds."""
 
 
 _SAME = {
