@@ -395,3 +395,47 @@ fn an_image_of_the_store_is_saved_into_a_file_or_a_stream() {
         assert!(image.rootfs.get("/Dockerfile").is_some(), "{format}");
     }
 }
+
+/// What goes to standard output is the file that would have been written, and nothing else is.
+#[test]
+fn every_form_of_one_file_goes_to_standard_output() {
+    let stagewright = Stagewright::new();
+    let project = project();
+    let folder = tempfile::tempdir().unwrap();
+    for form in [
+        "type=tar",
+        "type=oci",
+        "type=oci,tar=true,compression=zstd",
+        "type=docker",
+    ] {
+        let file = folder.path().join("file.tar");
+        build_to(
+            &stagewright,
+            &project,
+            &format!("{form},dest={}", file.display()),
+        );
+        let to = format!("{form},dest=-");
+        let mut command = stagewright.build_command(&project, &["-t", "app:1", "-o", &to]);
+        let streamed = command.stdin(std::process::Stdio::null()).output().unwrap();
+        let told = String::from_utf8_lossy(&streamed.stderr);
+        assert!(streamed.status.success(), "{form}: {told}");
+        assert!(
+            streamed.stdout == fs_err::read(&file).unwrap(),
+            "{form}: {} bytes: {told}",
+            streamed.stdout.len()
+        );
+    }
+    for (outputs, expected) in [
+        (&["type=local,dest=-"][..], "use type=tar"),
+        (&["type=tar,dest=-", "type=oci,dest=-"], "only one output"),
+        (&["type=oci,dest=-,tar=false"], "needs dest=PATH"),
+    ] {
+        let mut arguments = Vec::new();
+        for output in outputs {
+            arguments.extend(["-o", output]);
+        }
+        let mut command = stagewright.build_command(&project, &arguments);
+        let refused = stagewright_testkit::output(&mut command).failure(2);
+        assert!(refused.stderr.contains(expected), "{refused}");
+    }
+}
