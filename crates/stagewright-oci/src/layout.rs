@@ -78,44 +78,66 @@ impl ImageLayout {
         &self.index
     }
 
-    /// Finds a manifest and reads its config, of whatever kind it is.
-    ///
-    /// # Errors
-    /// When there is none, or it is damaged.
-    pub fn manifest(
-        &self,
-        selector: &ImageSelector,
-        platform: &Platform,
-    ) -> Result<(Manifest, Vec<u8>), ImageError> {
-        let (_, manifest) = find_manifest(self, &self.select(selector)?, platform)?;
-        let config = read_blob(self, &manifest.config, CONFIG_BYTES_MAX)?;
-        Ok((manifest, config))
-    }
-
-    fn select(&self, selector: &ImageSelector) -> Result<Descriptor, ImageError> {
-        select_entry(&self.path, &self.index, selector, |digest| {
-            let size = fs::metadata(self.blob_path(digest)).ok()?.len();
-            Some(size)
-        })
-    }
-
     /// Returns the path at which a blob is, or would be.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.path.join(blob_name(digest))
     }
 }
 
-impl ImageSource for ImageLayout {
+impl LayoutFiles for ImageLayout {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn index(&self) -> &Index {
+        &self.index
+    }
+
+    fn blob_size(&self, digest: &Digest) -> Option<u64> {
+        Some(fs::metadata(self.blob_path(digest)).ok()?.len())
+    }
+
+    fn open_file(&self, digest: &Digest) -> Result<Option<Box<dyn Read + Send>>, ImageError> {
+        match fs::File::open(self.blob_path(digest)) {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The files of a layout, wherever they are.
+pub(crate) trait LayoutFiles: Send + Sync {
+    /// The folder or the tar.
+    fn path(&self) -> &Path;
+
+    /// The index with all its entries.
+    fn index(&self) -> &Index;
+
+    /// The bytes of a blob, if it is there.
+    fn blob_size(&self, digest: &Digest) -> Option<u64>;
+
+    /// Opens a blob, if it is there. Its bytes are not checked yet.
+    fn open_file(&self, digest: &Digest) -> Result<Option<Box<dyn Read + Send>>, ImageError>;
+}
+
+fn select(files: &impl LayoutFiles, selector: &ImageSelector) -> Result<Descriptor, ImageError> {
+    let size = |digest: &Digest| files.blob_size(digest);
+    select_entry(files.path(), files.index(), selector, size)
+}
+
+/// A layout answers alike in every form.
+impl<L: LayoutFiles> ImageSource for L {
     fn resolve(
         &self,
         selector: &ImageSelector,
         platform: &Platform,
     ) -> Result<ImageSummary, ImageError> {
-        resolve_document(self, &self.select(selector)?, platform)
+        resolve_document(self, &select(self, selector)?, platform)
     }
 
     fn root(&self, selector: &ImageSelector) -> Result<Option<Descriptor>, ImageError> {
-        self.select(selector).map(Some)
+        select(self, selector).map(Some)
     }
 
     fn manifest(
@@ -123,21 +145,22 @@ impl ImageSource for ImageLayout {
         selector: &ImageSelector,
         platform: &Platform,
     ) -> Result<(Manifest, Vec<u8>), ImageError> {
-        ImageLayout::manifest(self, selector, platform)
+        let (_, manifest) = find_manifest(self, &select(self, selector)?, platform)?;
+        let config = read_blob(self, &manifest.config, CONFIG_BYTES_MAX)?;
+        Ok((manifest, config))
     }
 
     fn names(&self) -> Vec<String> {
-        entry_names(&self.index)
+        entry_names(self.index())
     }
 
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {
-        match fs::File::open(self.blob_path(&descriptor.digest)) {
-            Ok(file) => Ok(Box::new(VerifiedReader::new(file, descriptor))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ImageError::MissingBlob {
-                path: self.path.clone(),
+        match self.open_file(&descriptor.digest)? {
+            Some(file) => Ok(Box::new(VerifiedReader::new(file, descriptor))),
+            None => Err(ImageError::MissingBlob {
+                path: self.path().to_owned(),
                 digest: descriptor.digest,
             }),
-            Err(error) => Err(error.into()),
         }
     }
 }
@@ -186,7 +209,7 @@ pub(crate) fn parse_index(path: &Path, bytes: &[u8]) -> Result<Index, ImageError
 ///
 /// `blob_size` answers for digests that no entry names: a layout also holds what is listed in
 /// indexes below.
-pub(crate) fn select_entry(
+fn select_entry(
     path: &Path,
     index: &Index,
     selector: &ImageSelector,
@@ -260,7 +283,7 @@ fn no_such_image(path: &Path, index: &Index, wanted: String) -> ImageError {
 }
 
 /// Returns the names of the entries of an index.
-pub(crate) fn entry_names(index: &Index) -> Vec<String> {
+fn entry_names(index: &Index) -> Vec<String> {
     let name = |entry: &Descriptor| {
         let full = entry.annotations.get(IMAGE_NAME_KEY);
         full.or_else(|| entry.annotations.get(REF_NAME_KEY))

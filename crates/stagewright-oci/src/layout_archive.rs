@@ -3,18 +3,12 @@
 use std::io::Read;
 use std::path::Path;
 
+use stagewright_digest::Digest;
+
 use crate::archive::Archive;
-use crate::config::CONFIG_BYTES_MAX;
-use crate::descriptor::Descriptor;
-use crate::image::{
-    ImageError, ImageSelector, ImageSource, ImageSummary, VerifiedReader, find_manifest, read_blob,
-    resolve_document,
-};
-use crate::layout::{
-    INDEX_NAME, MARKER_NAME, blob_name, check_marker, entry_names, parse_index, select_entry,
-};
-use crate::manifest::{Index, MANIFEST_BYTES_MAX, Manifest};
-use crate::platform::Platform;
+use crate::image::ImageError;
+use crate::layout::{INDEX_NAME, LayoutFiles, MARKER_NAME, blob_name, check_marker, parse_index};
+use crate::manifest::{Index, MANIFEST_BYTES_MAX};
 
 /// The tar form of an image layout, read in place.
 #[derive(Debug)]
@@ -49,47 +43,21 @@ impl LayoutArchive {
     }
 }
 
-impl LayoutArchive {
-    fn select(&self, selector: &ImageSelector) -> Result<Descriptor, ImageError> {
-        let size = |digest: &_| self.archive.size(&blob_name(digest));
-        select_entry(self.archive.path(), &self.index, selector, size)
-    }
-}
-
-impl ImageSource for LayoutArchive {
-    fn resolve(
-        &self,
-        selector: &ImageSelector,
-        platform: &Platform,
-    ) -> Result<ImageSummary, ImageError> {
-        resolve_document(self, &self.select(selector)?, platform)
+impl LayoutFiles for LayoutArchive {
+    fn path(&self) -> &Path {
+        self.archive.path()
     }
 
-    fn root(&self, selector: &ImageSelector) -> Result<Option<Descriptor>, ImageError> {
-        self.select(selector).map(Some)
+    fn index(&self) -> &Index {
+        &self.index
     }
 
-    fn manifest(
-        &self,
-        selector: &ImageSelector,
-        platform: &Platform,
-    ) -> Result<(Manifest, Vec<u8>), ImageError> {
-        let (_, manifest) = find_manifest(self, &self.select(selector)?, platform)?;
-        let config = read_blob(self, &manifest.config, CONFIG_BYTES_MAX)?;
-        Ok((manifest, config))
+    fn blob_size(&self, digest: &Digest) -> Option<u64> {
+        self.archive.size(&blob_name(digest))
     }
 
-    fn names(&self) -> Vec<String> {
-        entry_names(&self.index)
-    }
-
-    fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {
-        match self.archive.read(&blob_name(&descriptor.digest))? {
-            Some(reader) => Ok(Box::new(VerifiedReader::new(reader, descriptor))),
-            None => Err(ImageError::MissingBlob {
-                path: self.archive.path().to_owned(),
-                digest: descriptor.digest,
-            }),
-        }
+    fn open_file(&self, digest: &Digest) -> Result<Option<Box<dyn Read + Send>>, ImageError> {
+        let reader = self.archive.read(&blob_name(digest))?;
+        Ok(reader.map(|reader| Box::new(reader) as Box<dyn Read + Send>))
     }
 }

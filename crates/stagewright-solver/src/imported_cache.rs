@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stagewright_digest::{ActionKey, LayerId};
 use stagewright_fetch::RegistryClient;
 use stagewright_oci::{
-    CONFIG_BYTES_MAX, Descriptor, ImageLayout, ImageSelector, Manifest, Platform, Reference,
+    CONFIG_BYTES_MAX, Descriptor, ImageLayout, ImageSelector, ImageSource as _, Manifest, Platform,
+    Reference,
 };
 use stagewright_store::{ActionResult, Store, StoreError};
 
