@@ -2,7 +2,8 @@
 //!
 //! As no process 1 takes all others with it, the processes of a step are found by their parents:
 //! both the one that watches the caller and the one that starts the program adopt orphans, and what
-//! either still has below it at the end of the step is ended.
+//! either still has below it at the end of the step is ended. Each outlives the other's violent end:
+//! one sees it by its child, the other by the end of the pipe that its reports go into.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,7 +15,7 @@ use crate::message::{Failure, Means, Report};
 use crate::outside::{Input, control, pass_on, release_output, send, unsupported};
 use crate::program::{self, Confinement};
 use crate::step::{Exit, Network, RootFs, Step};
-use crate::sys;
+use crate::sys::{self, Children};
 use crate::trouble::Doing;
 use crate::wire;
 
@@ -87,7 +88,6 @@ fn attend(
     input: Input,
     report_to: &OwnedFd,
 ) -> Result<Option<Exit>, Failure> {
-    sys::die_with_parent().doing("tying the step to its caller", "")?;
     sys::adopt_orphans().doing("adopting orphans", "")?;
     cgroups.enter()?;
     sys::umask(0);
@@ -106,18 +106,37 @@ fn run_program(
     input: Input,
     report_to: &OwnedFd,
 ) -> Result<Option<Exit>, Failure> {
+    let ends = sys::ends_of_children().doing("watching the program", "")?;
     let child = sys::split().doing("starting the program", "")?;
     if child == 0 {
+        // The program takes signals as any does.
+        sys::reset_signals();
         program::start(step, &Confinement::Root(root), &input, report_to);
     }
     drop(input);
     loop {
-        match sys::wait(-1) {
-            Some((pid, status)) if pid == child => return Ok(Some(exit_of(status))),
-            Some(_) => {}
-            None => return Ok(None),
+        match sys::reap_one() {
+            Children::Ended(pid, status) if pid == child => return Ok(Some(exit_of(status))),
+            Children::Ended(..) => {}
+            Children::Running if await_change(&ends, report_to) => {}
+            Children::Running | Children::Gone => return Ok(None),
         }
     }
+}
+
+/// Waits until a child has ended; returns whether the process that watches the caller is still there.
+fn await_change(ends: &OwnedFd, report_to: &OwnedFd) -> bool {
+    let mut fds = [
+        sys::PollFd { fd: ends.as_raw_fd(), events: sys::POLLIN, revents: 0 },
+        // Only that process holds the other end.
+        sys::PollFd { fd: report_to.as_raw_fd(), events: 0, revents: 0 },
+    ];
+    if sys::poll(&mut fds, -1).is_err() || fds[1].revents != 0 {
+        return false;
+    }
+    // What is read says only what `reap_one` is asked next.
+    let _ = sys::read(ends.as_fd(), &mut [0; 128]);
+    true
 }
 
 /// Ends all that is below this process.

@@ -75,7 +75,7 @@ impl Covers {
     fn cover(&mut self, target: &Path) -> Result<&Cover, Failure> {
         let parent = target.parent().unwrap_or(Path::new("/"));
         let name = target.file_name().unwrap_or(OsStr::new("."));
-        let parent = self.stubs.open(self.root.as_fd(), parent, true)?;
+        let parent = self.stubs.open_parent(self.root.as_fd(), parent, name)?;
         let name = sys::c_string(name).doing("making room for", target)?;
         let hidden = match sys::stat_at(parent.as_fd(), &name) {
             Ok(_) => {

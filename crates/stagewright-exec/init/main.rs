@@ -19,6 +19,7 @@ mod filter;
 mod guards;
 mod network;
 mod outside;
+mod overlay;
 mod probe;
 mod program;
 mod root;

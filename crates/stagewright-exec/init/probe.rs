@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::message::{Failure, Finding, Means, MOUNTS, NAMESPACES, OVERLAY, PROC, Report};
 use crate::outside::{leave, send};
+use crate::overlay::overlay;
 use crate::root;
 use crate::step::Network;
 use crate::sys;
@@ -37,7 +38,7 @@ fn findings(scratch: &Path, means: &Means) -> Result<Vec<Finding>, Failure> {
     }
     let rootless = means.user_namespace.is_some();
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| scratch.join(name));
-    let overlay = root::overlay(std::slice::from_ref(&lower), Some((&upper, &work)), rootless);
+    let overlay = overlay(std::slice::from_ref(&lower), Some((&upper, &work)), rootless);
     let place = sys::c_string(&lower).doing("trying /proc", &lower)?;
     let proc = sys::mount(c"proc", &place, c"proc", sys::MS_NOSUID, None);
     let found = |name: &str, result: io::Result<()>| Finding {

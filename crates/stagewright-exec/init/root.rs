@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::message::{Failure, Means};
 use crate::step::{Mount, Network, ResolvConf, RootFs, Security, Step};
 use crate::guards::without;
+use crate::overlay::overlay;
 use crate::stubs::Stubs;
 use crate::sys;
 use crate::trouble::Doing;
@@ -105,69 +106,6 @@ fn root(root: &RootFs, rootless: bool) -> Result<OwnedFd, Failure> {
     sys::mount(&path, &path, c"", sys::MS_BIND | sys::MS_REC, None)
         .doing("mounting the root", directory)?;
     sys::open(directory, sys::O_PATH | sys::O_DIRECTORY, 0).doing("opening", directory)
-}
-
-const OVERLAY_OPTIONS: [(&CStr, &CStr); 5] = [
-    (c"redirect_dir", c"nofollow"),
-    (c"metacopy", c"off"),
-    (c"index", c"off"),
-    (c"nfs_export", c"off"),
-    (c"xino", c"off"),
-];
-
-/// Makes an overlay that is attached nowhere yet.
-pub(crate) fn overlay(
-    lowers: &[PathBuf],
-    writable: Option<(&PathBuf, &PathBuf)>,
-    rootless: bool,
-) -> std::io::Result<OwnedFd> {
-    let make = |one_by_one: bool| -> std::io::Result<OwnedFd> {
-        let overlay = sys::FileSystem::open(c"overlay")?;
-        if one_by_one {
-            for lower in lowers {
-                overlay.set(c"lowerdir+", &sys::c_string(lower)?)?;
-            }
-        } else {
-            overlay.set(c"lowerdir", &sys::c_string(escaped(lowers))?)?;
-        }
-        // What the host's defaults say must neither change what a step sees nor let attributes of
-        // a base image's files name other files.
-        for (option, value) in OVERLAY_OPTIONS {
-            overlay.set(option, value)?;
-        }
-        if rootless {
-            // Only root of the host may use the other ones, `trusted.overlay`.
-            overlay.flag(c"userxattr")?;
-        }
-        if let Some((upper, work)) = writable {
-            overlay.set(c"upperdir", &sys::c_string(upper)?)?;
-            overlay.set(c"workdir", &sys::c_string(work)?)?;
-            // A step that is cut off by a crash is thrown away: nothing in it needs to last.
-            overlay.flag(c"volatile")?;
-        }
-        overlay.mount()
-    };
-    // Kernels before 6.8 take all lower directories in one text.
-    make(true).or_else(|error| match error.raw_os_error() {
-        Some(sys::EINVAL) => make(false),
-        _ => Err(error),
-    })
-}
-
-fn escaped(lowers: &[PathBuf]) -> std::ffi::OsString {
-    let mut text = Vec::new();
-    for lower in lowers {
-        if !text.is_empty() {
-            text.push(b':');
-        }
-        for &byte in lower.as_os_str().as_bytes() {
-            if byte == b':' || byte == b'\\' {
-                text.push(b'\\');
-            }
-            text.push(byte);
-        }
-    }
-    std::os::unix::ffi::OsStringExt::from_vec(text)
 }
 
 /// Returns what `/etc/hosts` shows.

@@ -1,7 +1,7 @@
 //! Mount points: made where they are missing, and removed again after the step.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -22,6 +22,7 @@ const ELOOP: i32 = 40;
 #[derive(Default)]
 pub(crate) struct Stubs {
     made: Vec<(PathBuf, bool)>,
+    /// Where something else is seen than what the root has there.
     mounted: Vec<PathBuf>,
 }
 
@@ -33,7 +34,23 @@ impl Stubs {
         target: &Path,
         directory: bool,
     ) -> Result<OwnedFd, Failure> {
-        self.make(root, target, directory).doing("making the mount point", target)
+        let (at, path) =
+            self.make(root, target, directory).doing("making the mount point", target)?;
+        self.mounted.push(path);
+        Ok(at)
+    }
+
+    /// Opens the directory in which something is put in the place of `name`, making what is missing of
+    /// its path.
+    pub(crate) fn open_parent(
+        &mut self,
+        root: BorrowedFd<'_>,
+        parent: &Path,
+        name: &OsStr,
+    ) -> Result<OwnedFd, Failure> {
+        let (at, path) = self.make(root, parent, true).doing("making the mount point", parent)?;
+        self.mounted.push(path.join(name));
+        Ok(at)
     }
 
     fn make(
@@ -41,7 +58,7 @@ impl Stubs {
         root: BorrowedFd<'_>,
         target: &Path,
         directory: bool,
-    ) -> io::Result<OwnedFd> {
+    ) -> io::Result<(OwnedFd, PathBuf)> {
         let mut left: VecDeque<OsString> = names(target).collect();
         let mut path = PathBuf::from("/");
         let top = |path: &Path| sys::open_in_root(root, path, sys::O_PATH | sys::O_DIRECTORY);
@@ -89,15 +106,18 @@ impl Stubs {
                         let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW;
                         drop(sys::open_at(at.as_fd(), &name, flags, FILE_MODE)?);
                     }
-                    self.made.push((next.clone(), is_directory));
+                    // What is made below a mount goes with it. The root may have the same there, which
+                    // the mount hides: it is not to be removed.
+                    if !self.mounted.iter().any(|mounted| next.starts_with(mounted)) {
+                        self.made.push((next.clone(), is_directory));
+                    }
                     sys::open_in_root(root, &next, sys::O_PATH)?
                 }
                 Err(error) => return Err(error),
             };
             path = next;
         }
-        self.mounted.push(path);
-        Ok(at)
+        Ok((at, path))
     }
 
     /// Takes the mounts away and removes what was made, where it is still empty. Called with the

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fs_err as fs;
-use stagewright_exec::{CancelHandle, ExecError, Exit, User};
+use stagewright_exec::{CancelHandle, ExecError, Exit, Mount, RootFs, User};
 use world::World;
 
 /// Says that this process was started by a test to be the host.
@@ -133,12 +133,75 @@ fn privileged_a_killed_executable_is_told_and_takes_the_step_with_it() {
         assert!(matches!(result, Err(ExecError::Lost)), "{result:?}");
         assert!(killed);
         // The end of the step's output, which was waited for, is the end of its last process.
-        let left = processes().filter(|pid| {
-            fs::read(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&seconds))
-        });
-        assert_eq!(left.count(), 0);
+        assert_eq!(running(&seconds), 0);
     });
+}
+
+/// Starts a test in a user namespace in which no other namespaces can be made, as in a container that
+/// forbids them.
+const NO_NAMESPACES: &str = "unshare --user --map-root-user --mount sh -c \
+    'for kind in mnt pid user; do echo 0 > /proc/sys/user/max_${kind}_namespaces; done; exec \"$0\" \"$@\"'";
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_killed_executable_leaves_nothing_where_there_are_no_namespaces() {
+    let name = "privileged_a_killed_executable_leaves_nothing_where_there_are_no_namespaces";
+    alone(name, NO_NAMESPACES, || {
+        let world = World::without_namespaces();
+        let root = world.directory.path().join("lower");
+        let cache = world.directory.path().join("cache");
+        fs::create_dir(&cache).unwrap();
+        let seconds = format!("8{:07}.5", std::process::id());
+        // One in the step's session, one out of it, one that nobody waits for, and none that holds
+        // the step's output but the program itself.
+        let script = format!(
+            "echo x > /cache/file; sleep {seconds} >/dev/null 2>&1 & setsid sleep {seconds} >/dev/null 2>&1 & \
+             (setsid sleep {seconds} >/dev/null 2>&1 &) ; echo ready; sleep {seconds}"
+        );
+        let mut step = world.step(&script);
+        step.root = RootFs::Directory(root.clone());
+        step.mounts = vec![Mount::Bind {
+            source: cache.clone(),
+            target: "/cache".into(),
+            readonly: false,
+        }];
+        let before = names(&root);
+        let cancel = CancelHandle::new().unwrap();
+        let mut killed = false;
+        let mut kill = |_, bytes: &[u8]| {
+            if bytes.starts_with(b"ready") {
+                let ours = children("");
+                assert_eq!(ours.len(), 1, "{ours:?}");
+                let pid = rustix::process::Pid::from_raw(ours[0]).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+                killed = true;
+            }
+        };
+        let result = world.sandbox.run(&step, &mut kill, &cancel);
+        assert!(matches!(result, Err(ExecError::Lost)), "{result:?}");
+        assert!(killed);
+        assert_eq!(running(&seconds), 0);
+        // What was put in place of the root's own files is away, and what was borrowed is back.
+        assert_eq!(names(&root), before);
+        assert!(cache.join("file").exists());
+        assert!(!world.directory.path().join("aside").exists());
+    });
+}
+
+fn names(folder: &std::path::Path) -> Vec<std::ffi::OsString> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
+/// Counts the processes with a word in their command lines.
+fn running(word: &str) -> usize {
+    let has_it = |pid: &i32| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(word))
+    };
+    processes().filter(has_it).count()
 }
 
 /// Returns the processes of the machine.
@@ -262,7 +325,8 @@ fn takes_orphans() -> bool {
 #[ignore = "needs root"]
 fn privileged_steps_change_nothing_of_their_host() {
     let name = "privileged_steps_change_nothing_of_their_host";
-    alone(name, "", || {
+    // What others mount meanwhile is not seen.
+    alone(name, "unshare --mount", || {
         // What is made once and stays is made before.
         let world = World::new();
         let _ = world.run(&world.step("true"));

@@ -45,6 +45,29 @@ fn privileged_changes_land_in_the_upper_directory_and_nothing_else_does() {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_what_mounts_hide_of_the_root_stays() {
+    let world = World::new();
+    let lower = world.directory.path().join("lower");
+    // As Debian's images have them.
+    for folder in ["dev/pts", "dev/shm", "cache/empty"] {
+        fs::create_dir_all(lower.join(folder)).unwrap();
+    }
+    let mut step = world.step("echo x > /cache/made && echo x > /cache/empty/made");
+    let tmpfs = |target: &str| Mount::Tmpfs {
+        target: target.into(),
+        size_bytes: None,
+        mode: 0o755,
+    };
+    step.mounts = vec![tmpfs("/cache"), tmpfs("/cache/empty")];
+    let (result, text) = world.run(&step);
+    assert_eq!(result.unwrap(), Exit::Code(0), "{text}");
+    for folder in ["dev", "cache"] {
+        assert!(!world.upper().join(folder).exists(), "{folder} was changed");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_exits_are_told_as_they_are() {
     let world = World::new();
     assert_eq!(world.run(&world.step("exit 7")).0.unwrap(), Exit::Code(7));

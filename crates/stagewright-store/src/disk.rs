@@ -214,10 +214,25 @@ pub(crate) fn remove_any(path: &Path, remover: Option<&Remover>) -> io::Result<(
     }
 }
 
+/// How often a directory is removed into which something is put meanwhile: what a killed build had begun is put in order
+/// by a process that outlives it for a moment.
+const REMOVALS_MAX: usize = 16;
+
 /// Removes a directory and all in it, whatever the modes of the directories in it.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     fault::point("remove tree", path)?;
-    match fs::remove_dir_all(path) {
+    let filled_meanwhile = |removed: &io::Result<()>| {
+        let error = removed.as_ref().err();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty)
+    };
+    let mut removed = fs::remove_dir_all(path);
+    for _ in 1..REMOVALS_MAX {
+        if !filled_meanwhile(&removed) {
+            break;
+        }
+        removed = fs::remove_dir_all(path);
+    }
+    match removed {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

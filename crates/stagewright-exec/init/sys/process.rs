@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::raw;
 
@@ -77,18 +77,53 @@ pub(crate) fn has_ended(pid: c_int) -> bool {
     unsafe { raw::waitpid(pid, &raw mut status, WNOHANG) != 0 }
 }
 
+/// What has become of this process's children.
+pub(crate) enum Children {
+    /// One has ended, and with this status.
+    Ended(c_int, c_int),
+    /// There are some, and none has ended.
+    Running,
+    /// There is none.
+    Gone,
+}
+
+/// Reaps a child if one has ended.
+pub(crate) fn reap_one() -> Children {
+    const WNOHANG: c_int = 1;
+    let mut status = 0;
+    // SAFETY: the kernel writes one number.
+    match unsafe { raw::waitpid(-1, &raw mut status, WNOHANG) } {
+        0 => Children::Running,
+        pid if pid < 0 => Children::Gone,
+        pid => Children::Ended(pid, status),
+    }
+}
+
 /// Reaps the children that have ended. Returns whether no child is left.
 pub(crate) fn reap() -> bool {
-    const WNOHANG: c_int = 1;
     loop {
-        let mut status = 0;
-        // SAFETY: the kernel writes one number.
-        match unsafe { raw::waitpid(-1, &raw mut status, WNOHANG) } {
-            0 => return false,
-            pid if pid < 0 => return true,
-            _ => {}
+        match reap_one() {
+            Children::Ended(..) => {}
+            Children::Running => return false,
+            Children::Gone => return true,
         }
     }
+}
+
+/// Returns a descriptor that can be read when a child has ended since it was read last.
+pub(crate) fn ends_of_children() -> io::Result<OwnedFd> {
+    const SIGCHLD: c_int = 17;
+    const SIG_BLOCK: c_int = 0;
+    let mut set = raw::SigSet { words: [0; 16] };
+    set.words[0] = 1 << (SIGCHLD - 1);
+    // SAFETY: the set outlives the call.
+    raw::check(unsafe { raw::sigprocmask(SIG_BLOCK, &raw const set, std::ptr::null_mut()) })?;
+    // SAFETY: the set outlives the call.
+    let made = raw::check(unsafe {
+        raw::signalfd(-1, &raw const set, super::O_CLOEXEC | super::O_NONBLOCK)
+    })?;
+    // SAFETY: the kernel has just made it, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(made) })
 }
 
 pub(crate) fn pid() -> c_int {

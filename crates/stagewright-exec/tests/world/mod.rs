@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use fs_err as fs;
-use stagewright_exec::{CancelHandle, ExecError, Exit, ProbeOptions, RootFs, Sandbox, Step};
+use stagewright_exec::{CancelHandle, ExecError, Exit, Mode, ProbeOptions, RootFs, Sandbox, Step};
 
 pub(crate) struct World {
     pub(crate) directory: tempfile::TempDir,
@@ -34,6 +34,22 @@ impl World {
             directory,
             sandbox: Sandbox::probe(ProbeOptions::default()).unwrap(),
         }
+    }
+
+    /// Makes one on a host that has been looked at, and makes no namespaces.
+    pub(crate) fn without_namespaces() -> Self {
+        let world = Self::new();
+        let trial = Some(world.directory.path().join("trial"));
+        let options = ProbeOptions {
+            trial,
+            ..ProbeOptions::default()
+        };
+        for folder in ["lower", "upper", "work"] {
+            fs::create_dir_all(world.directory.path().join("trial").join(folder)).unwrap();
+        }
+        let sandbox = Sandbox::probe(options).unwrap();
+        assert_eq!(sandbox.mode(), Mode::Chroot, "{:?}", sandbox.report());
+        Self { sandbox, ..world }
     }
 
     pub(crate) fn upper(&self) -> PathBuf {

@@ -368,7 +368,7 @@ fn privileged_long_chains_are_flattened() {
         layers.push(place.layer(&layers, Forms::PACKED, &["dir/", &line]));
     }
     let prepared = place.snapshots.prepare(&layers).unwrap();
-    assert_eq!(prepared.lowers().len(), 100);
+    assert_eq!(prepared.lowers().len(), 80);
     drop(prepared);
     let seen = check_view(&place, &layers);
     assert_eq!(seen.len(), 121);
