@@ -15,16 +15,25 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new() -> Self {
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    pub(crate) fn new_in(place: &Path) -> Self {
         match std::env::var("STAGEWRIGHT_TEST_USER") {
-            Ok(user) => Self::of(user),
+            Ok(user) => Self::of_in(user, place),
             Err(_) => panic!("there is no unprivileged user to run as: run `cargo xtask test`"),
         }
     }
 
     pub(crate) fn of(user: String) -> Self {
+        Self::of_in(user, &std::env::temp_dir())
+    }
+
+    /// One whose folder, with the store, is made in another.
+    pub(crate) fn of_in(user: String, place: &Path) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("stagewright-user-")
-            .tempdir()
+            .tempdir_in(place)
             .unwrap();
         let program = Stagewright::new().command("build").get_program().to_owned();
         fs_err::copy(Path::new(&program), folder.path().join("stagewright")).unwrap();
@@ -105,8 +114,12 @@ impl Account {
         command
             .args(["--reuid", &self.user, "--regid", &self.user])
             .args(["--clear-groups", "--reset-env", "env"])
-            .arg(format!("HOME={}", self.folder.path().display()))
-            .arg(program);
+            .arg(format!("HOME={}", self.folder.path().display()));
+        // What is taken from the sandbox to see that a test notices.
+        if let Ok(guards) = std::env::var("STAGEWRIGHT_WEAKEN") {
+            command.arg(format!("STAGEWRIGHT_WEAKEN={guards}"));
+        }
+        command.arg(program);
         command
     }
 }

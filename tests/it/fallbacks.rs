@@ -38,7 +38,7 @@ RUN test \"$(stat -c %u:%g:%a /b/x)\" = 1000:1000:600 && rm -r /a
 ";
 
 /// What Docker's usual filter of system calls forbids to who may not mount.
-fn no_namespaces(folder: &Path) -> String {
+pub(crate) fn no_namespaces(folder: &Path) -> String {
     let names = [
         "unshare",
         "setns",

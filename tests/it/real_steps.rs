@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use stagewright_testkit::{
-    Buildah, GitServer, Image, Project, SshAgent, SshServer, Stagewright, config_differences,
-    rootfs_differences,
+    Buildah, GitServer, Image, Memory, Project, SshAgent, SshServer, Stagewright,
+    config_differences, rootfs_differences,
 };
 
 /// What the steps need, made once for all builders.
@@ -81,7 +81,7 @@ const NATURAL: [(&str, &str); 8] = [
     ),
 ];
 
-fn mirror() -> String {
+pub(crate) fn mirror() -> String {
     match std::env::var("STAGEWRIGHT_TEST_MIRROR") {
         Ok(address) => address,
         Err(_) => panic!("the stand-in bases are not served: run `cargo xtask test`"),
@@ -104,7 +104,7 @@ fn project() -> Project {
 }
 
 /// Returns what differs and should not.
-fn different(ours: &Image, theirs: &Image) -> Vec<String> {
+pub(crate) fn different(ours: &Image, theirs: &Image) -> Vec<String> {
     let natural = |line: &String| NATURAL.iter().any(|(path, _)| line.starts_with(path));
     let mut ours_rootfs = ours.rootfs.clone();
     let mut theirs_rootfs = theirs.rootfs.clone();
@@ -128,10 +128,10 @@ fn different(ours: &Image, theirs: &Image) -> Vec<String> {
 #[test]
 #[ignore = "needs root and the stand-in bases"]
 fn network_privileged_real_steps_make_the_image_that_buildah_makes() {
-    let stagewright =
-        Stagewright::new().option(format!("--registry-mirror=docker.io={}", mirror()));
-    let out = tempfile::tempdir().unwrap();
-    let tools = out.path().join("tools");
+    let memory = Memory::new();
+    let stagewright = Stagewright::new_in(memory.path())
+        .option(format!("--registry-mirror=docker.io={}", mirror()));
+    let tools = memory.path().join("tools");
     let export = format!("type=oci,dest={},compression=uncompressed", tools.display());
     let base = Project::new().file("Dockerfile", TOOLS);
     let _ = stagewright.build(&base, &["-o", &export]).success();
@@ -148,13 +148,18 @@ fn network_privileged_real_steps_make_the_image_that_buildah_makes() {
     let context = format!("--build-context=tools=oci-layout://{}", tools.display());
     let project = project();
 
-    let layout = out.path().join("image");
-    let _ = stagewright
-        .build_into(&project, &layout, &[&context, &url, &ssh])
-        .success();
-    let buildah = Buildah::new();
-    buildah.add_base(&tools, "docker.io/library/tools:latest");
-    let theirs = buildah.build(&project, &[&url, &ssh]);
+    let layout = memory.path().join("image");
+    let theirs = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| {
+            let buildah = Buildah::new_in(memory.path());
+            buildah.add_base(&tools, "docker.io/library/tools:latest");
+            buildah.build(&project, &[&url, &ssh])
+        });
+        let _ = stagewright
+            .build_into(&project, &layout, &[&context, &url, &ssh])
+            .success();
+        theirs.join().unwrap()
+    });
     let wrong = different(&Image::read(&layout), &theirs);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

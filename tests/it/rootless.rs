@@ -7,7 +7,7 @@ use stagewright_testkit::{Image, Project, Stagewright, differences, output};
 use crate::account::Account;
 
 /// A user that no file knows, and that has no subordinate ids therefore.
-const NOBODY_KNOWN: &str = "54321";
+pub(crate) const NOBODY_KNOWN: &str = "54321";
 
 #[test]
 #[ignore = "needs root to become another user"]

@@ -254,3 +254,48 @@ def test_what_is_killed_leaves_no_process_and_no_mount(
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
     if victim == "sandbox":
         assert lines(process) == ["sandbox"]
+
+
+#: Everything of a process that a library could have changed.
+STATE = """
+import subprocess
+
+
+def state():
+    status = open("/proc/self/status").read().splitlines()
+    names = ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")
+    script = "sleep 600 > /dev/null 2>&1 & echo $!"
+    orphan = int(subprocess.check_output(["/bin/sh", "-c", script]))
+    with open(f"/proc/{orphan}/status") as about:
+        adopted = f"PPid:\\t{os.getpid()}\\n" in about.readlines()
+    os.kill(orphan, signal.SIGKILL)
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    places = [os.readlink(f"/proc/self/{name}") for name in ("cwd", "root")]
+    spaces = [os.readlink(f"/proc/self/ns/{name}") for name in sorted(os.listdir("/proc/self/ns"))]
+    files = sorted(os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")
+                   if os.path.lexists(f"/proc/self/fd/{name}"))
+    told = [line for line in status if line.split(":")[0] in names]
+    return told, adopted, handlers, places, spaces, files, dict(os.environ), open("/proc/self/limits").read()
+"""
+
+
+@needs_root
+def test_builds_change_nothing_of_their_host(
+    host: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    process = host(
+        STATE
+        + """
+# What is made once and stays is made before.
+assert exit_of(0) == (0, [])
+before = state()
+assert not before[1]
+assert exit_of(3)[0] == 3
+exit_of(0, "umask 077; cd /tmp; trap '' CHLD; kill -9 $$")
+after = state()
+for one, other in zip(before, after):
+    assert one == other, (one, other)
+print("the same")
+"""
+    )
+    assert lines(process) == ["the same"]

@@ -30,9 +30,19 @@ impl Buildah {
         reason = "a default that may panic surprises"
     )]
     pub fn new() -> Self {
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// Takes Buildah with an empty storage in this folder.
+    ///
+    /// # Panics
+    ///
+    /// When it is not installed.
+    #[must_use]
+    pub fn new_in(folder: &Path) -> Self {
         let state = tempfile::Builder::new()
             .prefix("stagewright-buildah-")
-            .tempdir()
+            .tempdir_in(folder)
             .unwrap();
         Self {
             program: program("buildah", "buildah"),
@@ -132,7 +142,9 @@ impl Buildah {
             .arg("--root")
             .arg(self.state.path().join("root"))
             .arg("--runroot")
-            .arg(self.state.path().join("run"));
+            .arg(self.state.path().join("run"))
+            // Blobs on their way, which would else lie on the machine's disk.
+            .env("TMPDIR", self.state.path());
         if self.pull {
             command.env("CONTAINERS_REGISTRIES_CONF", self.registries());
         }

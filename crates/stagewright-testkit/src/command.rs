@@ -32,9 +32,19 @@ impl Stagewright {
         reason = "a default that builds a program surprises"
     )]
     pub fn new() -> Self {
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// Takes the command with an empty store in this folder.
+    ///
+    /// # Panics
+    ///
+    /// When the command can't be built.
+    #[must_use]
+    pub fn new_in(folder: &Path) -> Self {
         let state = tempfile::Builder::new()
             .prefix("stagewright-store-")
-            .tempdir()
+            .tempdir_in(folder)
             .unwrap();
         Self {
             program: find_command(),
@@ -50,7 +60,17 @@ impl Stagewright {
     /// When this machine has no static BusyBox.
     #[must_use]
     pub fn with_busybox() -> Self {
-        let command = Self::new();
+        Self::with_busybox_in(&std::env::temp_dir())
+    }
+
+    /// As [`Stagewright::with_busybox`], with a store in this folder.
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    #[must_use]
+    pub fn with_busybox_in(folder: &Path) -> Self {
+        let command = Self::new_in(folder);
         let layout = command.state.path().join("busybox");
         busybox(&layout);
         let context = format!("--build-context=busybox=oci-layout://{}", layout.display());

@@ -5,9 +5,10 @@ use std::process::Command;
 use stagewright_testkit::{Build, Project, Stagewright, output};
 
 use super::{Outside, confined};
+use crate::account::Account;
 
 /// Says of each call what came of it when it is not refused. `plant` runs a program with a key in its
-/// session's keyring, and without the signal that children have ended.
+/// session's keyring; `key` looks for that key alone, and `trace` tries process 1 alone.
 const CALLS: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>
@@ -36,6 +37,12 @@ int main(int count, char **words) {
         execv(words[2], words + 2);
         return 5;
     }
+    if (count > 1 && !strcmp(words[1], "key")) {
+        long key = syscall(SYS_keyctl, 10, -3, "user", "stagewright-escape", 0);
+        if (key < 0 && errno != ENOKEY) return printf("no keys here: %s\n", strerror(errno));
+        puts(key >= 0 ? "ESCAPE a key of the host" : "all were tried");
+        return 0;
+    }
     char byte, handle[16] = { 8, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0 };
     struct iovec here = { &byte, 1 }, there = { (void *)0x400000, 1 };
     /* Other processes. */
@@ -47,6 +54,12 @@ int main(int count, char **words) {
         syscall(SYS_ptrace, PTRACE_DETACH, 1, 0, 0);
     }
     TRY("memory of process 1", SYS_process_vm_readv, 1, &here, 1, &there, 1, 0);
+    if (count > 1 && !strcmp(words[1], "trace")) {
+        for (const char **file = (const char *[]) { "/proc/1/exe", "/proc/1/mem", "/proc/1/environ", 0 }; *file; file++)
+            if (open(*file, O_RDONLY) >= 0) printf("ESCAPE %s\n", *file);
+        puts("all were tried");
+        return 0;
+    }
     TRY("kcmp", SYS_kcmp, 1, getpid(), 0, 0, 0);
     /* The hole that was called Shocker: files by their number. */
     int here_fd = open("/", O_RDONLY);
@@ -125,7 +138,8 @@ fn privileged_calls_of_the_kernel_are_refused() {
 
 /// Runs a build by a program that has a key, and these files of the outside open.
 fn build_with_open(stagewright: &Stagewright, project: &Project, open: &str) -> Build {
-    let build = stagewright.build_command(project, &["--progress=rawjson"]);
+    let arguments = ["--progress=rawjson", "--allow=security.insecure"];
+    let build = stagewright.build_command(project, &arguments);
     let mut planted = Command::new("/bin/sh");
     planted
         .args(["-c", &format!("exec {open}; exec \"$@\""), "sh"])
@@ -160,6 +174,42 @@ fn privileged_what_the_host_has_open_is_not_the_steps() {
     all_were_refused(&build);
     let said = build.output.to_string();
     assert!(!said.contains(super::SECRET), "{said}");
+}
+
+/// A step that no filter keeps from asking for keys has none of the host's.
+#[test]
+#[ignore = "needs root"]
+fn privileged_keys_of_the_host_are_not_an_insecure_steps() {
+    let stagewright = Stagewright::with_busybox();
+    let project = project("FROM busybox\nCOPY calls /\nRUN --security=insecure /calls key\n");
+    all_were_refused(&build_with_open(&stagewright, &project, "8</dev/null").success());
+}
+
+/// CVE-2016-9962: root of a user namespace with all rights in it does not trace process 1, which came
+/// from outside of it.
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_process_one_is_not_traced_by_an_insecure_step_without_root() {
+    let project = project("FROM busybox\nCOPY calls /\nRUN --security=insecure /calls trace\n");
+    let allow = ["--allow=security.insecure"];
+    let output = Account::new().build_with(&project, "image", &allow);
+    all_were_refused(&Build { output }.success());
+}
+
+/// CVE-2024-21626: directories that are open for the step's own sake, those of its control groups.
+#[test]
+#[ignore = "needs root"]
+fn privileged_directories_of_the_sandbox_are_not_entered() {
+    let stagewright = Stagewright::with_busybox();
+    for number in 0..16 {
+        let dockerfile = format!(
+            "FROM busybox\nWORKDIR /proc/self/fd/{number}\nRUN ! test -e ./cgroup.procs || echo ESCAPE\n"
+        );
+        let project = Project::new().file("Dockerfile", dockerfile);
+        let build = stagewright.build(&project, &["--memory=64m"]);
+        let said = build.log();
+        assert!(!said.contains("ESCAPE"), "descriptor {number}: {said}");
+    }
 }
 
 /// CVE-2024-21626, with a directory that the host itself left open.
