@@ -19,6 +19,7 @@ mod compressed;
 mod content;
 mod create;
 mod damage;
+mod draft_tar;
 mod error;
 mod expansion;
 mod file;

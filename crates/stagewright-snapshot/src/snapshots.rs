@@ -21,6 +21,7 @@ use crate::builder::LayerBuilder;
 use crate::compressed::{index_until, is_the_layer};
 use crate::content::NewEntry;
 use crate::damage::Keeper;
+use crate::draft_tar::DraftTar;
 use crate::error::SnapshotError;
 use crate::expansion::ExpansionLimit;
 use crate::pack::pack_entries;
@@ -300,7 +301,7 @@ impl Snapshots {
             namespace: self.agent().namespace().cloned(),
         };
         let draft = self.store().layer_draft()?;
-        let mut tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
+        let mut tar = DraftTar::create(&draft.packed()).map_err(SnapshotError::Draft)?;
         let written = self.agent().pack(&layer, &mut tar)?;
         drop(tar);
         let id = self.name(&written.index);
@@ -526,7 +527,7 @@ impl Snapshots {
             return Ok(packed);
         }
         let draft = self.store().layer_draft()?;
-        let mut tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
+        let mut tar = DraftTar::create(&draft.packed()).map_err(SnapshotError::Draft)?;
         let written = self.agent().pack(&self.tree_layer(id)?, &mut tar)?;
         drop(tar);
         let record = tar_record(&written);
@@ -669,6 +670,7 @@ impl Snapshots {
         index: Arc<LayerIndex>,
     ) -> Result<Layer, SnapshotError> {
         self.agent().settle(&draft.fs())?;
+        self.write_index(&draft, &index)?;
         let layer = TreeLayer {
             index,
             packed: None,
@@ -687,7 +689,7 @@ impl Snapshots {
         synced?;
         let written = written?;
         let record = tar_record(&written);
-        self.publish(draft, id, &layer.index, record)
+        self.publish_indexed(draft, id, &layer.index, record)
     }
 
     /// Writes entries, which are in the order of paths, to a draft, and returns what they are and the name of the tar,
@@ -702,7 +704,7 @@ impl Snapshots {
             let index = self.agent().create(&draft.fs(), entries)?;
             return Ok((Arc::new(index), None));
         }
-        let mut tar = fs::File::create_new(draft.packed()).map_err(SnapshotError::Draft)?;
+        let mut tar = DraftTar::create(&draft.packed()).map_err(SnapshotError::Draft)?;
         let UnnamedLayer { index, name, .. } = pack_entries(entries, &mut tar)?;
         drop(tar);
         let index = Arc::new(index);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -16,6 +16,18 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
         let error = io::Error::from(errno);
         io::Error::new(error.kind(), format!("{}: {error}", path.display()))
     })
+}
+
+/// Has the disk begin with a part of a file, and does not wait for it. It is a hint: what fails here fails in `fdatasync` too.
+pub(crate) fn begin_writing(file: &std::fs::File, offset: u64, bytes: u64) {
+    let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else {
+        return;
+    };
+    // SAFETY: the descriptor is open for as long as the file is borrowed, and no memory is passed.
+    #[expect(unsafe_code, reason = "no crate in use has this call")]
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE);
+    }
 }
 
 /// Opens something below a root directory, without following any symbolic link on the way.

@@ -12,9 +12,10 @@
 //! A layer exists when its `record` does, which gets its name last, when all the rest has its own. A form is renamed into
 //! its place when it is complete and durable. The store does not look inside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,7 @@ impl Store {
         Ok(LayerDraft {
             store: self.clone(),
             temp: self.temp_dir()?,
+            durable: Mutex::default(),
         })
     }
 
@@ -178,6 +180,8 @@ impl Store {
 pub struct LayerDraft {
     store: Store,
     temp: TempDir,
+    /// What is durable already. No lock is held over a wait: who calls at once waits twice.
+    durable: Mutex<BTreeSet<&'static str>>,
 }
 
 impl LayerDraft {
@@ -206,8 +210,8 @@ impl LayerDraft {
         self.dir().join(INDEX)
     }
 
-    /// Makes what was written so far durable, ahead of [`LayerDraft::publish`], which then has little
-    /// left to wait for.
+    /// Makes what is there durable, ahead of [`LayerDraft::publish`], which then has little left to wait for. A form, or an
+    /// index, that is there must be complete.
     ///
     /// # Errors
     /// When the file system can't write it.
@@ -270,18 +274,28 @@ impl LayerDraft {
         Ok(disk::write_all(&mut file, &path, &with_checksum(&bytes))?)
     }
 
-    /// Makes all that was written durable: files one by one, a tree and what is beside it by syncing its file system.
+    /// Makes all that is not yet durable so: files one by one, a tree and what is beside it by syncing its file system.
     fn make_durable(&self) -> Result<(), StoreError> {
-        if self.fs().exists() {
-            return Ok(disk::sync_file_system(self.dir())?);
+        let mut waiting = Vec::new();
+        for name in [UNPACKED, PACKED, INDEX, RECORD] {
+            if !self.durable().contains(name) && self.dir().join(name).exists() {
+                waiting.push(name);
+            }
         }
-        for name in [INDEX, PACKED, RECORD] {
-            let path = self.dir().join(name);
-            if path.exists() {
+        if waiting.first() == Some(&UNPACKED) {
+            disk::sync_file_system(self.dir())?;
+        } else {
+            for name in &waiting {
+                let path = self.dir().join(name);
                 disk::sync_data(fs::File::open(&path)?.file(), &path)?;
             }
         }
+        self.durable().extend(waiting);
         Ok(())
+    }
+
+    fn durable(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
