@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use serde_json::json;
-use stagewright_testkit::{Build, Image, Project, Stagewright, differences, output};
+use stagewright_testkit::{Build, Image, Project, SshServer, Stagewright, differences, output};
 
 use crate::account::Account;
 use crate::nested::{HERE, Podman};
+use crate::ssh::with_program;
 
 /// Steps that make, change, replace and remove all kinds of things, and use every mount.
 const STEPS: &str = "\
@@ -298,6 +299,12 @@ fn privileged_the_kernels_refusal_of_namespaces_leads_to_chroot() {
     );
     let stagewright = Stagewright::with_busybox();
     let build = stagewright.build_command(&project, &["--progress=plain"]);
+    let told = output(&mut without_namespaces(&build)).success();
+    assert!(told.to_string().contains("in mode chroot"), "{told}");
+}
+
+/// Returns a command that runs another where the kernel makes no namespaces.
+fn without_namespaces(build: &std::process::Command) -> std::process::Command {
     let words = std::iter::once(build.get_program()).chain(build.get_args());
     let mut limited = std::process::Command::new("unshare");
     limited
@@ -305,6 +312,25 @@ fn privileged_the_kernels_refusal_of_namespaces_leads_to_chroot() {
         .arg("for kind in mnt pid user; do echo 0 > /proc/sys/user/max_${kind}_namespaces; done; exec \"$@\"")
         .arg("sh")
         .args(words);
-    let told = output(&mut limited).success();
+    limited
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_an_agent_is_reached_where_there_are_no_namespaces() {
+    let server = SshServer::start();
+    let key = server.key("key", &["-t", "ed25519", "-N", ""]);
+    let dockerfile = "\
+FROM busybox
+COPY programs /
+RUN --mount=type=ssh,required=true ssh-add -l | grep ED25519
+RUN test ! -e /run/buildkit && test -z \"$SSH_AUTH_SOCK\"
+";
+    let project = Project::new().file("Dockerfile", dockerfile);
+    let project = with_program(project, "ssh-add");
+    let stagewright = Stagewright::with_busybox();
+    let ssh = format!("--ssh=default={}", key.display());
+    let build = stagewright.build_command(&project, &["--progress=plain", &ssh]);
+    let told = output(&mut without_namespaces(&build)).success();
     assert!(told.to_string().contains("in mode chroot"), "{told}");
 }

@@ -48,7 +48,7 @@ impl Remote {
 }
 
 /// Adds a program of this machine and the libraries that it is linked with.
-fn with_program(project: Project, name: &str) -> Project {
+pub(crate) fn with_program(project: Project, name: &str) -> Project {
     let package = if name == "git" {
         "git"
     } else {
