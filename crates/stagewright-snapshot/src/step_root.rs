@@ -11,7 +11,7 @@ use crate::snapshots::Snapshots;
 #[derive(Debug)]
 pub enum StepRoot {
     /// Layers, to be stacked by overlayfs.
-    Layers(Prepared),
+    Layers(Box<Prepared>),
     /// A copy of all files.
     Copy(Box<Copied>),
 }
@@ -29,7 +29,7 @@ impl StepRoot {
         Ok(if copies {
             Self::Copy(Box::new(snapshots.prepare_copy(layers)?))
         } else {
-            Self::Layers(snapshots.prepare(layers)?)
+            Self::Layers(Box::new(snapshots.prepare(layers)?))
         })
     }
 
@@ -55,7 +55,7 @@ impl StepRoot {
         named: bool,
     ) -> Result<Option<LayerId>, SnapshotError> {
         match self {
-            Self::Layers(prepared) => snapshots.commit(prepared, named),
+            Self::Layers(prepared) => snapshots.commit(*prepared, named),
             Self::Copy(copied) => snapshots.commit_copy(&copied),
         }
     }
