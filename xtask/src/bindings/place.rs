@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::host;
 
-/// No package may be larger.
-const BYTES_MAX: u64 = 15 << 20;
+/// No package may be larger, nor the command.
+const BYTES_MAX: u64 = 15_000_000;
 
 /// Where packages are made.
 pub(super) struct Place {
@@ -74,7 +74,11 @@ pub(super) fn check_size(file: &Path) -> Result<()> {
     let bytes = fs_err::metadata(file)?.len();
     println!("{}: {:.1} MB", file.display(), bytes as f64 / 1e6);
     if bytes > BYTES_MAX {
-        bail!("{} is larger than {} MiB", file.display(), BYTES_MAX >> 20);
+        bail!(
+            "{} is larger than {} MB",
+            file.display(),
+            BYTES_MAX / 1_000_000
+        );
     }
     Ok(())
 }

@@ -49,6 +49,7 @@ pub(super) fn run(place: &Place, samples: Option<&Samples>) -> Result<()> {
     let source = host::root().join("bindings/python");
     let scripts = emptied(source.join("stagewright.data"))?.join("scripts");
     fs_err::create_dir_all(&scripts)?;
+    check_size(&built.join("stagewright"))?;
     fs_err::copy(built.join("stagewright"), scripts.join("stagewright"))?;
     let dist = emptied(place.folder.join("python-dist"))?;
     host::run(
