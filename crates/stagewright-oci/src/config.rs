@@ -337,6 +337,17 @@ mod tests {
         );
     }
 
+    /// Members that are not known are kept, their numbers too.
+    #[test]
+    fn unknown_numbers_are_written_as_they_were_read() {
+        for number in ["1111111111111111111111111111111117", "0.1", "1e300", "-7"] {
+            let text = format!("{{\"@\":{number}}}");
+            let config = ImageConfig::parse(text.as_bytes()).unwrap();
+            let written = config.encode();
+            assert_eq!(ImageConfig::parse(&written).unwrap(), config, "{number}");
+        }
+    }
+
     #[test]
     fn a_config_without_anything_is_read() {
         let image = ImageConfig::parse(b"{}").unwrap();
