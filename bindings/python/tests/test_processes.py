@@ -51,6 +51,8 @@ def test_fifty_threads_of_all_sorts(builder: stagewright.Builder, project: Path)
 def _script(tmp_path: Path, busybox: str, text: str) -> subprocess.Popen[str]:
     script = f"""
 import signal, sys, stagewright
+# Who runs the tests in the background may have it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 builder = stagewright.Builder({str(tmp_path / "store")!r}, environment={{}})
 image = builder.build(text="FROM busybox\\nENV A=1\\n", build_contexts={{"busybox": {busybox!r}}})
 """
@@ -124,6 +126,8 @@ def test_an_interrupt_raises_and_leaves_nothing_running(tmp_path: Path, busybox:
     script = textwrap.dedent(
         f"""
         import os, signal, stagewright, threading
+        # Who runs the tests in the background may have it ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         builder = stagewright.Builder({str(tmp_path / "store")!r}, environment={{}})
         build = builder.start(
             text="FROM busybox\\nRUN echo ready; sleep {marker}\\n",

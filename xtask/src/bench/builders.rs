@@ -231,6 +231,13 @@ impl Builder {
                 ));
                 command
             }
+            // Its push always compresses.
+            Kind::Podman if archive == Archive::Plain => {
+                let mut command = self.storage();
+                command.args(["save", "-q", "--format=oci-archive", "--uncompressed", "-o"]);
+                command.arg(&file).arg(workload.name);
+                command
+            }
             Kind::Buildah | Kind::Podman => {
                 let mut command = self.storage();
                 command.args(["push", "-q"]);

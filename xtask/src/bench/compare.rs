@@ -172,7 +172,7 @@ pub(super) fn run(arguments: &CompareArguments) -> Result<()> {
         runs: arguments.runs,
         turn: 0,
     };
-    for workload in &workloads {
+    for (number, workload) in workloads.iter().enumerate() {
         for phase in Phase::ALL {
             let wanted = arguments.phases.is_empty() || arguments.phases.contains(&phase);
             if wanted && phase.applies_to(workload) {
@@ -182,12 +182,14 @@ pub(super) fn run(arguments: &CompareArguments) -> Result<()> {
         println!("{} compared", workload.name);
         let compared = equal::compare(&comparison.builders, workload)?;
         comparison.report.compared(compared);
+        // Who ends a long run has what was taken so far.
+        comparison.report.write(
+            &host::root().join(&arguments.out),
+            &comparison.builders,
+            &workloads[..=number],
+        )?;
     }
-    comparison.report.write(
-        &host::root().join(&arguments.out),
-        &comparison.builders,
-        &workloads,
-    )
+    Ok(())
 }
 
 /// Makes the base with a compiler in it, and has the registry serve it.

@@ -81,9 +81,9 @@ pub(super) fn make(folder: &Path, registry: &str) -> Result<Vec<Workload>> {
     Ok(vec![
         node_application(folder.join("w1"), &node, &alpine)?,
         stages(folder.join("w2"), &alpine)?,
-        context(folder.join("w3"), &alpine)?,
         steps(folder.join("w4"), &alpine)?,
         copies(folder.join("w5"), &alpine)?,
+        context(folder.join("w3"), &alpine)?,
         ignored(folder.join("w6"), &alpine)?,
         program(folder.join("w7"), &format!("{registry}/{COMPILER}"))?,
         image(folder.join("w9"), &alpine)?,
