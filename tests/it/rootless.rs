@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use stagewright_testkit::{Image, Project, Stagewright, differences, output};
+use stagewright_testkit::{
+    Image, ImageWriter, LayerTar, Project, Stagewright, differences, output,
+};
 
 use crate::account::Account;
 
@@ -179,6 +181,41 @@ COPY --chown=33:34 --chmod=640 Dockerfile /given
     let told = output(&mut account.command("doctor", &project)).success();
     assert!(told.stdout.contains("rootless with one id"), "{told}");
     assert!(told.stdout.contains("/etc/subuid"), "{told}");
+}
+
+/// A base's layer has devices. Its layers stay as they are in the image; the steps of a user neither have the devices nor
+/// reach what they stand for.
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_devices_of_base_images_are_kept_and_not_made_without_root() {
+    let dockerfile = "\
+FROM busybox AS tools
+FROM devices
+COPY --from=tools / /
+RUN for f in zero disk; do if test -e /$f || head -c 1 /$f; then echo MADE; fi; done; echo all were tried; echo 1 > /last
+";
+    let project = Project::new().file("Dockerfile", dockerfile);
+    let out = tempfile::tempdir().unwrap();
+    let base = project.path().join("base");
+    let layer = LayerTar::new()
+        .device("disk", (254, 0))
+        .device("zero", (1, 5));
+    ImageWriter::new().layer(layer).write(&base, "latest");
+    let context = format!("--build-context=devices=oci-layout://{}", base.display());
+
+    let account = Account::new();
+    let built = account.build_with(&project, "image", &[&context]).success();
+    assert!(built.stdout.contains("all were tried"), "{built}");
+    assert!(!built.stdout.contains("MADE\\n"), "{built}");
+    let root = Stagewright::with_busybox();
+    let theirs = out.path().join("image");
+    let _ = root.build_into(&project, &theirs, &[&context]).success();
+    let ours = Image::read(&account.path("image"));
+    for name in ["disk", "zero"] {
+        assert!(ours.rootfs.entries.contains_key(name), "{name}");
+    }
+    let different = differences(&ours, &Image::read(&theirs));
+    assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
 /// Two stages that may run in any order, files of several owners, and files that steps make.
