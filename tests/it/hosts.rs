@@ -6,7 +6,7 @@ use std::sync::Barrier;
 
 use stagewright::json::parse_request;
 use stagewright::{Builder, BuilderOptions, Error, ErrorKind, Image};
-use stagewright_testkit::{Project, output};
+use stagewright_testkit::{Project, output, process_state};
 
 use crate::account::Account;
 
@@ -46,55 +46,7 @@ fn build(builder: &Builder, folder: &Path, dockerfile: &str) -> Result<Image, Er
 
 /// Everything of this process that a library could have changed and that the kernel tells.
 fn state() -> Vec<String> {
-    let read = |file: &str| fs_err::read_to_string(format!("/proc/self/{file}")).unwrap();
-    let told = [
-        "Umask",
-        "Uid",
-        "Gid",
-        "Groups",
-        "NoNewPrivs",
-        "Seccomp",
-        "SigBlk",
-        "SigIgn",
-        "SigCgt",
-        "CapInh",
-        "CapPrm",
-        "CapEff",
-        "CapBnd",
-        "CapAmb",
-        "Cpus_allowed",
-    ];
-    let status = read("status");
-    let status = status.lines().filter(|line| {
-        let name = line.split(':').next().unwrap_or_default();
-        told.contains(&name)
-    });
-    let mut state: Vec<String> = status.map(str::to_owned).collect();
-    let files = ["limits", "cgroup", "oom_score_adj"];
-    state.extend(files.map(|file| format!("{file}: {}", read(file))));
-    // Group, session, terminal.
-    let stat = read("stat");
-    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-    state.extend(
-        fields
-            .skip(2)
-            .take(3)
-            .map(|field| format!("session: {field}")),
-    );
-    let mut links = vec!["cwd".to_owned(), "root".to_owned(), "exe".to_owned()];
-    let namespaces = fs_err::read_dir("/proc/self/ns").unwrap();
-    links.extend(namespaces.map(|entry| {
-        let name = entry.unwrap().file_name();
-        format!("ns/{}", name.to_str().unwrap())
-    }));
-    links.sort();
-    for link in links {
-        let target = fs_err::read_link(format!("/proc/self/{link}")).unwrap();
-        state.push(format!("{link}: {}", target.display()));
-    }
-    let mut environment: Vec<_> = std::env::vars_os().collect();
-    environment.sort();
-    state.push(format!("environment: {environment:?}"));
+    let mut state = process_state();
     // The files of a process that nobody may look at are root's.
     let owner =
         std::os::unix::fs::MetadataExt::uid(&fs_err::metadata("/proc/self/environ").unwrap());

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fs_err as fs;
-use stagewright_exec::{CancelHandle, ExecError, Exit, Mount, RootFs, User};
+use stagewright_exec::{CancelHandle, ExecError, Exit, Mount, RootFs, Step, User};
+use stagewright_testkit::process_state;
 use world::World;
 
 /// Says that this process was started by a test to be the host.
@@ -118,20 +119,7 @@ fn privileged_a_killed_executable_is_told_and_takes_the_step_with_it() {
         let world = World::new();
         let seconds = format!("9{:07}.5", std::process::id());
         let script = format!("echo ready; setsid sleep {seconds} & sleep {seconds}");
-        let cancel = CancelHandle::new().unwrap();
-        let mut killed = false;
-        let mut kill = |_, bytes: &[u8]| {
-            if bytes.starts_with(b"ready") {
-                let ours = children("");
-                assert_eq!(ours.len(), 1, "{ours:?}");
-                let pid = rustix::process::Pid::from_raw(ours[0]).unwrap();
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-                killed = true;
-            }
-        };
-        let result = world.sandbox.run(&world.step(&script), &mut kill, &cancel);
-        assert!(matches!(result, Err(ExecError::Lost)), "{result:?}");
-        assert!(killed);
+        kill_the_executable(&world, &world.step(&script));
         // The end of the step's output, which was waited for, is the end of its last process.
         assert_eq!(running(&seconds), 0);
     });
@@ -166,26 +154,31 @@ fn privileged_a_killed_executable_leaves_nothing_where_there_are_no_namespaces()
             readonly: false,
         }];
         let before = names(&root);
-        let cancel = CancelHandle::new().unwrap();
-        let mut killed = false;
-        let mut kill = |_, bytes: &[u8]| {
-            if bytes.starts_with(b"ready") {
-                let ours = children("");
-                assert_eq!(ours.len(), 1, "{ours:?}");
-                let pid = rustix::process::Pid::from_raw(ours[0]).unwrap();
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-                killed = true;
-            }
-        };
-        let result = world.sandbox.run(&step, &mut kill, &cancel);
-        assert!(matches!(result, Err(ExecError::Lost)), "{result:?}");
-        assert!(killed);
+        kill_the_executable(&world, &step);
         assert_eq!(running(&seconds), 0);
         // What was put in place of the root's own files is away, and what was borrowed is back.
         assert_eq!(names(&root), before);
         assert!(cache.join("file").exists());
         assert!(!world.directory.path().join("aside").exists());
     });
+}
+
+/// Runs a step, and kills the executable that started it when the step says `ready`.
+fn kill_the_executable(world: &World, step: &Step) {
+    let mut killed = false;
+    let mut kill = |_, bytes: &[u8]| {
+        if bytes.starts_with(b"ready") {
+            let ours = children("");
+            assert_eq!(ours.len(), 1, "{ours:?}");
+            let pid = rustix::process::Pid::from_raw(ours[0]).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            killed = true;
+        }
+    };
+    let cancel = CancelHandle::new().unwrap();
+    let result = world.sandbox.run(step, &mut kill, &cancel);
+    assert!(matches!(result, Err(ExecError::Lost)), "{result:?}");
+    assert!(killed);
 }
 
 fn names(folder: &std::path::Path) -> Vec<std::ffi::OsString> {
@@ -234,55 +227,11 @@ fn status(field: &str) -> String {
 
 /// Everything of this process that a library could have changed.
 fn state() -> Vec<String> {
-    let mut state: Vec<String> = [
-        "Umask",
-        "Uid",
-        "Gid",
-        "Groups",
-        "NoNewPrivs",
-        "Seccomp",
-        "SigBlk",
-        "SigIgn",
-        "SigCgt",
-        "CapInh",
-        "CapPrm",
-        "CapEff",
-        "CapBnd",
-        "CapAmb",
-        "Cpus_allowed",
-    ]
-    .iter()
-    .map(|field| format!("{field} {}", status(field)))
-    .collect();
-    let links = ["cwd", "root", "exe"].map(str::to_owned);
-    let namespaces = fs::read_dir("/proc/self/ns").unwrap();
-    let namespaces =
-        namespaces.map(|entry| format!("ns/{}", entry.unwrap().file_name().to_str().unwrap()));
-    let mut links: Vec<String> = links.into_iter().chain(namespaces).collect();
-    links.sort();
-    for link in links {
-        let path = format!("/proc/self/{link}");
-        state.push(format!("{link} {}", fs::read_link(path).unwrap().display()));
-    }
-    for file in [
-        "limits",
-        "cgroup",
-        "oom_score_adj",
-        "personality",
-        "timerslack_ns",
-        "mountinfo",
-    ] {
+    let mut state = process_state();
+    for file in ["personality", "timerslack_ns", "mountinfo"] {
         let text = fs::read_to_string(format!("/proc/self/{file}")).unwrap();
         state.push(format!("{file} {text}"));
     }
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    // Group, session, terminal.
-    let (_, rest) = stat.rsplit_once(')').unwrap();
-    let fields: Vec<&str> = rest.split_whitespace().skip(2).take(3).collect();
-    state.push(format!("session {fields:?}"));
-    let mut environment: Vec<_> = std::env::vars_os().collect();
-    environment.sort();
-    state.push(format!("environment {environment:?}"));
     let dumpable = rustix::process::dumpable_behavior().unwrap();
     state.push(format!("dumpable {dumpable:?}"));
     let death = rustix::process::parent_process_death_signal().unwrap();
