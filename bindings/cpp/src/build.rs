@@ -1,12 +1,13 @@
 //! Builds that run.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-use stagewright::{Build, Canceller, Events, Image, json};
+use stagewright::{Build, Canceller, Image};
 
 use crate::image::NativeImage;
 use crate::owned::Owned;
 use crate::thrown::Thrown;
+use crate::told::{Told, locked};
 
 /// A build.
 pub(crate) struct NativeBuild(Owned<Running>);
@@ -14,8 +15,7 @@ pub(crate) struct NativeBuild(Owned<Running>);
 struct Running {
     /// Held by whoever waits for the end; others wait for it then.
     build: Mutex<State>,
-    /// Held by whoever waits for an event.
-    events: Mutex<Option<Events>>,
+    told: Told,
     canceller: Canceller,
 }
 
@@ -27,7 +27,7 @@ enum State {
 impl NativeBuild {
     pub(crate) fn new(mut build: Build) -> Self {
         Self(Owned::new(Running {
-            events: Mutex::new(build.events()),
+            told: Told::new(build.events()),
             canceller: build.canceller(),
             build: Mutex::new(State::Running(Some(build))),
         }))
@@ -35,20 +35,12 @@ impl NativeBuild {
 
     /// Blocks until the next event; an empty text when there will be none any more.
     pub(crate) fn next_event(&self) -> Result<String, Thrown> {
-        let mut events = locked(&self.0.get()?.events);
-        let event = events.as_mut().and_then(Events::next_blocking);
-        Ok(match event {
-            Some(event) => json::event(&event).to_string(),
-            None => {
-                *events = None;
-                String::new()
-            }
-        })
+        Ok(self.0.get()?.told.next())
     }
 
     /// Forgets the events: nobody will read them.
     pub(crate) fn drop_events(&self) -> Result<(), Thrown> {
-        *locked(&self.0.get()?.events) = None;
+        self.0.get()?.told.forget();
         Ok(())
     }
 
@@ -77,9 +69,4 @@ impl NativeBuild {
             .into()),
         }
     }
-}
-
-/// The state is whole whatever happened to who held it last.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

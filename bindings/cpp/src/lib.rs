@@ -11,4 +11,5 @@ mod images;
 mod owned;
 mod run;
 mod thrown;
+mod told;
 mod transfer;

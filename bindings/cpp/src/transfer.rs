@@ -1,13 +1,14 @@
 //! Images on their way, which tell how far they are.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::thread::JoinHandle;
 
-use stagewright::{Error, ErrorKind, Events, Image, PushEvents, json};
+use stagewright::{Error, ErrorKind, Events, Image, PushEvents};
 
 use crate::image::NativeImage;
 use crate::owned::Owned;
 use crate::thrown::Thrown;
+use crate::told::{Told, locked};
 
 /// What came of it.
 pub(crate) enum Outcome {
@@ -26,8 +27,7 @@ impl Outcome {
 pub(crate) struct NativeTransfer(Owned<Running>);
 
 struct Running {
-    /// Held by whoever waits for an event.
-    events: Mutex<Option<Events>>,
+    told: Told,
     /// Taken by whoever asks for what came of it.
     worker: Mutex<Option<JoinHandle<Result<Outcome, Error>>>>,
 }
@@ -38,21 +38,19 @@ impl NativeTransfer {
     ) -> Box<Self> {
         let (tell, events) = Events::channel();
         Box::new(Self(Owned::new(Running {
-            events: Mutex::new(Some(events)),
+            told: Told::new(Some(events)),
             worker: Mutex::new(Some(std::thread::spawn(move || run(tell)))),
         })))
     }
 
     /// Blocks until the next event; an empty text when there will be none any more.
     pub(crate) fn next_event(&self) -> Result<String, Thrown> {
-        let mut events = locked(&self.0.get()?.events);
-        let event = events.as_mut().and_then(Events::next_blocking);
-        Ok(event.map_or_else(String::new, |event| json::event(&event).to_string()))
+        Ok(self.0.get()?.told.next())
     }
 
     /// Forgets the events: nobody will read them.
     pub(crate) fn drop_events(&self) -> Result<(), Thrown> {
-        *locked(&self.0.get()?.events) = None;
+        self.0.get()?.told.forget();
         Ok(())
     }
 
@@ -82,9 +80,4 @@ impl NativeTransfer {
 
 fn internal(message: &str) -> Error {
     Error::new(ErrorKind::Internal, message)
-}
-
-/// The state is whole whatever happened to who held it last.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
