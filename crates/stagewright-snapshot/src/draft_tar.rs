@@ -28,6 +28,12 @@ impl DraftTar {
             told: 0,
         })
     }
+
+    /// Tells the disk of what was written since it was told last.
+    fn tell(&mut self) {
+        sys::begin_writing(self.file.file(), self.told, self.written - self.told);
+        self.told = self.written;
+    }
 }
 
 impl Write for DraftTar {
@@ -35,15 +41,13 @@ impl Write for DraftTar {
         let count = self.file.write(bytes)?;
         self.written += count as u64;
         if self.written - self.told >= STRETCH_BYTES {
-            sys::begin_writing(self.file.file(), self.told, self.written - self.told);
-            self.told = self.written;
+            self.tell();
         }
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        sys::begin_writing(self.file.file(), self.told, self.written - self.told);
-        self.told = self.written;
+        self.tell();
         self.file.flush()
     }
 }

@@ -221,25 +221,22 @@ const REMOVALS_MAX: usize = 16;
 /// Removes a directory and all in it, whatever the modes of the directories in it.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     fault::point("remove tree", path)?;
-    let filled_meanwhile = |removed: &io::Result<()>| {
-        let error = removed.as_ref().err();
-        error.is_some_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty)
-    };
-    let mut removed = fs::remove_dir_all(path);
-    for _ in 1..REMOVALS_MAX {
-        if !filled_meanwhile(&removed) {
-            break;
-        }
-        removed = fs::remove_dir_all(path);
-    }
-    match removed {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_directories(path)?;
-            fs::remove_dir_all(path)
-        }
-        Err(error) => Err(error),
+    let mut removals = 0;
+    loop {
+        removals += 1;
+        return match fs::remove_dir_all(path) {
+            Err(error)
+                if error.kind() == io::ErrorKind::DirectoryNotEmpty && removals < REMOVALS_MAX =>
+            {
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                open_directories(path)?;
+                fs::remove_dir_all(path)
+            }
+            removed => removed,
+        };
     }
 }
 

@@ -122,6 +122,11 @@ impl Phase {
         }
     }
 
+    /// Returns whether each round begins with a changed file.
+    fn changes_bytes(self) -> bool {
+        matches!(self, Self::Byte | Self::Gzip | Self::Zstd | Self::Push)
+    }
+
     /// Returns whether a workload has something to say in this phase.
     fn applies_to(self, workload: &Workload) -> bool {
         match self {
@@ -268,7 +273,7 @@ impl Comparison {
         if !matches!(phase, Phase::Cold | Phase::Crowd) {
             for builder in &self.builders {
                 // What each change adds to every builder's state would fill its disk in the end.
-                if matches!(phase, Phase::Byte | Phase::Gzip | Phase::Zstd | Phase::Push) {
+                if phase.changes_bytes() {
                     builder.forget(workload)?;
                 }
                 measure::once(builder.build(workload), None, &builder.log())?;
@@ -282,9 +287,7 @@ impl Comparison {
                     // Past the time in which a file's time says nothing of its bytes.
                     thread::sleep(Duration::from_millis(50));
                 }
-                Phase::Byte | Phase::Gzip | Phase::Zstd | Phase::Push => {
-                    workload.change(self.turn)?
-                }
+                _ if phase.changes_bytes() => workload.change(self.turn)?,
                 Phase::Cutoff => {
                     workload.change_comment(self.turn)?;
                 }
