@@ -283,7 +283,8 @@ fn run(source: &Source<'_>) -> Result<Instruction, ParseError> {
     let (mut flags, rest) = Flags::cut(source.line, source.rest, &known)?;
     let mounts = flags.list("mount");
     for mount in &mounts {
-        if mount_from(mount).is_some_and(|from| from.contains('$')) {
+        // Few have a variable, and only those need to be taken apart here.
+        if mount.contains('$') && mount_from(mount).is_some_and(|from| from.contains('$')) {
             let message = "'from' doesn't support variable expansion";
             return Err(
                 ParseError::new(source.line.span_of_word(mount), message).help(
