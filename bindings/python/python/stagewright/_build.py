@@ -15,9 +15,6 @@ from ._native import NativeBuild, NativeImage
 
 _log = logging.getLogger("stagewright")
 
-#: How many events a task takes before others have their turn.
-EVENTS_AT_ONCE = 4
-
 
 class Build:
     """A build that was started: iterate over its events, wait for it or await it.
@@ -98,20 +95,16 @@ class Build:
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         self._read = True
-        at_once = 0
         while True:
             more, text = self._native.event()
             if not more:
                 return
             if text is None:
-                at_once = 0
                 await _readable(self._native.event_fd())
             elif (event := self._event(text)) is not None:
                 yield event
-                at_once += 1
-                if at_once % EVENTS_AT_ONCE == 0:
-                    # Others have their turn, however many events there are.
-                    await asyncio.sleep(0)
+                # Others have their turn, however many events there are.
+                await asyncio.sleep(0)
 
     def __await__(self) -> Generator[Any, None, Image]:
         return self._awaited().__await__()

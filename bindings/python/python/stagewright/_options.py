@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import IO, TYPE_CHECKING, Any, Iterable, Mapping, Sequence, TypedDict, Union
+from typing import IO, TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, TypedDict, Union
 
 from ._errors import RequestTypeError
 from ._stage import Stage, _Secret, _secret, _Table
@@ -162,65 +162,43 @@ def request_json(function: str, path: Path | None, options: Mapping[str, Any]) -
         if known in given:
             raise RequestTypeError(f"{function}() is given {known!r} twice")
         given[known] = value
-    text, fileobj = given.get("text"), given.get("fileobj")
-    if fileobj is not None:
-        if text is not None:
-            raise RequestTypeError("give fileobj or text, not both")
-        read = fileobj.read()
-        text = read.decode() if isinstance(read, bytes) else read
-    limits = _mapping("container_limits", given)
-    for name in limits.keys() - {"memory", "memswap", "cpushares", "cpusetcpus"}:
-        raise RequestTypeError(f"container_limits has an unexpected key {name!r}")
     table = _Table()
-    contexts = {
-        name: table.name(it) if isinstance(it, Stage) else _path("build_contexts", it)
-        for name, it in _mapping("build_contexts", given).items()
-    }
-    stage, timeout = given.get("stage"), given.get("step_timeout")
-    if not (stage is None or isinstance(stage, Stage)):
-        raise RequestTypeError(f"stage is a Stage, not {type(stage).__name__}")
-    if not (timeout is None or isinstance(timeout, (int, float))):
-        raise RequestTypeError(f"step_timeout is a number, not {type(timeout).__name__}")
-    request = {
-        "context": _path("path", path),
-        "context_archive": _path("archive", given.get("archive")),
-        "dockerfile": _path("dockerfile", given.get("dockerfile")),
-        "dockerfile_text": text,
-        "stage": None if stage is None else table.name(stage)["stage"],
-        "build_contexts": contexts,
-        "target": given.get("target"),
-        "build_args": _texts_by_name("buildargs", given),
-        "labels": _texts_by_name("labels", given),
-        "tags": [*_texts("tag", given), *_texts("tags", given)],
-        "platform": given.get("platform"),
-        "no_cache": given.get("nocache", False),
-        "no_cache_filter": _texts("no_cache_filter", given),
-        "pull": given.get("pull", False),
-        "cache_from": _texts("cache_from", given),
-        "network": given.get("network_mode"),
-        "secrets": {id: _secret(it) for id, it in _mapping("secrets", given).items()},
-        "ssh": {id: [_path("ssh", it) for it in them] for id, them in _mapping("ssh", given).items()},
-        "extra_hosts": _texts_by_name("extra_hosts", given),
-        "shm_bytes": given.get("shmsize"),
-        "memory_bytes": limits.get("memory"),
-        "memory_swap_bytes": limits.get("memswap"),
-        "cpu_shares": limits.get("cpushares"),
-        "cpu_quota_us": given.get("cpu_quota"),
-        "cpu_period_us": given.get("cpu_period"),
-        "cpuset_cpus": limits.get("cpusetcpus"),
-        "cpuset_mems": given.get("cpuset_mems"),
-        "cgroup_parent": given.get("cgroup_parent"),
-        "ulimits": [list(limit) for limit in given.get("ulimits") or ()],
-        "step_log_bytes_max": given.get("step_log_bytes_max"),
-        "jobs": given.get("jobs"),
-        "step_timeout_ms": None if timeout is None else round(timeout * 1000),
-        "source_date_epoch": given.get("source_date_epoch"),
-        "reproducible": given.get("reproducible", False),
-        "provenance": given.get("provenance", False),
-        "sbom": given.get("sbom", False),
-        "allow": _texts("allow", given),
-    }
-    return _written({**request, "stages": table.stages})
+    request: dict[str, Any] = {"context": _path("path", path)}
+    for name, value in given.items():
+        # What is not given is as the library has it.
+        if value is None:
+            continue
+        if name == "fileobj":
+            if given.get("text") is not None:
+                raise RequestTypeError("give fileobj or text, not both")
+            read = value.read()
+            request["dockerfile_text"] = read.decode() if isinstance(read, bytes) else read
+        elif name == "stage":
+            if not isinstance(value, Stage):
+                raise RequestTypeError(f"stage is a Stage, not {type(value).__name__}")
+            request["stage"] = table.name(value)["stage"]
+        elif name == "build_contexts":
+            request[name] = {
+                key: table.name(it) if isinstance(it, Stage) else _path(name, it)
+                for key, it in _mapping(name, given).items()
+            }
+        elif name in ("tag", "tags"):
+            request["tags"] = [*_texts("tag", given), *_texts("tags", given)]
+        elif name == "container_limits":
+            for key, limit in _mapping(name, given).items():
+                if key not in _LIMITS:
+                    raise RequestTypeError(f"container_limits has an unexpected key {key!r}")
+                request[_LIMITS[key]] = limit
+        elif name == "step_timeout":
+            if not isinstance(value, (int, float)):
+                raise RequestTypeError(f"step_timeout is a number, not {type(value).__name__}")
+            request["step_timeout_ms"] = round(value * 1000)
+        else:
+            of_library, convert = _PLAIN[name]
+            request[of_library] = value if convert is None else convert(name, given)
+    if table.stages:
+        request["stages"] = table.stages
+    return _written(request)
 
 
 def export_json(dest: Path, options: Mapping[str, Any]) -> str:
@@ -316,3 +294,59 @@ def _written(document: dict[str, Any]) -> str:
         return json.dumps(document)
     except TypeError as error:
         raise RequestTypeError(str(error)) from None
+
+
+def _path_of(name: str, given: Mapping[str, Any]) -> str | None:
+    return _path(name, given[name])
+
+
+def _secrets(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {id: _secret(it) for id, it in _mapping(name, given).items()}
+
+
+def _ssh(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {id: [_path(name, it) for it in them] for id, them in _mapping(name, given).items()}
+
+
+def _ulimits(name: str, given: Mapping[str, Any]) -> list[list[Any]]:
+    return [list(limit) for limit in given[name]]
+
+
+_LIMITS = {
+    "memory": "memory_bytes",
+    "memswap": "memory_swap_bytes",
+    "cpushares": "cpu_shares",
+    "cpusetcpus": "cpuset_cpus",
+}
+
+#: What options are called by the library, and what makes of them what it takes.
+_PLAIN: dict[str, tuple[str, Callable[[str, Mapping[str, Any]], Any] | None]] = {
+    "archive": ("context_archive", _path_of),
+    "dockerfile": ("dockerfile", _path_of),
+    "text": ("dockerfile_text", None),
+    "target": ("target", None),
+    "buildargs": ("build_args", _texts_by_name),
+    "labels": ("labels", _texts_by_name),
+    "platform": ("platform", None),
+    "nocache": ("no_cache", None),
+    "no_cache_filter": ("no_cache_filter", _texts),
+    "pull": ("pull", None),
+    "cache_from": ("cache_from", _texts),
+    "network_mode": ("network", None),
+    "secrets": ("secrets", _secrets),
+    "ssh": ("ssh", _ssh),
+    "extra_hosts": ("extra_hosts", _texts_by_name),
+    "shmsize": ("shm_bytes", None),
+    "cpu_quota": ("cpu_quota_us", None),
+    "cpu_period": ("cpu_period_us", None),
+    "cpuset_mems": ("cpuset_mems", None),
+    "cgroup_parent": ("cgroup_parent", None),
+    "ulimits": ("ulimits", _ulimits),
+    "step_log_bytes_max": ("step_log_bytes_max", None),
+    "jobs": ("jobs", None),
+    "source_date_epoch": ("source_date_epoch", None),
+    "reproducible": ("reproducible", None),
+    "provenance": ("provenance", None),
+    "sbom": ("sbom", None),
+    "allow": ("allow", _texts),
+}
