@@ -27,8 +27,6 @@ pub(super) struct Builder {
     pub(super) name: &'static str,
     /// What it says of its version.
     pub(super) version: String,
-    /// Whether ours is to beat it as the best BuildKit.
-    pub(super) buildkit: bool,
     kind: Kind,
     tree: Option<Rc<Tree>>,
     // Last, so that daemons have ended when their disk is unmounted.
@@ -49,7 +47,6 @@ impl Builder {
         Ok(Self {
             name: "stagewright",
             version: version.trim().to_owned(),
-            buildkit: false,
             kind: Kind::Stagewright { program },
             tree: None,
             disk,
@@ -68,7 +65,6 @@ impl Builder {
         Ok(Self {
             name,
             version: version.trim().to_owned(),
-            buildkit: true,
             kind: Kind::Docker(docker),
             tree,
             disk,
@@ -87,7 +83,6 @@ impl Builder {
         Ok(Self {
             name,
             version: version.trim().to_owned(),
-            buildkit: false,
             kind: if podman { Kind::Podman } else { Kind::Buildah },
             tree,
             disk,
@@ -100,6 +95,17 @@ impl Builder {
             Kind::Docker(docker) => Some(docker.process()),
             _ => None,
         }
+    }
+
+    /// Where its state lies.
+    pub(super) fn folder(&self) -> &Path {
+        self.disk.path()
+    }
+
+    /// Gives what it has forgotten back to the machine's disk.
+    pub(super) fn trim(&self) -> Result<()> {
+        let _ = fs_err::remove_file(self.archive_file());
+        self.disk.trim()
     }
 
     /// Where its measured commands write what they print.

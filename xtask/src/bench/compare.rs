@@ -11,8 +11,10 @@ use anyhow::{Result, ensure};
 use super::builders::{Archive, Builder};
 use super::disk::Disk;
 use super::equal;
+use super::floors::Floors;
 use super::measure::{self, Sample};
 use super::report::Report;
+use super::targets::Program;
 use super::tree::Tree;
 use super::workloads::{self, Workload};
 use crate::bases::push;
@@ -130,8 +132,8 @@ impl Phase {
     /// Returns whether a workload has something to say in this phase.
     fn applies_to(self, workload: &Workload) -> bool {
         match self {
-            Self::Export => ["w1", "w3", "w9"].contains(&workload.name),
-            Self::Gzip | Self::Zstd | Self::Push => ["w3", "w9"].contains(&workload.name),
+            Self::Export | Self::Gzip | Self::Push => ["w1", "w3", "w9"].contains(&workload.name),
+            Self::Zstd => workload.name == "w9",
             Self::Crowd => workload.name == "w4",
             Self::Cutoff => workload.comment.is_some(),
             Self::Cold | Self::Warm => true,
@@ -165,14 +167,16 @@ pub(super) fn run(arguments: &CompareArguments) -> Result<()> {
         format!("{}/library/node:12-stretch", registry.address()),
         format!("{}/library/alpine:3.10", registry.address()),
     ];
+    let measured = Program::measure(&program)?;
     let builders = builders(arguments, &scratch, program)?;
     for builder in &builders {
         println!("{}: {}", builder.name, builder.version);
         builder.prepare(&bases, &seed)?;
     }
     let mut comparison = Comparison {
+        floors: Floors::on_disk_of(&builders[0])?,
         builders,
-        report: Report::new(),
+        report: Report::new(measured),
         registry: registry.address().to_owned(),
         runs: arguments.runs,
         turn: 0,
@@ -187,6 +191,10 @@ pub(super) fn run(arguments: &CompareArguments) -> Result<()> {
         println!("{} compared", workload.name);
         let compared = equal::compare(&comparison.builders, workload)?;
         comparison.report.compared(compared);
+        for builder in &comparison.builders {
+            builder.forget(workload)?;
+            builder.trim()?;
+        }
         // Who ends a long run has what was taken so far.
         comparison.report.write(
             &host::root().join(&arguments.out),
@@ -258,6 +266,7 @@ fn builders(
 }
 
 struct Comparison {
+    floors: Floors,
     builders: Vec<Builder>,
     report: Report,
     registry: String,
@@ -298,12 +307,20 @@ impl Comparison {
                 if let Some(sample) = sample {
                     self.report.add(workload.name, phase, builder.name, sample);
                 }
+                if phase == Phase::Gzip && sample.is_some() {
+                    let bytes = fs_err::metadata(builder.archive_file())?.len();
+                    self.report.archive(workload.name, builder.name, bytes);
+                }
+            }
+            if let Some(seconds) = self.floors.take(&self.builders[0], workload, phase)? {
+                self.report.floor(workload.name, phase, seconds);
             }
         }
         self.report.print_last(workload.name, phase);
         Ok(())
     }
 
+    /// Takes one figure, or none where a builder is not compared.
     fn sample(
         &self,
         builder: &Builder,
@@ -313,6 +330,10 @@ impl Comparison {
         let log = builder.log();
         let timed = |command: Command| measure::once(command, builder.daemon(), &log);
         let built = || measure::once(builder.build(workload), None, &log);
+        if builder.name.starts_with("podman") && phase > Phase::Export {
+            // What it writes and pushes is written and pushed by the code of Buildah.
+            return Ok(None);
+        }
         Ok(Some(match phase {
             Phase::Cold => {
                 builder.forget(workload)?;

@@ -55,6 +55,12 @@ impl Disk {
         &self.mount
     }
 
+    /// Gives what was deleted on it back to the disk that its file lies on.
+    pub(super) fn trim(&self) -> Result<()> {
+        host::output(Command::new("fstrim").arg(&self.mount))?;
+        Ok(())
+    }
+
     fn remove(&self) {
         // Not there is what is wanted.
         let _ = host::output(Command::new("umount").arg("-R").arg(&self.mount));

@@ -10,11 +10,13 @@ mod daemons;
 mod disk;
 mod equal;
 mod fit;
+mod floors;
 mod growth;
 mod languages;
 mod measure;
 mod pictures;
 mod report;
+mod targets;
 mod tree;
 mod workloads;
 

@@ -10,15 +10,22 @@ use serde::Serialize;
 use super::builders::Builder;
 use super::compare::Phase;
 use super::equal::{self, Compared};
+use super::floors::Floors;
 use super::measure::{Sample, median};
 use super::pictures;
+use super::targets::{self, Program};
 use super::workloads::Workload;
 
 /// Every figure of one run.
 #[derive(Debug)]
 pub(super) struct Report {
     figures: BTreeMap<(&'static str, Phase), Vec<Figure>>,
+    /// What must be done at least, in seconds.
+    floors: BTreeMap<(&'static str, Phase), Vec<f64>>,
+    /// The sizes of archives by gzip, by workload and builder.
+    bytes: BTreeMap<(&'static str, &'static str), u64>,
     compared: Vec<Compared>,
+    program: Program,
 }
 
 /// What one builder took for one phase of one workload.
@@ -66,12 +73,89 @@ impl Figure {
     }
 }
 
+/// The name of this builder.
+const OURS: &str = "stagewright";
+
+fn is_buildkit(builder: &str) -> bool {
+    builder.starts_with("docker")
+}
+
 impl Report {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(program: Program) -> Self {
         Self {
             figures: BTreeMap::new(),
+            floors: BTreeMap::new(),
+            bytes: BTreeMap::new(),
             compared: Vec::new(),
+            program,
         }
+    }
+
+    /// Adds the floor of one run.
+    pub(super) fn floor(&mut self, workload: &'static str, phase: Phase, seconds: f64) {
+        let floors = self.floors.entry((workload, phase)).or_default();
+        floors.push(seconds);
+    }
+
+    /// Adds the size of an archive by gzip.
+    pub(super) fn archive(&mut self, workload: &'static str, builder: &'static str, bytes: u64) {
+        self.bytes.insert((workload, builder), bytes);
+    }
+
+    /// Returns the median of ours in seconds.
+    pub(super) fn wall(&self, workload: &str, phase: Phase) -> Option<f64> {
+        let ours = self
+            .of(workload, phase)
+            .find(|figure| figure.builder == OURS)?;
+        Some(ours.wall())
+    }
+
+    /// Returns the median of the faster BuildKit in seconds.
+    pub(super) fn best_buildkit(&self, workload: &str, phase: Phase) -> Option<f64> {
+        self.of(workload, phase)
+            .filter(|figure| is_buildkit(figure.builder))
+            .map(Figure::wall)
+            .min_by(f64::total_cmp)
+    }
+
+    /// Returns the median of a floor in seconds.
+    pub(super) fn floor_of(&self, workload: &str, phase: Phase) -> Option<f64> {
+        let mut found = self
+            .floors
+            .iter()
+            .find(|((name, at), _)| *name == workload && *at == phase)
+            .map(|(_, seconds)| seconds.clone())?;
+        Some(median(&mut found))
+    }
+
+    /// Returns the most memory that ours took for some workloads in MiB.
+    pub(super) fn memory_of_ours(&self, workloads: &[&str]) -> Option<f64> {
+        self.figures
+            .iter()
+            .filter(|((workload, _), _)| workloads.contains(workload))
+            .flat_map(|(_, figures)| figures)
+            .filter(|figure| figure.builder == OURS)
+            .map(Figure::memory)
+            .max_by(f64::total_cmp)
+    }
+
+    /// Returns the sizes of our archive by gzip and of the smallest of the BuildKits'.
+    pub(super) fn bytes(&self, workload: &str) -> Option<(f64, f64)> {
+        let of = |wanted: &dyn Fn(&str) -> bool| {
+            self.bytes
+                .iter()
+                .filter(|((name, builder), _)| *name == workload && wanted(builder))
+                .map(|(_, bytes)| *bytes as f64)
+                .min_by(f64::total_cmp)
+        };
+        of(&|builder| builder == OURS).zip(of(&is_buildkit))
+    }
+
+    fn of(&self, workload: &str, phase: Phase) -> impl Iterator<Item = &Figure> {
+        self.figures
+            .iter()
+            .filter(move |((name, at), _)| *name == workload && *at == phase)
+            .flat_map(|(_, figures)| figures)
     }
 
     /// Adds one run.
@@ -133,6 +217,7 @@ impl Report {
         for workload in workloads {
             let _ = writeln!(text, "| {} | {} |", workload.name, workload.what);
         }
+        text.push_str(&targets::section(self, self.program));
         let mut phases: Vec<Phase> = self.figures.keys().map(|(_, phase)| *phase).collect();
         phases.sort_unstable();
         phases.dedup();
@@ -158,7 +243,19 @@ impl Report {
             .iter()
             .map(|builder| (builder.name, builder.version.as_str()))
             .collect();
-        let json = serde_json::json!({ "machine": machine, "versions": versions, "figures": json });
+        let floors: Vec<serde_json::Value> = self
+            .floors
+            .iter()
+            .map(|((workload, phase), seconds)| {
+                serde_json::json!({
+                    "workload": workload, "phase": phase.name(),
+                    "what": Floors::what(workload, *phase), "seconds": seconds,
+                })
+            })
+            .collect();
+        let json = serde_json::json!({
+            "machine": machine, "versions": versions, "figures": json, "floors": floors,
+        });
         fs_err::write(
             folder.join("compare.json"),
             serde_json::to_vec_pretty(&json)?,
@@ -202,17 +299,12 @@ impl Report {
                     None => text.push_str(" – |"),
                 }
             }
-            let best = builders
-                .iter()
-                .filter(|builder| builder.buildkit)
-                .filter_map(|builder| of(builder.name))
-                .map(Figure::wall)
-                .fold(f64::INFINITY, f64::min);
-            let ours = of("stagewright").map_or(f64::NAN, Figure::wall);
-            if best.is_finite() {
-                let _ = write!(text, " {:.2} |", ours / best);
-            } else {
-                text.push_str(" – |");
+            let ours = self.wall(workload, phase);
+            match ours.zip(self.best_buildkit(workload, phase)) {
+                Some((ours, best)) => {
+                    let _ = write!(text, " {:.2} |", ours / best);
+                }
+                None => text.push_str(" – |"),
             }
             let used: Vec<String> = figures
                 .iter()

@@ -9,6 +9,10 @@ use flate2::write::GzEncoder;
 
 /// The name of the base with a compiler in it.
 pub(super) const COMPILER: &str = "bench/compiler:1";
+/// The Dockerfile of `w2` with the longest chain of stages and no other.
+pub(super) const CHAIN: &str = "chain.Dockerfile";
+/// The Dockerfile of the base of `w5`.
+pub(super) const BASE: &str = "base.Dockerfile";
 /// The folders and files of the two large contexts.
 const FOLDERS: usize = 200;
 const FILES_PER_FOLDER: usize = 100;
@@ -208,19 +212,8 @@ fn package(name: &str) -> Result<Vec<u8>> {
 }
 
 fn stages(folder: PathBuf, alpine: &str) -> Result<Workload> {
-    const PARALLEL: usize = 18;
-    let mut text = format!("FROM {alpine} AS base\nCOPY seed.txt /seed\n");
-    for n in 1..=PARALLEL {
-        let _ = writeln!(
-            text,
-            "FROM base AS s{n}\nRUN sleep 0.5; cp /seed /out{n}; echo {n} >> /out{n}"
-        );
-    }
-    let _ = writeln!(text, "FROM {alpine}");
-    for n in 1..=PARALLEL {
-        let _ = writeln!(text, "COPY --from=s{n} /out{n} /out{n}");
-    }
-    put(&folder, "Dockerfile", text)?;
+    put(&folder, "Dockerfile", parallel(18, alpine))?;
+    put(&folder, CHAIN, parallel(1, alpine))?;
     put(&folder, "seed.txt", "seed 000000\n")?;
     Ok(Workload {
         name: "w2",
@@ -229,6 +222,21 @@ fn stages(folder: PathBuf, alpine: &str) -> Result<Workload> {
         changed: "seed.txt",
         comment: None,
     })
+}
+
+fn parallel(stages: usize, alpine: &str) -> String {
+    let mut text = format!("FROM {alpine} AS base\nCOPY seed.txt /seed\n");
+    for n in 1..=stages {
+        let _ = writeln!(
+            text,
+            "FROM base AS s{n}\nRUN sleep 0.5; cp /seed /out{n}; echo {n} >> /out{n}"
+        );
+    }
+    let _ = writeln!(text, "FROM {alpine}");
+    for n in 1..=stages {
+        let _ = writeln!(text, "COPY --from=s{n} /out{n} /out{n}");
+    }
+    text
 }
 
 fn context(folder: PathBuf, alpine: &str) -> Result<Workload> {
@@ -294,6 +302,7 @@ fn copies(folder: PathBuf, alpine: &str) -> Result<Workload> {
          j=$((j+1)); done; i=$((i+1)); done\necho > /tree/turn 000000\n"
     );
     put(&folder, "gen.sh", script)?;
+    put(&folder, BASE, format!("FROM {alpine}\n"))?;
     put(
         &folder,
         "Dockerfile",
