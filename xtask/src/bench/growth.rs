@@ -29,6 +29,13 @@ pub(crate) struct GrowthArguments {
         default_value = "/var/tmp/stagewright-growth"
     )]
     scratch: PathBuf,
+    /// A folder in memory, for the store of a million results
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/dev/shm/stagewright-growth"
+    )]
+    memory: PathBuf,
     /// Where the table and the pictures are written
     #[arg(long, value_name = "DIR", default_value = "docs/bench")]
     out: PathBuf,
@@ -78,11 +85,20 @@ impl Axis {
         }
     }
 
+    /// Returns where its store and contexts lie: a store of a million results in memory, since a disk takes an hour to make
+    /// each of them durable.
+    fn scratch(self, arguments: &GrowthArguments) -> PathBuf {
+        match self {
+            Self::Store => arguments.memory.clone(),
+            _ => arguments.scratch.clone(),
+        }
+    }
+
     fn sizes(self) -> &'static [usize] {
         match self {
             Self::Files => &[100, 1_000, 10_000, 100_000],
             Self::Layers | Self::Stages => &[1, 10, 50, 100, 200],
-            Self::Store => &[100, 1_000, 10_000],
+            Self::Store => &[100, 1_000, 10_000, 100_000, 1_000_000],
             Self::Bytes => &[1 << 10, 1 << 20, 100 << 20, 500 << 20],
         }
     }
@@ -139,8 +155,9 @@ fn measure_axis(axis: Axis, arguments: &GrowthArguments, program: &Path) -> Resu
     let mut byte = Vec::new();
     for &size in axis.sizes() {
         println!("{} {size}", axis.name());
-        let folder = arguments.scratch.join("context");
-        for old in [&folder, &arguments.scratch.join("store")] {
+        let scratch = axis.scratch(arguments);
+        let folder = scratch.join("context");
+        for old in [&folder, &scratch.join("store")] {
             if old.exists() {
                 fs_err::remove_dir_all(old)?;
             }
@@ -148,12 +165,12 @@ fn measure_axis(axis: Axis, arguments: &GrowthArguments, program: &Path) -> Resu
         make(axis, size, &folder)?;
         let bench = Runner {
             program,
-            store: arguments.scratch.join("store"),
+            store: scratch.join("store"),
             folder: &folder,
-            log: arguments.scratch.join("log"),
+            log: scratch.join("log"),
         };
         if axis == Axis::Store {
-            bench.fill(size, &arguments.scratch.join("filler"))?;
+            bench.fill(size)?;
         }
         bench.build()?;
         warm.push(bench.point(size, arguments.runs, |_| Ok(()))?);
@@ -164,6 +181,7 @@ fn measure_axis(axis: Axis, arguments: &GrowthArguments, program: &Path) -> Resu
             })?);
         }
     }
+    fs_err::remove_dir_all(axis.scratch(arguments))?;
     let mut series = vec![Series {
         name: "nothing changed".to_owned(),
         points: warm,
@@ -198,20 +216,15 @@ impl Runner<'_> {
         Ok(measure::once(command, None, &self.log)?.wall)
     }
 
-    /// Builds `count` results of other Dockerfiles, up to fifty in each.
-    fn fill(&self, count: usize, folder: &Path) -> Result<()> {
-        const STEPS: usize = 50;
-        for build in 0..count.div_ceil(STEPS) {
-            let mut text = String::from("FROM scratch\n");
-            for step in 0..STEPS.min(count - build * STEPS) {
-                fs_err::create_dir_all(folder)?;
-                fs_err::write(folder.join(format!("f{step}")), format!("{build} {step}\n"))?;
-                let _ = writeln!(text, "COPY f{step} /");
-            }
-            fs_err::write(folder.join("Dockerfile"), text)?;
-            self.build_folder(folder)?;
-        }
-        Ok(())
+    /// Fills the store with `count` results of other builds.
+    fn fill(&self, count: usize) -> Result<()> {
+        host::run(
+            host::cargo()
+                .args(["run", "--quiet", "--locked", "--release"])
+                .args(["--package=stagewright-store", "--example=fill", "--"])
+                .arg(&self.store)
+                .arg(count.to_string()),
+        )
     }
 
     fn point(
