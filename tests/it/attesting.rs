@@ -138,6 +138,84 @@ fn packages(sbom: &Value) -> Vec<String> {
     packages.iter().filter_map(purl).collect()
 }
 
+/// The databases that rpm wrote, and what `rpm -qa` says of them.
+fn rpm_fixture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/rpm");
+    fs_err::read(folder.join(name)).unwrap()
+}
+
+#[test]
+fn sboms_list_what_rpm_lists() {
+    let stagewright = Stagewright::new();
+    let listed = String::from_utf8(rpm_fixture("expected.txt")).unwrap();
+    let mut expected: Vec<String> = listed
+        .lines()
+        .map(|line| {
+            let fields: Vec<&str> = line.split('|').collect();
+            let [name, epoch, version, release, architecture] = fields[..5] else {
+                panic!("{line}");
+            };
+            let epoch = match epoch {
+                "(none)" => String::new(),
+                epoch => format!("&epoch={epoch}"),
+            };
+            let (name, source) = (name.replace('+', "%2B"), fields[9].replace('+', "%2B"));
+            format!(
+                "pkg:rpm/redhat/{name}@{version}-{release}?arch={architecture}&distro=rhel-9.4{epoch}&upstream={source}"
+            )
+        })
+        .collect();
+    expected.sort();
+    for path in [
+        "var/lib/rpm/rpmdb.sqlite",
+        "usr/lib/sysimage/rpm/Packages.db",
+        "var/lib/rpm/Packages",
+    ] {
+        let project = Project::new()
+            .file("Dockerfile", "FROM scratch\nCOPY root /\n")
+            .file("root/etc/os-release", "ID=\"rhel\"\nVERSION_ID=\"9.4\"\n");
+        let file = project.path().join("root").join(path);
+        fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+        let database = rpm_fixture(path.rsplit('/').next().unwrap());
+        fs_err::write(&file, &database).unwrap();
+        let layout = build(&stagewright, &project, &["--sbom"]);
+        let statements = layout.statements(&layout.root(), 1);
+        let sbom = &of_type(&statements, SPDX)[0]["predicate"];
+        let mut found = packages(sbom);
+        found.sort();
+        assert_eq!(found, expected, "{path}");
+        assert!(sbom["comment"].is_null(), "{path}");
+        let tool = &sbom["packages"][1];
+        assert_eq!(tool["versionInfo"], "2:1.2~rc1-3.el9_2.1");
+        assert_eq!(tool["supplier"], "Organization: Red Hat, Inc.");
+        assert_eq!(tool["licenseComments"], "GPLv2+ and MIT");
+    }
+    // Half of one: the rest is listed, with a warning.
+    let project = Project::new().file("Dockerfile", "FROM scratch\nCOPY Packages /var/lib/rpm/\n");
+    let database = rpm_fixture("Packages");
+    fs_err::write(
+        project.path().join("Packages"),
+        &database[..database.len() / 2],
+    )
+    .unwrap();
+    let folder = project.path().join("image");
+    let run = stagewright
+        .build_into(&project, &folder, &["--sbom"])
+        .success();
+    let warning = "var/lib/rpm/Packages: packages of rpm may be missing: it has 45056 bytes";
+    let events = run.events();
+    let told = events
+        .iter()
+        .any(|event| event.to_string().contains(warning));
+    assert!(told, "{events:#?}");
+    let layout = Layout { folder };
+    let statements = layout.statements(&layout.root(), 1);
+    let sbom = &of_type(&statements, SPDX)[0]["predicate"];
+    assert!(sbom["comment"].as_str().unwrap().contains(warning));
+    let found = packages(sbom).len();
+    assert!(found > 0 && found < expected.len(), "{found}");
+}
+
 #[test]
 fn attestations_lie_beside_the_image_in_an_index() {
     let stagewright = Stagewright::new();
@@ -175,7 +253,7 @@ fn attestations_lie_beside_the_image_in_an_index() {
         sbom["predicate"]["comment"]
             .as_str()
             .unwrap()
-            .contains("rpm are not listed")
+            .contains("packages of rpm may be missing")
     );
     assert_eq!(
         packages(&stage["predicate"]),

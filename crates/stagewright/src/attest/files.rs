@@ -5,12 +5,17 @@ use std::io::{BufReader, Read as _};
 use stagewright_layer::{EntryKind, EntryPath};
 use stagewright_snapshot::MergedTree;
 use stagewright_solver::ContextFiles;
+use tempfile::SpooledTempFile;
 
 use crate::error::{Error, ErrorKind};
 use crate::failure;
 
 /// More of a file is not read: lists of packages of whole distributions are smaller.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
+/// Nor of a database. It is read here and there: a small one lies in memory meanwhile, a larger one in a file without a
+/// name.
+const DATABASE_BYTES_MAX: u64 = 512 << 20;
+const DATABASE_IN_MEMORY_MAX: usize = 16 << 20;
 
 /// A regular file.
 #[derive(Debug, Clone)]
@@ -44,6 +49,17 @@ pub(super) trait PackageFiles {
             return Ok(None);
         }
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Copies a file that was listed to where it can be read here and there; nothing for one that is too large.
+    fn random_access(&self, path: &str) -> Result<Option<SpooledTempFile>, Error> {
+        let mut copy = SpooledTempFile::new(DATABASE_IN_MEMORY_MAX);
+        let mut file = self.open(path)?.take(DATABASE_BYTES_MAX + 1);
+        let copied = std::io::copy(&mut file, &mut copy).map_err(|error| {
+            let message = format!("looking for packages in {path}: {error}");
+            Error::new(ErrorKind::Store, message)
+        })?;
+        Ok((copied <= DATABASE_BYTES_MAX).then_some(copy))
     }
 }
 

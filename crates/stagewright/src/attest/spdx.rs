@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stagewright_digest::Digest;
 
-use super::packages::{Package, Scan};
+use super::packages::{Package, PackageKind, Scan};
 
 /// What kind of predicate it is.
 pub(super) const PREDICATE_TYPE: &str = "https://spdx.dev/Document";
@@ -75,7 +75,7 @@ fn package(package: &Package) -> Value {
     let mut object = json!({
         "SPDXID": id(package),
         "name": package.name,
-        "versionInfo": package.version,
+        "versionInfo": version(package),
         "downloadLocation": NO_ASSERTION,
         "filesAnalyzed": false,
         "licenseConcluded": NO_ASSERTION,
@@ -88,7 +88,7 @@ fn package(package: &Package) -> Value {
             .as_object_mut()
             .map(|fields| fields.remove("versionInfo"));
     }
-    if let Some(supplier) = supplier(&package.supplier) {
+    if let Some(supplier) = supplier(package.kind, &package.supplier) {
         object["supplier"] = supplier.into();
     }
     if let Some(homepage) = homepage(&package.homepage) {
@@ -108,11 +108,23 @@ fn package(package: &Package) -> Value {
     object
 }
 
+/// Returns the version as people read it.
+fn version(package: &Package) -> String {
+    match package.epoch.as_str() {
+        "" => package.version.clone(),
+        epoch => format!("{epoch}:{}", package.version),
+    }
+}
+
 /// Returns the name of a package in the document: the same for the same package.
 fn id(package: &Package) -> String {
     let text = format!(
         "{:?} {} {} {} {}",
-        package.kind, package.name, package.version, package.architecture, package.found_in
+        package.kind,
+        package.name,
+        version(package),
+        package.architecture,
+        package.found_in
     );
     format!(
         "SPDXRef-Package-{}",
@@ -136,8 +148,9 @@ fn license(text: &str) -> &str {
     }
 }
 
-/// Returns who keeps a package: who has an address in angle brackets is a person, or called one.
-fn supplier(text: &str) -> Option<String> {
+/// Returns who keeps a package: who has an address in angle brackets is a person, or called one. Packages of rpm come
+/// from vendors, who have no address, or that of their pages.
+fn supplier(kind: PackageKind, text: &str) -> Option<String> {
     let text = text.trim();
     let (name, address) = match text.split_once('<') {
         Some((name, address)) => (name.trim(), address.split('>').next().unwrap_or_default()),
@@ -150,6 +163,9 @@ fn supplier(text: &str) -> Option<String> {
         .trim_matches('"');
     match (name, address) {
         ("", _) => None,
+        (name, address) if kind == PackageKind::Rpm && !address.contains('@') => {
+            Some(format!("Organization: {name}"))
+        }
         (name, "") => Some(format!("Person: {name}")),
         (name, address) => Some(format!("Person: {name} ({address})")),
     }
@@ -180,13 +196,22 @@ mod tests {
 
     #[test]
     fn suppliers_are_written_as_the_specification_wants() {
-        for (text, expected) in [
-            ("A B <a@example.org>", Some("Person: A B (a@example.org)")),
-            ("A B", Some("Person: A B")),
-            ("<a@example.org>", None),
-            ("", None),
+        use PackageKind::{Dpkg, Rpm};
+        for (kind, text, expected) in [
+            (Dpkg, "A <a@example.org>", Some("Person: A (a@example.org)")),
+            (Dpkg, "A B", Some("Person: A B")),
+            (Dpkg, "<a@example.org>", None),
+            (Dpkg, "", None),
+            (Rpm, "Red Hat, Inc.", Some("Organization: Red Hat, Inc.")),
+            (
+                Rpm,
+                "A LLC <https://a.example/>",
+                Some("Organization: A LLC"),
+            ),
+            (Rpm, "A <a@example.org>", Some("Person: A (a@example.org)")),
+            (Rpm, "", None),
         ] {
-            assert_eq!(supplier(text).as_deref(), expected, "{text}");
+            assert_eq!(supplier(kind, text).as_deref(), expected, "{text}");
         }
     }
 }

@@ -7,9 +7,11 @@ mod fields;
 mod npm;
 mod os_release;
 mod python;
+mod rpm;
+mod rpms;
 mod scan;
 
 #[cfg(test)]
 mod tests;
 
-pub(super) use scan::{Package, Scan, scan};
+pub(super) use scan::{Package, PackageKind, Scan, scan};

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::os_release::OsRelease;
-use super::{apk, cargo, dpkg, npm, os_release, python};
+use super::rpm::Format;
+use super::{apk, cargo, dpkg, npm, os_release, python, rpms};
 use crate::attest::files::{Found, PackageFiles};
 use crate::attest::purl;
 use crate::error::Error;
@@ -14,7 +15,10 @@ pub(in crate::attest) struct Package {
     /// What installs it.
     pub(in crate::attest) kind: PackageKind,
     pub(in crate::attest) name: String,
+    /// With the release, where a package manager keeps them apart.
     pub(in crate::attest) version: String,
+    /// What counts before the version, where it is not written as a part of it.
+    pub(in crate::attest) epoch: String,
     /// The processor that it is for, where it says so.
     pub(in crate::attest) architecture: String,
     /// The source that it was built of, where it has another name.
@@ -39,6 +43,7 @@ pub(in crate::attest) enum PackageKind {
     Dpkg,
     Npm,
     Python,
+    Rpm,
 }
 
 /// What was found.
@@ -51,10 +56,6 @@ pub(in crate::attest) struct Scan {
     /// What is there and was not understood, for people.
     pub(in crate::attest) gaps: Vec<String>,
 }
-
-/// Where rpm keeps what is installed, below the folders in which it may be.
-const RPM_FOLDERS: [&str; 2] = ["var/lib/rpm/", "usr/lib/sysimage/rpm/"];
-const RPM_FILES: [&str; 3] = ["rpmdb.sqlite", "Packages.db", "Packages"];
 
 /// Looks for packages.
 pub(in crate::attest) fn scan(files: &dyn PackageFiles) -> Result<Scan, Error> {
@@ -74,15 +75,15 @@ pub(in crate::attest) fn scan(files: &dyn PackageFiles) -> Result<Scan, Error> {
                     Vec::new()
                 }
             },
+            Some(Parser::RpmDatabase(format)) => {
+                let (packages, gap) = rpms::parse(files, &listed, path, format)?;
+                scan.gaps.extend(gap);
+                packages
+            }
             Some(Parser::Executable) => cargo::of_executable(files.open(path)?, path),
             None => Vec::new(),
         };
         packages.extend(found);
-        if is_rpm_database(path) {
-            scan.gaps.push(format!(
-                "{path} is not read: packages of rpm are not listed"
-            ));
-        }
     }
     scan.packages = packages.into_iter().collect();
     for package in &mut scan.packages {
@@ -94,6 +95,8 @@ pub(in crate::attest) fn scan(files: &dyn PackageFiles) -> Result<Scan, Error> {
 enum Parser {
     /// The file is a text that lists packages.
     Text(fn(&str, &str) -> Vec<Package>),
+    /// The file is a database that lists packages.
+    RpmDatabase(Format),
     /// It may be a program that says what is in it.
     Executable,
 }
@@ -102,6 +105,9 @@ enum Parser {
 fn parser_of(file: &Found) -> Option<Parser> {
     let path = file.path.as_str();
     let name = path.rsplit('/').next().unwrap_or_default();
+    if let Some(format) = rpms::format_of(path) {
+        return Some(Parser::RpmDatabase(format));
+    }
     let text: fn(&str, &str) -> Vec<Package> = match name {
         "status" if path == "var/lib/dpkg/status" => dpkg::parse,
         // Images without a package manager keep a file a package.
@@ -122,13 +128,6 @@ fn parser_of(file: &Found) -> Option<Parser> {
     Some(Parser::Text(text))
 }
 
-fn is_rpm_database(path: &str) -> bool {
-    RPM_FOLDERS.iter().any(|folder| {
-        let name = path.strip_prefix(folder);
-        name.is_some_and(|name| RPM_FILES.contains(&name))
-    })
-}
-
 /// Names a package; those of a distribution with the distribution.
 fn package_url(package: &Package, os: Option<&OsRelease>) -> Option<String> {
     let distribution = os.map(OsRelease::distribution).unwrap_or_default();
@@ -142,8 +141,12 @@ fn package_url(package: &Package, os: Option<&OsRelease>) -> Option<String> {
             None => ("npm", "", &package.name),
         },
         PackageKind::Python => ("pypi", "", &package.name),
+        PackageKind::Rpm => ("rpm", rpm_vendor(vendor("")), &package.name),
     };
-    let of_distribution = matches!(package.kind, PackageKind::Apk | PackageKind::Dpkg);
+    let of_distribution = matches!(
+        package.kind,
+        PackageKind::Apk | PackageKind::Dpkg | PackageKind::Rpm
+    );
     let parts = purl::Parts {
         kind,
         namespace,
@@ -151,9 +154,20 @@ fn package_url(package: &Package, os: Option<&OsRelease>) -> Option<String> {
         version: &package.version,
         qualifiers: &[
             ("arch", &package.architecture),
+            ("epoch", &package.epoch),
             ("distro", if of_distribution { &distribution } else { "" }),
             ("upstream", &package.source),
         ],
     };
     parts.purl()
+}
+
+/// Names who makes a distribution of packages of rpm, where that is not what it calls itself: as scanners do that look
+/// for what is known of such packages.
+fn rpm_vendor(distribution: &str) -> &str {
+    match distribution {
+        "rhel" => "redhat",
+        leap if leap.starts_with("opensuse") => "opensuse",
+        other => other,
+    }
 }

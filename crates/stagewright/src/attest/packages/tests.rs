@@ -8,7 +8,7 @@ use crate::attest::files::{Found, PackageFiles};
 use crate::error::Error;
 
 /// Files in memory.
-struct Files(BTreeMap<&'static str, &'static str>);
+struct Files(BTreeMap<&'static str, &'static [u8]>);
 
 impl PackageFiles for Files {
     fn list(&self) -> Result<Vec<Found>, Error> {
@@ -23,13 +23,14 @@ impl PackageFiles for Files {
     }
 
     fn open(&self, path: &str) -> Result<Box<dyn BufRead + '_>, Error> {
-        Ok(Box::new(self.0[path].as_bytes()))
+        Ok(Box::new(self.0[path]))
     }
 }
 
 /// Checks the package URLs of what is found in files.
 fn check(files: &[(&'static str, &'static str)], expected: &[&str]) -> Vec<Package> {
-    let found = scan(&Files(files.iter().copied().collect())).unwrap();
+    let files = files.iter().map(|(path, text)| (*path, text.as_bytes()));
+    let found = scan(&Files(files.collect())).unwrap();
     let purls: Vec<&str> = found
         .packages
         .iter()
@@ -168,14 +169,103 @@ fn packages_of_languages_are_found_where_they_are_installed() {
     );
 }
 
+const SQLITE: &[u8] = include_bytes!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/fixtures/rpm/rpmdb.sqlite"
+));
+const SQLITE_LOG: &[u8] = include_bytes!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/fixtures/rpm/rpmdb.sqlite-wal"
+));
+
+#[test]
+fn packages_of_rpm_are_named_with_their_vendor_epoch_and_source() {
+    for (release, vendor, distribution) in [
+        ("ID=\"fedora\"\nVERSION_ID=41\n", "fedora", "fedora-41"),
+        ("ID=\"rhel\"\nVERSION_ID=\"9.4\"\n", "redhat", "rhel-9.4"),
+        (
+            "ID=\"opensuse-tumbleweed\"\nVERSION_ID=\"20250101\"\n",
+            "opensuse",
+            "opensuse-tumbleweed-20250101",
+        ),
+    ] {
+        let files = Files(BTreeMap::from([
+            ("usr/lib/os-release", release.as_bytes()),
+            ("usr/lib/sysimage/rpm/rpmdb.sqlite", SQLITE),
+            // Nothing in it, as rpm leaves it.
+            ("usr/lib/sysimage/rpm/rpmdb.sqlite-wal", b""),
+            ("usr/share/rpm/rpmdb.sqlite", b"not where rpm looks"),
+        ]));
+        let found = scan(&files).unwrap();
+        assert_eq!(found.gaps, [""; 0]);
+        let purls: Vec<&str> = found.packages[..3]
+            .iter()
+            .map(|package| package.purl.as_deref().unwrap())
+            .collect();
+        assert_eq!(
+            purls,
+            [
+                format!(
+                    "pkg:rpm/{vendor}/c%2B%2B-tool@1.2~rc1-3.el9_2.1?arch=x86_64&distro={distribution}&epoch=2&upstream=c%2B%2B-tool-1.2~rc1-3.el9_2.1.src.rpm"
+                ),
+                format!(
+                    "pkg:rpm/{vendor}/hello@1.0-1.fc41?arch=noarch&distro={distribution}&upstream=hello-1.0-1.fc41.src.rpm"
+                ),
+                format!(
+                    "pkg:rpm/{vendor}/nobody@0-0?arch=x86_64&distro={distribution}&epoch=0&upstream=nobody-0-0.src.rpm"
+                ),
+            ]
+        );
+        let suppliers = found.packages[..3].iter();
+        let suppliers: Vec<&str> = suppliers.map(|package| &*package.supplier).collect();
+        assert_eq!(
+            suppliers,
+            ["Red Hat, Inc.", "Fedora Project", "Someone <a@example.org>"]
+        );
+    }
+}
+
+#[test]
+fn a_log_beside_a_database_of_rpm_counts() {
+    let files = Files(BTreeMap::from([
+        ("var/lib/rpm/rpmdb.sqlite", SQLITE),
+        ("var/lib/rpm/rpmdb.sqlite-wal", SQLITE_LOG),
+    ]));
+    let found = scan(&files).unwrap();
+    assert_eq!(found.gaps, [""; 0]);
+    let has = |name: &str| found.packages.iter().any(|package| package.name == name);
+    assert!(has("c++-tool") && !has("hello") && !has("wide"));
+}
+
 #[test]
 fn what_is_not_read_is_said() {
-    let files = Files(BTreeMap::from([("var/lib/rpm/rpmdb.sqlite", "")]));
-    let found = scan(&files).unwrap();
-    assert!(found.packages.is_empty());
-    assert!(
-        found.gaps[0].contains("rpm are not listed"),
-        "{:?}",
-        found.gaps
-    );
+    for (path, content, gap) in [
+        (
+            "var/lib/rpm/rpmdb.sqlite",
+            &b""[..],
+            "var/lib/rpm/rpmdb.sqlite: packages of rpm may be missing: it is no database of SQLite",
+        ),
+        (
+            "usr/lib/sysimage/rpm/Packages.db",
+            b"RpmP",
+            "usr/lib/sysimage/rpm/Packages.db: packages of rpm may be missing: it is no database of rpm's own format",
+        ),
+        (
+            "var/lib/rpm/Packages",
+            SQLITE,
+            "var/lib/rpm/Packages: packages of rpm may be missing: it is no database of Berkeley DB",
+        ),
+    ] {
+        let files = Files(BTreeMap::from([
+            (path, content),
+            (
+                "app/node_modules/c/package.json",
+                b"{\"name\":\"c\",\"version\":\"1.0.0\"}",
+            ),
+        ]));
+        let found = scan(&files).unwrap();
+        assert_eq!(found.gaps, [gap]);
+        // The rest is listed.
+        assert_eq!(found.packages.len(), 1);
+    }
 }

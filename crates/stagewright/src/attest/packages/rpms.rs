@@ -1,0 +1,79 @@
+//! Packages of rpm: what its databases list, as packages among others.
+
+use super::rpm::{Format, Header, read};
+use super::scan::{Package, PackageKind};
+use crate::attest::files::{Found, PackageFiles};
+use crate::error::Error;
+
+/// Where rpm keeps its database: of old, and so that it is part of what is read-only.
+const FOLDERS: [&str; 2] = ["var/lib/rpm/", "usr/lib/sysimage/rpm/"];
+/// What is behind the name of a database of SQLite while it is written.
+const LOG_ENDING: &str = "-wal";
+
+/// Returns the format of a file, if it is a database of rpm.
+pub(super) fn format_of(path: &str) -> Option<Format> {
+    let name = FOLDERS.iter().find_map(|folder| path.strip_prefix(folder));
+    name.and_then(Format::of_name)
+}
+
+/// Reads the packages of a database, and says what of it is not understood.
+pub(super) fn parse(
+    files: &dyn PackageFiles,
+    listed: &[Found],
+    path: &str,
+    format: Format,
+) -> Result<(Vec<Package>, Option<String>), Error> {
+    let log = format!("{path}{LOG_ENDING}");
+    let has_log = listed.iter().any(|file| file.path == log && file.bytes > 0);
+    let too_large = |path: &str| {
+        let gap = format!("{path} is too large to be read: packages of rpm are not listed");
+        Ok((Vec::new(), Some(gap)))
+    };
+    let Some(file) = files.random_access(path)? else {
+        return too_large(path);
+    };
+    let opened = match has_log {
+        true => files.random_access(&log)?,
+        false => None,
+    };
+    if has_log && opened.is_none() {
+        return too_large(&log);
+    }
+    let contents = read(format, file, opened);
+    let packages = contents.packages.into_iter();
+    let packages = packages.map(|header| package(header, path)).collect();
+    let gap = contents.damage.map(|damage| {
+        let more = match contents.damaged {
+            1 => String::new(),
+            damaged => format!(", and {} more of it", damaged - 1),
+        };
+        format!("{path}: packages of rpm may be missing: {damage}{more}")
+    });
+    Ok((packages, gap))
+}
+
+fn package(header: Header, path: &str) -> Package {
+    let version = match header.release.as_str() {
+        "" => header.version,
+        release => format!("{}-{release}", header.version),
+    };
+    Package {
+        kind: PackageKind::Rpm,
+        name: header.name,
+        version,
+        epoch: header
+            .epoch
+            .map(|epoch| epoch.to_string())
+            .unwrap_or_default(),
+        architecture: header.architecture,
+        source: header.source,
+        supplier: match header.vendor.is_empty() {
+            true => header.packager,
+            false => header.vendor,
+        },
+        license: header.license,
+        homepage: header.url,
+        found_in: path.to_owned(),
+        purl: None,
+    }
+}
