@@ -29,7 +29,7 @@ use crate::error::StepError;
 use crate::event::{EventKind, Outcome};
 use crate::file_step;
 use crate::parts::Parts;
-use crate::services::{Secret, Services};
+use crate::services::{Secret, Services, Turn};
 use crate::vertex::Snapshot;
 
 /// The kind of the store's documents that say what an address answered last.
@@ -174,12 +174,10 @@ async fn solve_uncancelled(
     if let Some(result) = services.store.action(&key)? {
         return Ok((snapshot(&result), Outcome::Hit));
     }
-    let lock = services.lock(&key).await?;
-    if lock.waited
-        && let Some(result) = services.store.action(&key)?
-    {
-        return Ok((snapshot(&result), Outcome::Shared));
-    }
+    let lock = match services.turn(&key, true).await? {
+        Turn::Own(lock) => lock,
+        Turn::Shared(result) => return Ok((snapshot(&result), Outcome::Shared)),
+    };
     let layer = match resolved.content {
         Fetched::File(file) => store_file(services, source, *file)?,
         Fetched::Unasked => {

@@ -11,7 +11,7 @@ use stagewright_exec::{HostReport, Mode, Network, ProbeOptions, Sandbox, Ulimit,
 use stagewright_layer::Mtime;
 use stagewright_plan::Vertex;
 use stagewright_snapshot::{Forms, MergedTree, Snapshots};
-use stagewright_store::{ActionResult, Store};
+use stagewright_store::{ActionLock, ActionResult, Store};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -150,10 +150,12 @@ pub struct Services {
     pub failed: Option<FailedPlace>,
 }
 
-/// A lock on an action, and whether another build held it.
-pub(crate) struct ActionLock {
-    _lock: stagewright_store::ActionLock,
-    pub(crate) waited: bool,
+/// What comes of waiting for an action that another build may be running.
+pub(crate) enum Turn {
+    /// It is to be run, and nobody else does while this is held.
+    Own(ActionLock),
+    /// Another build made its result.
+    Shared(ActionResult),
 }
 
 impl Services {
@@ -208,27 +210,33 @@ impl Services {
         }
     }
 
-    /// Waits until no other build runs an action.
-    pub(crate) async fn lock(&self, key: &ActionKey) -> Result<ActionLock, StepError> {
+    /// Waits for the turn to run an action while other builds run it. What one of them made meanwhile is shared, if
+    /// `may_share`.
+    pub(crate) async fn turn(&self, key: &ActionKey, may_share: bool) -> Result<Turn, StepError> {
         if let Some(lock) = self.store.try_lock_action(key)? {
-            return Ok(ActionLock {
-                _lock: lock,
-                waited: false,
-            });
+            return Ok(Turn::Own(lock));
         }
-        let store = self.store.clone();
-        let cancel = self.cancel.clone();
-        let key = *key;
-        let lock =
-            tokio::task::spawn_blocking(move || store.lock_action(&key, &|| cancel.is_cancelled()))
+        loop {
+            let store = self.store.clone();
+            let cancel = self.cancel.clone();
+            let key = *key;
+            let wait = move || {
+                // Who waits need not wait for the others that waited. What can't be read is told below.
+                let made = || may_share && matches!(store.action(&key), Ok(Some(_)));
+                store.lock_action(&key, &|| cancel.is_cancelled() || made())
+            };
+            let lock = tokio::task::spawn_blocking(wait)
                 .await
                 .map_err(|join| StepError::Internal(join.to_string()))??;
-        match lock {
-            Some(lock) => Ok(ActionLock {
-                _lock: lock,
-                waited: true,
-            }),
-            None => Err(StepError::Cancelled),
+            if may_share && let Some(result) = self.store.action(&key)? {
+                return Ok(Turn::Shared(result));
+            }
+            match lock {
+                Some(lock) => return Ok(Turn::Own(lock)),
+                None if self.cancel.is_cancelled() => return Err(StepError::Cancelled),
+                // What was made is gone again.
+                None => {}
+            }
         }
     }
 

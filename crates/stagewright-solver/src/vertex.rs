@@ -14,7 +14,7 @@ use crate::miss::MissReason;
 use crate::parts::Parts;
 use crate::remote;
 use crate::schedule::Build;
-use crate::services::Services;
+use crate::services::{Services, Turn};
 
 /// What a vertex makes.
 #[derive(Debug, Clone)]
@@ -194,13 +194,13 @@ async fn execute(
     let vertex = build.plan.vertex(id);
     let services = &build.services;
     let _running = acquire(build).await?;
-    let lock = services.lock(&key).await?;
-    if lock.waited
-        && let Some(result) = look_up(services, vertex, Some(&key))?
-    {
-        note_place(services, vertex, &key, &work.parts)?;
-        return Ok((result, Outcome::Shared));
-    }
+    let lock = match services.turn(&key, !vertex.no_cache).await? {
+        Turn::Own(lock) => lock,
+        Turn::Shared(result) => {
+            note_place(services, vertex, &key, &work.parts)?;
+            return Ok((result, Outcome::Shared));
+        }
+    };
     let folder = action::source_folder(&vertex.op, &work.selection);
     let parts = std::mem::take(&mut work.parts);
     let shared = Arc::clone(build);
