@@ -10,14 +10,14 @@ use crate::index::{Extent, FileData, IndexFault, LayerIndex, Record};
 use crate::path::{EntryPath, InvalidPath};
 
 /// Marks the file as an index of a layer.
-const MAGIC: [u8; 4] = *b"SWLI";
+pub(crate) const MAGIC: [u8; 4] = *b"SWLI";
 /// The version of the encoding. A change makes existing indexes unreadable, so that their layers
 /// are made again.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// The fewest bytes of a record: nine numbers below 128.
 const RECORD_BYTES_MIN: usize = 9;
 /// Magic, version, checksum.
-const HEADER_BYTES: usize = 4 + 4 + 32;
+pub(crate) const HEADER_BYTES: usize = 4 + 4 + 32;
 
 /// Bytes that are not a stored index.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -68,16 +68,12 @@ impl LayerIndex {
         let mut last: &[u8] = &[];
         for record in self.records() {
             let path = record.entry.path.as_bytes();
-            let shared = path.iter().zip(last).take_while(|(a, b)| a == b).count();
-            put(&mut bytes, shared as u64);
-            put_framed(&mut bytes, &path[shared..]);
+            put_path(&mut bytes, path, last);
             put_record(&mut bytes, record);
             last = path;
         }
         let checksum = blake3::hash(&bytes[HEADER_BYTES..]);
-        bytes[..4].copy_from_slice(&MAGIC);
-        bytes[4..8].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[8..HEADER_BYTES].copy_from_slice(checksum.as_bytes());
+        bytes[..HEADER_BYTES].copy_from_slice(&header(&checksum));
         bytes
     }
 
@@ -89,14 +85,7 @@ impl LayerIndex {
         let (header, body) = bytes
             .split_at_checked(HEADER_BYTES)
             .ok_or(IndexError::Magic)?;
-        if header[..4] != MAGIC {
-            return Err(IndexError::Magic);
-        }
-        let found = u32::from_le_bytes(header[4..8].try_into().expect("because it is 4 bytes"));
-        if found != VERSION {
-            return Err(IndexError::Version { found });
-        }
-        if blake3::hash(body).as_bytes() != &header[8..] {
+        if blake3::hash(body).as_bytes() != checksum_in(header)? {
             return Err(IndexError::Checksum);
         }
         let mut body = Body(body);
@@ -104,12 +93,7 @@ impl LayerIndex {
         let mut records = Vec::with_capacity(count);
         let mut path = Vec::new();
         for _ in 0..count {
-            let shared = body.size()?;
-            if shared > path.len() {
-                return Err(IndexError::Malformed);
-            }
-            path.truncate(shared);
-            path.extend_from_slice(body.framed()?);
+            body.path(&mut path)?;
             records.push(body.record(EntryPath::parse(&path)?)?);
         }
         if !body.0.is_empty() {
@@ -119,7 +103,42 @@ impl LayerIndex {
     }
 }
 
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
+/// Returns what comes before a body of this checksum.
+pub(crate) fn header(checksum: &blake3::Hash) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&MAGIC);
+    header[4..8].copy_from_slice(&VERSION.to_le_bytes());
+    header[8..].copy_from_slice(checksum.as_bytes());
+    header
+}
+
+/// Returns the checksum that a header names.
+pub(crate) fn checksum_in(header: &[u8]) -> Result<&[u8], IndexError> {
+    if header[..4] != MAGIC {
+        return Err(IndexError::Magic);
+    }
+    let found = u32::from_le_bytes(header[4..8].try_into().expect("because it is 4 bytes"));
+    if found != VERSION {
+        return Err(IndexError::Version { found });
+    }
+    Ok(&header[8..])
+}
+
+/// Reads what [`put_record`] wrote.
+pub(crate) fn read_record(bytes: &[u8], path: EntryPath) -> Record {
+    Body(bytes)
+        .record(path)
+        .expect("because it was written by this process")
+}
+
+/// Writes how a path differs from the last one.
+pub(crate) fn put_path(bytes: &mut Vec<u8>, path: &[u8], last: &[u8]) {
+    let shared = path.iter().zip(last).take_while(|(a, b)| a == b).count();
+    put(bytes, shared as u64);
+    put_framed(bytes, &path[shared..]);
+}
+
+pub(crate) fn put(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -132,7 +151,7 @@ fn put_framed(bytes: &mut Vec<u8>, value: &[u8]) {
     bytes.extend_from_slice(value);
 }
 
-fn put_record(bytes: &mut Vec<u8>, record: &Record) {
+pub(crate) fn put_record(bytes: &mut Vec<u8>, record: &Record) {
     let Entry { kind, metadata, .. } = &record.entry;
     bytes.push(match kind {
         EntryKind::File { .. } => 1,
@@ -195,7 +214,7 @@ fn put_data(bytes: &mut Vec<u8>, data: Option<&FileData>) {
 }
 
 /// What of the body was not read yet.
-struct Body<'a>(&'a [u8]);
+pub(crate) struct Body<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Body<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], IndexError> {
@@ -227,7 +246,7 @@ impl<'a> Body<'a> {
         Err(IndexError::Malformed)
     }
 
-    fn size(&mut self) -> Result<usize, IndexError> {
+    pub(crate) fn size(&mut self) -> Result<usize, IndexError> {
         usize::try_from(self.number()?).map_err(|_| IndexError::Malformed)
     }
 
@@ -250,7 +269,18 @@ impl<'a> Body<'a> {
         self.take(size)
     }
 
-    fn record(&mut self, path: EntryPath) -> Result<Record, IndexError> {
+    /// Makes the last path the next one.
+    pub(crate) fn path(&mut self, path: &mut Vec<u8>) -> Result<(), IndexError> {
+        let shared = self.size()?;
+        if shared > path.len() {
+            return Err(IndexError::Malformed);
+        }
+        path.truncate(shared);
+        path.extend_from_slice(self.framed()?);
+        Ok(())
+    }
+
+    pub(crate) fn record(&mut self, path: EntryPath) -> Result<Record, IndexError> {
         let kind = self.byte()?;
         let metadata = self.metadata()?;
         let mut data = None;

@@ -20,6 +20,7 @@
 //! println!("{} {} bytes", layer.diff_id, layer.bytes);
 //! ```
 
+mod arena;
 mod behind;
 mod codec;
 mod compress;
@@ -31,11 +32,13 @@ mod gzip_members;
 mod header;
 mod index;
 mod index_builder;
+mod name_tree;
 mod path;
 mod path_map;
 mod pax;
 mod reader;
 mod sparse;
+mod stored;
 mod whiteout;
 mod writer;
 
@@ -47,9 +50,13 @@ pub use estargz::{
     ESTARGZ_SIZE_ANNOTATION, ESTARGZ_TOC_ANNOTATION, EstargzError, WrittenEstargz, write_estargz,
 };
 pub use index::{Child, Extent, FileData, IndexFault, LayerIndex, Record};
-pub use index_builder::{BuildFault, IndexBuilder, ReadIndexError, ReadLayer, read_index};
+pub use index_builder::{
+    BuildFault, IndexBuilder, IndexedLayer, ReadIndexError, ReadLayer, StoredIndex, read_index,
+    store_index,
+};
 pub use path::{EntryPath, InvalidPath, PathFault};
 pub use path_map::PathMap;
 pub use reader::{FileItem, LayerItem, LayerReader, ReadError};
+pub use stored::IndexReader;
 pub use whiteout::is_reserved;
 pub use writer::{LayerWriter, PendingDiffId, UnnamedLayer, WriteError, WrittenLayer};

@@ -15,6 +15,7 @@ use std::time::Instant;
 use stagewright_layer::{Codec, EntryPath, LayerIndex, Metadata, read_index};
 use stagewright_snapshot::{
     Content, DirectAgent, Forms, MergedTree, OverlayXattrs, Snapshots, TreeAgent as _, TreeLayer,
+    Unpacking,
 };
 use stagewright_store::{Store, StoreOptions};
 
@@ -111,7 +112,9 @@ fn measure(place: &Path, source: &Path, threads: NonZeroUsize) -> Vec<(&'static 
         namespace: None,
     };
     time(&mut times, "unpack (checked)", || {
-        agent.unpack(&packed, &place.join("unpacked")).unwrap()
+        agent
+            .unpack(&Unpacking::Layer(&packed), &place.join("unpacked"))
+            .unwrap()
     });
     let bytes = fs_err::read(place.join("packed.tar")).unwrap();
     time(&mut times, "read a tar (both hashes)", || {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use stagewright_exec::UserNamespace;
-use stagewright_layer::{EntryKind, EntryPath, LayerIndex, Mtime, WrittenLayer};
+use stagewright_layer::{EntryKind, EntryPath, LayerIndex, Mtime, Record, WrittenLayer};
 
 use crate::before::Before;
 use crate::content::{Content, NewEntry};
@@ -18,6 +18,7 @@ use crate::pack::pack_entries;
 use crate::scan::{look, scan};
 use crate::sys;
 use crate::tree::TreeLayer;
+use crate::unpack::{Unpacking, unpack};
 
 /// The extended attributes in which overlayfs keeps its marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +77,8 @@ pub trait TreeAgent: Send + Sync + fmt::Debug {
     /// Makes a new directory of entries, which are in the order of paths.
     fn create(&self, root: &Path, entries: &[NewEntry]) -> Result<LayerIndex, SnapshotError>;
 
-    /// Makes a new directory of the packed form of a layer.
-    fn unpack(&self, layer: &TreeLayer, root: &Path) -> Result<(), SnapshotError>;
+    /// Makes a new directory of the files of a layer, and holds few of its entries at a time.
+    fn unpack(&self, layer: &Unpacking<'_>, root: &Path) -> Result<(), SnapshotError>;
 
     /// Writes the packed form of a layer.
     fn pack(
@@ -193,8 +194,8 @@ impl TreeAgent for DirectAgent {
         create(root, entries, self.options)
     }
 
-    fn unpack(&self, layer: &TreeLayer, root: &Path) -> Result<(), SnapshotError> {
-        create(root, &entries_of(layer), self.options).map(drop)
+    fn unpack(&self, layer: &Unpacking<'_>, root: &Path) -> Result<(), SnapshotError> {
+        unpack(root, layer, self.options)
     }
 
     fn pack(
@@ -272,13 +273,17 @@ pub(crate) fn entries_of(layer: &TreeLayer) -> Vec<NewEntry> {
     let files = Arc::new(LayerFiles::new(layer.clone()));
     let records = layer.index.records().iter().enumerate();
     records
-        .map(|(at, record)| match &record.entry.kind {
-            EntryKind::File { .. } => NewEntry::File {
-                path: record.entry.path.clone(),
-                metadata: record.entry.metadata.clone(),
-                content: Content::layer(Arc::clone(&files), at),
-            },
-            _ => NewEntry::Other(record.entry.clone()),
-        })
+        .map(|(at, record)| entry_of(&files, at, record))
         .collect()
+}
+
+pub(crate) fn entry_of(files: &Arc<LayerFiles>, at: usize, record: &Record) -> NewEntry {
+    match &record.entry.kind {
+        EntryKind::File { .. } => NewEntry::File {
+            path: record.entry.path.clone(),
+            metadata: record.entry.metadata.clone(),
+            content: Content::layer(Arc::clone(files), at),
+        },
+        _ => NewEntry::Other(record.entry.clone()),
+    }
 }

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use stagewright_digest::ContentDigest;
 use stagewright_layer::{Entry, EntryKind, EntryPath, FileData, Metadata};
 
-use crate::file::{InTar, LayerFiles, PackedFile};
+use crate::file::{FileReader, InTar, LayerFiles, PackedFile};
 
 /// Where the bytes of a new file come from. Nothing is read before the layer is made.
 #[derive(Clone)]
@@ -29,6 +29,12 @@ enum Source {
         file: Arc<File>,
         data: FileData,
         bytes: u64,
+    },
+    Draft {
+        file: Arc<File>,
+        data: FileData,
+        bytes: u64,
+        content: ContentDigest,
     },
 }
 
@@ -51,6 +57,21 @@ impl Content {
         Self(Source::Archive { file, data, bytes })
     }
 
+    /// A file in the tar of a layer that is being made, which has a name.
+    pub(crate) fn draft(
+        file: Arc<File>,
+        data: FileData,
+        bytes: u64,
+        content: ContentDigest,
+    ) -> Self {
+        Self(Source::Draft {
+            file,
+            data,
+            bytes,
+            content,
+        })
+    }
+
     /// Returns the name of the bytes, where reading them to their end finds out if they are others.
     pub(crate) fn checked_name(&self) -> Option<ContentDigest> {
         match &self.0 {
@@ -58,6 +79,7 @@ impl Content {
                 EntryKind::File { content, .. } => Some(content),
                 _ => None,
             },
+            Source::Draft { content, .. } => Some(*content),
             Source::Bytes(_) | Source::File(_) | Source::Archive { .. } => None,
         }
     }
@@ -71,7 +93,9 @@ impl Content {
     pub(crate) fn in_tar(&self, bytes_max: u64) -> io::Result<Option<InTar<'_>>> {
         match &self.0 {
             Source::Layer { files, record } => files.in_tar(*record, bytes_max),
-            Source::Bytes(_) | Source::File(_) | Source::Archive { .. } => Ok(None),
+            Source::Bytes(_) | Source::File(_) | Source::Archive { .. } | Source::Draft { .. } => {
+                Ok(None)
+            }
         }
     }
 
@@ -107,6 +131,18 @@ impl Content {
                 *bytes,
                 Box::new(PackedFile::new(Arc::clone(file), data, *bytes)),
             )),
+            Source::Draft {
+                file,
+                data,
+                bytes,
+                content,
+            } => {
+                let packed = PackedFile::new(Arc::clone(file), data, *bytes);
+                Ok((
+                    *bytes,
+                    Box::new(FileReader::packed(packed, *bytes, *content)),
+                ))
+            }
         }
     }
 }
@@ -118,6 +154,7 @@ impl fmt::Debug for Content {
             Source::File(path) => path.fmt(f),
             Source::Layer { .. } => f.write_str("a file of a layer"),
             Source::Archive { .. } => f.write_str("a file of an archive"),
+            Source::Draft { .. } => f.write_str("a file of a layer that is being made"),
         }
     }
 }

@@ -20,10 +20,10 @@ use crate::parallel::on_threads;
 use crate::sys;
 
 /// Files are written in pieces of this size.
-const PIECE_BYTES: usize = 128 * 1024;
+pub(crate) const PIECE_BYTES: usize = 128 * 1024;
 /// A thread takes this many entries at a time: neighbours are mostly in one directory, whose lock
 /// in the kernel threads should not fight for.
-const ENTRIES_AT_ONCE: usize = 64;
+pub(crate) const ENTRIES_AT_ONCE: usize = 64;
 
 /// How a tree is made.
 #[derive(Debug, Clone, Copy)]
@@ -43,11 +43,6 @@ pub(crate) fn create(
     entries: &[NewEntry],
     options: CreateOptions,
 ) -> Result<LayerIndex, SnapshotError> {
-    let failed = |path: &EntryPath, source| SnapshotError::Create {
-        path: path.clone(),
-        root: root.to_owned(),
-        source,
-    };
     // Nothing above a new file may be something else than a directory.
     check(entries)?;
     fs_err::create_dir(root).map_err(SnapshotError::Draft)?;
@@ -59,7 +54,7 @@ pub(crate) fn create(
         owner: own_ids(),
     };
     tree.make_directories(entries)
-        .map_err(|(path, source)| failed(&path, source))?;
+        .map_err(|(path, source)| tree.failed(&path, source))?;
     let mut records = tree.make_files(entries)?;
     for entry in entries {
         if let NewEntry::Other(Entry {
@@ -68,9 +63,7 @@ pub(crate) fn create(
             ..
         }) = entry
         {
-            let (old, new) = (target.as_path(), path.as_path());
-            rustix::fs::linkat(&top, old, &top, new, AtFlags::empty())
-                .map_err(|errno| failed(path, errno.into()))?;
+            tree.link(target, path)?;
         }
     }
     // From the bottom up, after everything in them is made: that would change their times.
@@ -82,7 +75,7 @@ pub(crate) fn create(
         }) = entry
         {
             tree.finish_directory(path, *opaque, metadata)
-                .map_err(|source| failed(path, source))?;
+                .map_err(|source| tree.failed(path, source))?;
         }
     }
     records.sort_unstable_by_key(|(at, _)| *at);
@@ -116,22 +109,37 @@ fn check(entries: &[NewEntry]) -> Result<(), SnapshotError> {
         .map_err(SnapshotError::Entries)
 }
 
-fn own_ids() -> (u32, u32) {
+pub(crate) fn own_ids() -> (u32, u32) {
     (
         rustix::process::geteuid().as_raw(),
         rustix::process::getegid().as_raw(),
     )
 }
 
-struct NewTree<'a> {
-    root: &'a Path,
-    top: &'a OwnedFd,
-    options: CreateOptions,
+pub(crate) struct NewTree<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) top: &'a OwnedFd,
+    pub(crate) options: CreateOptions,
     /// Who owns what this process makes.
-    owner: (u32, u32),
+    pub(crate) owner: (u32, u32),
 }
 
 impl NewTree<'_> {
+    pub(crate) fn failed(&self, path: &EntryPath, source: io::Error) -> SnapshotError {
+        SnapshotError::Create {
+            path: path.clone(),
+            root: self.root.to_owned(),
+            source,
+        }
+    }
+
+    /// Gives a file another name.
+    pub(crate) fn link(&self, file: &EntryPath, name: &EntryPath) -> Result<(), SnapshotError> {
+        let (old, new) = (file.as_path(), name.as_path());
+        rustix::fs::linkat(self.top, old, self.top, new, AtFlags::empty())
+            .map_err(|errno| self.failed(name, errno.into()))
+    }
+
     /// Makes all directories, also those that are only mentioned, for nobody else to use yet.
     fn make_directories(&self, entries: &[NewEntry]) -> Result<(), (EntryPath, io::Error)> {
         let mut made: HashSet<EntryPath> = HashSet::from([EntryPath::root()]);
@@ -159,7 +167,7 @@ impl NewTree<'_> {
         Ok(())
     }
 
-    fn make_directory(&self, path: &EntryPath, mode: u32) -> io::Result<()> {
+    pub(crate) fn make_directory(&self, path: &EntryPath, mode: u32) -> io::Result<()> {
         rustix::fs::mkdirat(self.top, path.as_path(), Mode::from_raw_mode(mode))?;
         if mode != 0o700 {
             // Whatever the host's umask is.
@@ -201,12 +209,9 @@ impl NewTree<'_> {
         on_threads(threads, work)
     }
 
-    fn make(&self, entry: &NewEntry, piece: &mut [u8]) -> Result<Entry, SnapshotError> {
-        let failed = |source| SnapshotError::Create {
-            path: entry.path().clone(),
-            root: self.root.to_owned(),
-            source,
-        };
+    /// Makes anything but a directory or a hard link.
+    pub(crate) fn make(&self, entry: &NewEntry, piece: &mut [u8]) -> Result<Entry, SnapshotError> {
+        let failed = |source| self.failed(entry.path(), source);
         match entry {
             NewEntry::File {
                 path,
@@ -227,11 +232,7 @@ impl NewTree<'_> {
         content: &Content,
         piece: &mut [u8],
     ) -> Result<Entry, SnapshotError> {
-        let failed = |source| SnapshotError::Create {
-            path: path.clone(),
-            root: self.root.to_owned(),
-            source,
-        };
+        let failed = |source| self.failed(path, source);
         let unread = |source| SnapshotError::Content {
             path: path.clone(),
             source,
@@ -334,7 +335,7 @@ impl NewTree<'_> {
         )?)
     }
 
-    fn finish_directory(
+    pub(crate) fn finish_directory(
         &self,
         path: &EntryPath,
         opaque: bool,

@@ -251,6 +251,11 @@ impl FileReader {
         }
     }
 
+    /// Reads a file out of a tar that is in no store yet.
+    pub(crate) fn packed(file: PackedFile, bytes: u64, expected: ContentDigest) -> Self {
+        Self::new(Source::Packed(file), bytes, expected, None)
+    }
+
     fn damaged(&self) -> io::Error {
         let part = match self.source {
             Source::Packed(_) => LayerPart::Packed,

@@ -35,6 +35,7 @@ mod snapshots;
 mod step_root;
 mod sys;
 mod tree;
+mod unpack;
 mod window;
 
 pub use agent::{DirectAgent, OverlayXattrs, Prune, TreeAgent};
@@ -50,3 +51,4 @@ pub use prepared::{Copied, Prepared};
 pub use snapshots::{Forms, PackedLayer, Snapshots};
 pub use step_root::StepRoot;
 pub use tree::{FileId, MergedTree, Resolved, TreeEntry, TreeError, TreeLayer, Walk};
+pub use unpack::Unpacking;

@@ -16,9 +16,13 @@ use crate::content::NewEntry;
 use crate::error::SnapshotError;
 use crate::scan::{look_mapped, scan_mapped};
 use crate::tree::TreeLayer;
+use crate::unpack::Unpacking;
 
 /// The attribute that gives a program rights; the kernel writes down whose namespace set it.
 const CAPABILITY: &[u8] = b"security.capability";
+
+/// As many changes are given on at once of a layer that may have a million entries.
+const CHANGES_AT_ONCE: usize = 20_000;
 
 /// Touches files whose owners are ids of a user namespace.
 ///
@@ -155,9 +159,30 @@ impl TreeAgent for MappedAgent {
         Ok(index)
     }
 
-    fn unpack(&self, layer: &TreeLayer, root: &Path) -> Result<(), SnapshotError> {
-        let entries = crate::agent::entries_of(layer);
-        self.create(root, &entries).map(drop)
+    fn unpack(&self, layer: &Unpacking<'_>, root: &Path) -> Result<(), SnapshotError> {
+        let mut changes = Vec::new();
+        let mut unpacked = false;
+        for entry in layer.entries()? {
+            add_changes(&entry?, &mut changes);
+            if changes.is_empty() {
+                continue;
+            }
+            // Asked only where it matters: making a namespace takes longer than a small layer.
+            if !unpacked {
+                if let Some(instead) = self.instead() {
+                    return instead.unpack(layer, root);
+                }
+                self.direct.unpack(layer, root)?;
+                unpacked = true;
+            }
+            if changes.len() >= CHANGES_AT_ONCE {
+                self.own(root, std::mem::take(&mut changes))?;
+            }
+        }
+        match unpacked {
+            true => self.own(root, changes),
+            false => self.direct.unpack(layer, root),
+        }
     }
 
     fn pack(

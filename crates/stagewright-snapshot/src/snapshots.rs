@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fs_err as fs;
 use stagewright_digest::{ContentDigest, DiffId, LayerId};
 use stagewright_layer::{
-    Entry, EntryPath, LayerIndex, Metadata, Mtime, PendingDiffId, ReadLayer, UnnamedLayer,
-    WrittenLayer, read_index,
+    Entry, EntryPath, IndexedLayer, LayerIndex, Metadata, Mtime, PendingDiffId, UnnamedLayer,
+    WrittenLayer, store_index,
 };
 use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
@@ -29,6 +29,7 @@ use crate::parallel::on_threads;
 use crate::prepared::{Copied, Prepared};
 use crate::prune::{prune_step, restore_owners};
 use crate::tree::{MergedTree, TreeLayer};
+use crate::unpack::Unpacking;
 
 /// The most layers that are mounted one above the other.
 ///
@@ -113,11 +114,14 @@ struct Inner {
 /// Names a layer that was made: by its content, and by the time that was given to its files, if one
 /// was.
 pub(crate) fn name_of(index: &LayerIndex, latest: Option<i64>) -> LayerId {
-    let content = index.content_digest();
-    LayerId::Made(match latest {
+    LayerId::Made(name_until(index.content_digest(), latest))
+}
+
+fn name_until(content: ContentDigest, latest: Option<i64>) -> ContentDigest {
+    match latest {
         None => content,
         Some(latest) => ContentDigest::of(format!("{content} until {latest}").as_bytes()),
-    })
+    }
 }
 
 /// What was made of layers, from the bottom up, by those whose files are no later than a time.
@@ -408,7 +412,7 @@ impl Snapshots {
             reader: plain,
             copy: io::BufWriter::with_capacity(1 << 17, tar),
         };
-        let read = copy.index(id)?;
+        let read = copy.index(id, &draft.index())?;
         self.check_name(id, &read)?;
         let record = LayerRecord {
             diff_id: Some(read.diff_id),
@@ -416,27 +420,23 @@ impl Snapshots {
             ..LayerRecord::default()
         };
         if forms.unpacked {
-            let packed = Some(draft.packed());
-            let index = Arc::new(read.index.clone());
-            self.agent().unpack(
-                &TreeLayer {
-                    index,
-                    packed,
-                    unpacked: None,
-                    keeper: None,
-                    namespace: None,
-                },
-                &draft.fs(),
-            )?;
+            let layer = Unpacking::Draft {
+                index: &draft.index(),
+                entries: read.index.entries,
+                packed: &draft.packed(),
+            };
+            self.agent().unpack(&layer, &draft.fs())?;
         }
         if !forms.packed {
             fs::remove_file(draft.packed()).map_err(SnapshotError::Draft)?;
         }
-        self.publish(draft, id, &read.index, record)
+        let size = (read.index.content_bytes, read.index.entries);
+        self.publish_indexed(draft, id, size, record)
     }
 
     /// Checks that a layer that was read is the one that its name says.
-    fn check_name(&self, id: &LayerId, read: &ReadLayer) -> Result<(), SnapshotError> {
+    fn check_name(&self, id: &LayerId, read: &IndexedLayer) -> Result<(), SnapshotError> {
+        let found = LayerId::Made(name_until(read.index.content, self.latest));
         match id {
             LayerId::Pulled(expected) if read.diff_id != *expected => {
                 Err(SnapshotError::WrongDiffId {
@@ -444,9 +444,9 @@ impl Snapshots {
                     found: read.diff_id,
                 })
             }
-            LayerId::Made(_) if self.name(&read.index) != *id => Err(SnapshotError::WrongContent {
+            LayerId::Made(_) if found != *id => Err(SnapshotError::WrongContent {
                 expected: *id,
-                found: self.name(&read.index),
+                found,
             }),
             _ => Ok(()),
         }
@@ -481,7 +481,8 @@ impl Snapshots {
     /// # Errors
     /// When the layer is not in the store, or the directory can't be made.
     pub fn copy_out(&self, id: &LayerId, directory: &Path) -> Result<(), SnapshotError> {
-        self.agent().unpack(&self.tree_layer(id)?, directory)
+        let layer = self.tree_layer(id)?;
+        self.agent().unpack(&Unpacking::Layer(&layer), directory)
     }
 
     /// Makes a directory one that steps find with an owner and a mode, as far as owners are kept, and
@@ -635,7 +636,7 @@ impl Snapshots {
         record: LayerRecord,
     ) -> Result<Layer, SnapshotError> {
         self.write_index(&draft, index)?;
-        self.publish_indexed(draft, id, index, record)
+        self.publish_indexed(draft, id, size_of(index), record)
     }
 
     fn write_index(&self, draft: &LayerDraft, index: &LayerIndex) -> Result<(), SnapshotError> {
@@ -646,15 +647,15 @@ impl Snapshots {
         &self,
         draft: LayerDraft,
         id: &LayerId,
-        index: &LayerIndex,
+        (content_bytes, entries): (u64, u64),
         record: LayerRecord,
     ) -> Result<Layer, SnapshotError> {
         if draft.fs().symlink_metadata().is_ok() {
             self.agent().settle(&draft.fs())?;
         }
         let record = LayerRecord {
-            content_bytes: index.content_bytes(),
-            entries: index.len() as u64,
+            content_bytes,
+            entries,
             latest_time: self.latest.filter(|_| matches!(id, LayerId::Made(_))),
             ..record
         };
@@ -689,7 +690,7 @@ impl Snapshots {
         synced?;
         let written = written?;
         let record = tar_record(&written);
-        self.publish_indexed(draft, id, &layer.index, record)
+        self.publish_indexed(draft, id, size_of(&layer.index), record)
     }
 
     /// Writes entries, which are in the order of paths, to a draft, and returns what they are and the name of the tar,
@@ -709,17 +710,15 @@ impl Snapshots {
         drop(tar);
         let index = Arc::new(index);
         if forms.unpacked {
-            let packed = Some(draft.packed());
-            self.agent().unpack(
-                &TreeLayer {
-                    index: Arc::clone(&index),
-                    packed,
-                    unpacked: None,
-                    keeper: None,
-                    namespace: None,
-                },
-                &draft.fs(),
-            )?;
+            let layer = TreeLayer {
+                index: Arc::clone(&index),
+                packed: Some(draft.packed()),
+                unpacked: None,
+                keeper: None,
+                namespace: None,
+            };
+            self.agent()
+                .unpack(&Unpacking::Layer(&layer), &draft.fs())?;
         }
         Ok((index, Some(name)))
     }
@@ -741,7 +740,7 @@ impl Snapshots {
             packed_bytes: Some(bytes),
             ..LayerRecord::default()
         };
-        self.publish_indexed(draft, id, index, record)
+        self.publish_indexed(draft, id, size_of(index), record)
     }
 
     fn unpack_into(&self, id: &LayerId, packed: PathBuf) -> Result<Layer, SnapshotError> {
@@ -754,7 +753,8 @@ impl Snapshots {
             keeper: Some(self.keeper(id)),
             namespace: self.agent().namespace().cloned(),
         };
-        self.agent().unpack(&layer, &draft.fs())?;
+        self.agent()
+            .unpack(&Unpacking::Layer(&layer), &draft.fs())?;
         self.publish(draft, id, &index, LayerRecord::default())
     }
 
@@ -841,6 +841,11 @@ fn topmost(layers: &[LayerId]) -> Vec<LayerId> {
     kept
 }
 
+/// Returns the bytes of a layer's files and how many entries it has.
+fn size_of(index: &LayerIndex) -> (u64, u64) {
+    (index.content_bytes(), index.len() as u64)
+}
+
 /// Returns the record of a layer whose tar was written.
 fn tar_record(written: &WrittenLayer<()>) -> LayerRecord {
     LayerRecord {
@@ -865,9 +870,10 @@ struct Copying<R> {
 }
 
 impl<R: Read> Copying<R> {
-    /// Reads a layer's tar to its end.
-    fn index(mut self, layer: &LayerId) -> Result<ReadLayer, SnapshotError> {
-        let read = read_index(&mut self).map_err(|source| SnapshotError::Import {
+    /// Reads a layer's tar to its end, and writes its index.
+    fn index(mut self, layer: &LayerId, index: &Path) -> Result<IndexedLayer, SnapshotError> {
+        let index = fs::File::create_new(index).map_err(SnapshotError::Draft)?;
+        let read = store_index(&mut self, index).map_err(|source| SnapshotError::Import {
             layer: *layer,
             source,
         })?;
