@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use stagewright_testkit::{
-    DockerRegistry, Image, ImageWriter, LayerTar, Output, Project, Stagewright, output,
+    DockerRegistry, Image, ImageWriter, LayerTar, Memory, Output, Project, Stagewright, output,
 };
 
 /// What the kernel lets a process have, in KiB: heap, stacks and other private memory that can be
@@ -12,12 +12,20 @@ const MEMORY_KIB_MAX: usize = 150_000;
 /// No layer fits into it.
 const LAYER_BYTES: usize = 160 << 20;
 
+/// A KiB of each does not fit into what there is for them.
+const ENTRIES: usize = 120_000;
+const ENTRIES_KIB_MAX: usize = 100_000;
+
 /// Runs a command under the limit.
 fn limited(command: &Command) -> Output {
+    limited_to(MEMORY_KIB_MAX, command)
+}
+
+fn limited_to(memory_kib_max: usize, command: &Command) -> Output {
     let mut shell = Command::new("sh");
     shell
         .arg("-c")
-        .arg(format!("ulimit -d {MEMORY_KIB_MAX} && exec \"$@\""))
+        .arg(format!("ulimit -d {memory_kib_max} && exec \"$@\""))
         .arg("sh")
         .arg(command.get_program())
         .args(command.get_args());
@@ -100,4 +108,41 @@ fn privileged_layers_are_larger_than_memory() {
     let _ = limited(&stagewright.build_command(&from, &outputs)).success();
     let image = Image::read(&out.path().join("zstd.tar"));
     assert!(image.rootfs.get("/x/large").is_some());
+}
+
+/// A layer of others is indexed and unpacked without its entries being held as such.
+#[test]
+#[ignore = "needs root: the store lies in memory"]
+fn privileged_a_layer_has_more_entries_than_fit_into_memory() {
+    let memory = Memory::new();
+    let stagewright = Stagewright::new_in(memory.path());
+    let layout = memory.path().join("layout");
+    {
+        // Not in order, as any tar may be.
+        let names = (0..ENTRIES).rev();
+        let layer = names.fold(LayerTar::new(), |layer, number| {
+            let name = format!("folder-{}/entry-{number}", number % 200);
+            layer.file(&name, 0o644, "")
+        });
+        ImageWriter::new()
+            .uncompressed()
+            .layer(layer)
+            .write(&layout, "1");
+    }
+    let from = format!("oci:{}", layout.display());
+    let mut copy = stagewright.command("copy");
+    copy.args([&from, "entries:1", "--store"])
+        .arg(stagewright.store());
+    let _ = limited_to(ENTRIES_KIB_MAX, &copy).success();
+    let layers = fs_err::read_dir(stagewright.store().join("layers")).unwrap();
+    let files = layers.map(|layer| layer.unwrap().path().join("fs"));
+    let folders: Vec<_> = files
+        .flat_map(|files| fs_err::read_dir(files).unwrap())
+        .collect();
+    assert_eq!(folders.len(), 200);
+    let count = |folder: std::path::PathBuf| fs_err::read_dir(folder).unwrap().count();
+    let entries = folders
+        .into_iter()
+        .map(|folder| count(folder.unwrap().path()));
+    assert_eq!(entries.sum::<usize>(), ENTRIES);
 }
