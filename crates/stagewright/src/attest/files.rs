@@ -52,11 +52,14 @@ pub(super) trait PackageFiles {
     }
 
     /// Copies a file that was listed to where it can be read here and there; nothing for one that is too large.
-    fn random_access(&self, path: &str) -> Result<Option<SpooledTempFile>, Error> {
+    fn random_access(&self, found: &Found) -> Result<Option<SpooledTempFile>, Error> {
+        if found.bytes > DATABASE_BYTES_MAX {
+            return Ok(None);
+        }
         let mut copy = SpooledTempFile::new(DATABASE_IN_MEMORY_MAX);
-        let mut file = self.open(path)?.take(DATABASE_BYTES_MAX + 1);
+        let mut file = self.open(&found.path)?.take(DATABASE_BYTES_MAX + 1);
         let copied = std::io::copy(&mut file, &mut copy).map_err(|error| {
-            let message = format!("looking for packages in {path}: {error}");
+            let message = format!("looking for packages in {}: {error}", found.path);
             Error::new(ErrorKind::Store, message)
         })?;
         Ok((copied <= DATABASE_BYTES_MAX).then_some(copy))

@@ -5,8 +5,8 @@ use super::scan::{Package, PackageKind};
 use crate::attest::files::{Found, PackageFiles};
 use crate::error::Error;
 
-/// Where rpm keeps its database: of old, and so that it is part of what is read-only.
-const FOLDERS: [&str; 2] = ["var/lib/rpm/", "usr/lib/sysimage/rpm/"];
+/// Where rpm keeps its database: of old; so that it is part of what is read-only; where images are whole systems.
+const FOLDERS: [&str; 3] = ["var/lib/rpm/", "usr/lib/sysimage/rpm/", "usr/share/rpm/"];
 /// What is behind the name of a database of SQLite while it is written.
 const LOG_ENDING: &str = "-wal";
 
@@ -20,26 +20,27 @@ pub(super) fn format_of(path: &str) -> Option<Format> {
 pub(super) fn parse(
     files: &dyn PackageFiles,
     listed: &[Found],
-    path: &str,
+    file: &Found,
     format: Format,
 ) -> Result<(Vec<Package>, Option<String>), Error> {
-    let log = format!("{path}{LOG_ENDING}");
-    let has_log = listed.iter().any(|file| file.path == log && file.bytes > 0);
     let too_large = |path: &str| {
         let gap = format!("{path} is too large to be read: packages of rpm are not listed");
         Ok((Vec::new(), Some(gap)))
     };
-    let Some(file) = files.random_access(path)? else {
+    let path = file.path.as_str();
+    let Some(database) = files.random_access(file)? else {
         return too_large(path);
     };
-    let opened = match has_log {
-        true => files.random_access(&log)?,
-        false => None,
+    let log_path = format!("{path}{LOG_ENDING}");
+    let log = listed.iter().find(|file| file.path == log_path);
+    let log = match log {
+        Some(log) => match files.random_access(log)? {
+            Some(log) => Some(log),
+            None => return too_large(&log_path),
+        },
+        None => None,
     };
-    if has_log && opened.is_none() {
-        return too_large(&log);
-    }
-    let contents = read(format, file, opened);
+    let contents = read(format, database, log);
     let packages = contents.packages.into_iter();
     let packages = packages.map(|header| package(header, path)).collect();
     let gap = contents.damage.map(|damage| {

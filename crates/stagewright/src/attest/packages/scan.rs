@@ -76,7 +76,7 @@ pub(in crate::attest) fn scan(files: &dyn PackageFiles) -> Result<Scan, Error> {
                 }
             },
             Some(Parser::RpmDatabase(format)) => {
-                let (packages, gap) = rpms::parse(files, &listed, path, format)?;
+                let (packages, gap) = rpms::parse(files, &listed, file, format)?;
                 scan.gaps.extend(gap);
                 packages
             }

@@ -5,7 +5,7 @@ use std::io::BufRead;
 
 use super::scan::{Package, scan};
 use crate::attest::files::{Found, PackageFiles};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// Files in memory.
 struct Files(BTreeMap<&'static str, &'static [u8]>);
@@ -175,7 +175,7 @@ const SQLITE: &[u8] = include_bytes!(concat!(
 ));
 const SQLITE_LOG: &[u8] = include_bytes!(concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../../tests/fixtures/rpm/rpmdb.sqlite-wal"
+    "/../../tests/fixtures/rpm/changes-of-rpmdb"
 ));
 
 #[test]
@@ -194,7 +194,7 @@ fn packages_of_rpm_are_named_with_their_vendor_epoch_and_source() {
             ("usr/lib/sysimage/rpm/rpmdb.sqlite", SQLITE),
             // Nothing in it, as rpm leaves it.
             ("usr/lib/sysimage/rpm/rpmdb.sqlite-wal", b""),
-            ("usr/share/rpm/rpmdb.sqlite", b"not where rpm looks"),
+            ("srv/rpm/rpmdb.sqlite", b"not where rpm looks"),
         ]));
         let found = scan(&files).unwrap();
         assert_eq!(found.gaps, [""; 0]);
@@ -268,4 +268,32 @@ fn what_is_not_read_is_said() {
         // The rest is listed.
         assert_eq!(found.packages.len(), 1);
     }
+}
+
+/// A database that is as large as it is said to be, and cannot be opened.
+struct Large(u64);
+
+impl PackageFiles for Large {
+    fn list(&self) -> Result<Vec<Found>, Error> {
+        Ok(vec![Found {
+            path: "usr/share/rpm/rpmdb.sqlite".to_owned(),
+            executable: false,
+            bytes: self.0,
+        }])
+    }
+
+    fn open(&self, path: &str) -> Result<Box<dyn BufRead + '_>, Error> {
+        Err(Error::new(ErrorKind::Store, format!("{path} is opened")))
+    }
+}
+
+#[test]
+fn a_database_that_is_too_large_is_not_opened() {
+    let found = scan(&Large((512 << 20) + 1)).unwrap();
+    assert_eq!(
+        found.gaps,
+        ["usr/share/rpm/rpmdb.sqlite is too large to be read: packages of rpm are not listed"]
+    );
+    let error = scan(&Large(512 << 20)).unwrap_err();
+    assert!(error.to_string().contains("is opened"), "{error}");
 }

@@ -21,7 +21,7 @@ macro_rules! fixture {
 /// What `rpm -qa` says of each of them.
 const EXPECTED: &[u8] = fixture!("expected.txt");
 const SQLITE: &[u8] = fixture!("rpmdb.sqlite");
-const LOG: &[u8] = fixture!("rpmdb.sqlite-wal");
+const LOG: &[u8] = fixture!("changes-of-rpmdb");
 const NDB: &[u8] = fixture!("Packages.db");
 const BERKELEY: &[u8] = fixture!("Packages");
 const BERKELEY_BIG_ENDIAN: &[u8] = fixture!("Packages.big-endian");
