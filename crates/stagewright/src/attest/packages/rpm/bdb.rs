@@ -120,10 +120,14 @@ impl<R: Read + Seek> Hash<R> {
         };
         // Pages that were never written are empty.
         let own = self.order.u32(&page.bytes, 8).unwrap_or_default();
-        match own == number || (own == 0 && page.kind == 0) {
-            true => Ok(page),
-            false => Err(page.wrong("says that it is another one")),
+        if own != number && (own != 0 || page.kind != 0) {
+            return Err(page.wrong("says that it is another one"));
         }
+        let offsets_end = PAGE_HEADER_BYTES + 2 * page.items;
+        if PAGES_HASH.contains(&page.kind) && offsets_end > self.page_bytes {
+            return Err(page.wrong("has more items than it can hold"));
+        }
+        Ok(page)
     }
 
     /// Returns the header of a package; nothing for a pair that is none.

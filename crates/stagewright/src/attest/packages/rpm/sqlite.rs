@@ -237,26 +237,35 @@ struct Page {
 impl Page {
     fn parse(number: u32, bytes: Vec<u8>) -> Result<Self, DatabaseError> {
         let start = if number == 1 { HEADER_BYTES } else { 0 };
+        let wrong = |what| DatabaseError::Page {
+            page: number.into(),
+            what,
+        };
         let kind = bytes.get(start).copied().unwrap_or_default();
         if kind != LEAF && kind != INNER {
-            return Err(DatabaseError::Page {
-                page: number.into(),
-                what: "is not of a table",
-            });
+            return Err(wrong("is not of a table"));
         }
-        Ok(Self {
+        let page = Self {
             number,
             start,
             kind,
             cells: usize::from(Order::Big.u16(&bytes, start + 3).unwrap_or_default()),
             bytes,
-        })
+        };
+        match page.pointers() + 2 * page.cells <= page.bytes.len() {
+            true => Ok(page),
+            false => Err(wrong("has more rows than it can hold")),
+        }
+    }
+
+    /// Returns where it is said where its cells begin.
+    fn pointers(&self) -> usize {
+        self.start + if self.kind == LEAF { 8 } else { 12 }
     }
 
     /// Returns where a cell begins.
     fn cell(&self, place: usize) -> Option<usize> {
-        let pointers = self.start + if self.kind == LEAF { 8 } else { 12 };
-        let cell = Order::Big.u16(&self.bytes, pointers + 2 * place)?;
+        let cell = Order::Big.u16(&self.bytes, self.pointers() + 2 * place)?;
         Some(usize::from(cell))
     }
 }

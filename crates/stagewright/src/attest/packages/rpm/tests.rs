@@ -240,6 +240,31 @@ fn pages_behind_themselves(file: &[u8]) -> Vec<u8> {
     file
 }
 
+#[test]
+fn a_page_that_says_to_be_full_of_items_is_one_damage() {
+    let mut sqlite = SQLITE.to_vec();
+    for page in sqlite.chunks_exact_mut(4096).skip(1) {
+        if page[0] == 13 {
+            page[3..5].copy_from_slice(&[0xff, 0xff]);
+        }
+    }
+    let mut berkeley = BERKELEY.to_vec();
+    for page in berkeley.chunks_exact_mut(4096).skip(1) {
+        if page[25] == 13 {
+            page[20..22].copy_from_slice(&[0xff, 0xff]);
+        }
+    }
+    for (format, file) in [(Format::Sqlite, sqlite), (Format::BerkeleyDb, berkeley)] {
+        let found = contents(format, &file, None);
+        assert!(found.damaged <= file.len() / 4096, "{}", found.damaged);
+        assert!(
+            found
+                .damage
+                .is_some_and(|error| error.to_string().contains("than it can hold"))
+        );
+    }
+}
+
 /// Writes a header of entries: tag, type and value.
 fn blob(entries: &[(u32, u32, &[u8])]) -> Vec<u8> {
     let mut index = Vec::new();
