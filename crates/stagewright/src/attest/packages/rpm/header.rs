@@ -16,6 +16,8 @@ const TYPE_INT32: u32 = 4;
 const TYPE_STRING: u32 = 6;
 const TYPE_STRING_ARRAY: u32 = 8;
 const TYPE_I18N_STRING: u32 = 9;
+/// No name, licence or address is as long.
+const TEXT_BYTES_MAX: usize = 64 << 10;
 /// How rpm writes what is not there, and what packages then have as a value.
 const NONE: &str = "(none)";
 
@@ -51,16 +53,20 @@ impl Header {
         let Some((index, values)) = values else {
             return Err(wrong("is shorter than it says"));
         };
-        let mut header = Self::default();
-        for entry in index.chunks_exact(ENTRY_BYTES) {
-            let field = |place: usize| Order::Big.u32(entry, place * 4).unwrap_or_default();
-            let entry = Entry {
-                tag: field(0),
-                kind: field(1),
-                value: values.get(field(2) as usize..).unwrap_or_default(),
-            };
-            header.set(&entry)?;
-        }
+        let entry = |tag| Entry::find(index, values, tag);
+        let text = |tag| entry(tag).map_or(Ok(String::new()), |entry| entry.text());
+        let header = Self {
+            name: text(1000)?,
+            epoch: entry(1003).map(|entry| entry.number()).transpose()?,
+            version: text(1001)?,
+            release: text(1002)?,
+            architecture: text(1022)?,
+            license: text(1014)?,
+            vendor: text(1011)?,
+            packager: text(1015)?,
+            url: text(1020)?,
+            source: text(1044)?,
+        };
         match header.name.is_empty() || header.version.is_empty() {
             true => Err(wrong("has no name or no version")),
             false => Ok(header),
@@ -82,38 +88,27 @@ impl Header {
         ];
         texts.into_iter().map(String::len).sum()
     }
-
-    fn set(&mut self, entry: &Entry<'_>) -> Result<(), DatabaseError> {
-        let field = match entry.tag {
-            1000 => &mut self.name,
-            1001 => &mut self.version,
-            1002 => &mut self.release,
-            1003 => {
-                self.epoch = Some(entry.number()?);
-                return Ok(());
-            }
-            1011 => &mut self.vendor,
-            1014 => &mut self.license,
-            1015 => &mut self.packager,
-            1020 => &mut self.url,
-            1022 => &mut self.architecture,
-            1044 => &mut self.source,
-            _ => return Ok(()),
-        };
-        *field = entry.text()?;
-        Ok(())
-    }
 }
 
-/// One entry of the index that is wanted.
+/// One entry of the index.
 struct Entry<'h> {
-    tag: u32,
     kind: u32,
     /// The values from the entry's on.
     value: &'h [u8],
 }
 
-impl Entry<'_> {
+impl<'h> Entry<'h> {
+    /// Returns the last entry of a tag.
+    fn find(index: &[u8], values: &'h [u8], tag: u32) -> Option<Self> {
+        let field = |entry: &[u8], place: usize| Order::Big.u32(entry, place * 4);
+        let mut entries = index.chunks_exact(ENTRY_BYTES).rev();
+        let entry = entries.find(|entry| field(entry, 0) == Some(tag))?;
+        Some(Self {
+            kind: field(entry, 1)?,
+            value: values.get(field(entry, 2)? as usize..).unwrap_or_default(),
+        })
+    }
+
     fn number(&self) -> Result<u32, DatabaseError> {
         let number = Order::Big.u32(self.value, 0);
         let number = number.filter(|_| self.kind == TYPE_INT32);
@@ -125,13 +120,14 @@ impl Entry<'_> {
     /// Returns the text, or the first of several.
     fn text(&self) -> Result<String, DatabaseError> {
         let kinds = [TYPE_STRING, TYPE_STRING_ARRAY, TYPE_I18N_STRING];
-        let end = self.value.iter().position(|byte| *byte == 0);
+        let value = &self.value[..self.value.len().min(TEXT_BYTES_MAX)];
+        let end = value.iter().position(|byte| *byte == 0);
         match end {
             Some(end) if kinds.contains(&self.kind) => {
-                let text = String::from_utf8_lossy(&self.value[..end]);
-                Ok(text.trim().to_owned()).map(|text| match text.as_str() {
+                let text = String::from_utf8_lossy(&value[..end]);
+                Ok(match text.trim() {
                     NONE => String::new(),
-                    _ => text,
+                    text => text.to_owned(),
                 })
             }
             _ => Err(DatabaseError::Header {

@@ -325,6 +325,12 @@ fn headers_say_what_their_entries_say() {
         ),
         (with(&[(1011, 6, b"no end")]), Err("should be text")),
         (with(&[(1011, 7, b"bytes\0")]), Err("should be text")),
+        (with(&[(1011, 6, &[b'x'; 1 << 17])]), Err("should be text")),
+        // What an earlier entry of a tag is does not matter.
+        (
+            with(&[(1011, 7, b"x"), (1011, 6, b"(none)\0")]),
+            Ok("a|(none)|1|(none)|(none)|(none)|(none)|(none)|(none)|(none)"),
+        ),
         (blob(&named[..1]), Err("has no name or no version")),
         (short, Err("is shorter than it says")),
         (vec![0xff; 8], Err("is shorter than it says")),
