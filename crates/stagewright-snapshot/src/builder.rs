@@ -12,6 +12,7 @@ use stagewright_layer::{
 };
 use stagewright_store::LayerRecord;
 
+use crate::ahead::Ahead;
 use crate::content::{Content, NewEntry};
 use crate::error::SnapshotError;
 use crate::prune::prune_copy;
@@ -189,7 +190,9 @@ impl LayerBuilder {
             return Ok(None);
         }
         let draft = self.snapshots.store().layer_draft()?;
+        let mut ahead = self.forms.unpacked.then(|| Ahead::of(draft.dir()));
         let (index, tar) = self.snapshots.write(&draft, &entries, self.forms)?;
+        ahead.iter_mut().for_each(Ahead::stop);
         drop(entries);
         let id = self.snapshots.name(&index);
         match tar {
@@ -198,7 +201,7 @@ impl LayerBuilder {
             }
             None if self.forms.named => {
                 self.snapshots
-                    .publish_named(draft, &id, Arc::clone(&index))?;
+                    .publish_named(draft, &id, Arc::clone(&index), ahead)?;
             }
             None => {
                 let record = LayerRecord::default();

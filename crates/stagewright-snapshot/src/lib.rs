@@ -13,6 +13,7 @@
 //! This crate mounts nothing.
 
 mod agent;
+mod ahead;
 mod before;
 mod builder;
 mod compressed;

@@ -17,6 +17,7 @@ use stagewright_layer::{
 use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
 use crate::agent::TreeAgent;
+use crate::ahead::Ahead;
 use crate::builder::LayerBuilder;
 use crate::compressed::{index_until, is_the_layer};
 use crate::content::NewEntry;
@@ -325,6 +326,7 @@ impl Snapshots {
     ) -> Result<Option<LayerId>, SnapshotError> {
         let (parent, draft) = prepared.into_parts();
         let root = draft.fs();
+        let mut ahead = Ahead::of(draft.dir());
         let mut index = self.agent().scan(&root)?;
         if !self.agent().keeps_owners() {
             index = restore_owners(index, &parent)?;
@@ -333,6 +335,7 @@ impl Snapshots {
         if index.is_empty() {
             return Ok(None);
         }
+        ahead.stop();
         self.agent().prune(&root, &prune)?;
         let index = match self.latest() {
             None => index,
@@ -344,7 +347,7 @@ impl Snapshots {
         };
         let id = self.name(&index);
         if named {
-            self.publish_named(draft, &id, Arc::new(index))?;
+            self.publish_named(draft, &id, Arc::new(index), Some(ahead))?;
         } else {
             self.publish(draft, &id, &index, LayerRecord::default())?;
         }
@@ -425,6 +428,7 @@ impl Snapshots {
                 entries: read.index.entries,
                 packed: &draft.packed(),
             };
+            let _ahead = Ahead::of(draft.dir());
             self.agent().unpack(&layer, &draft.fs())?;
         }
         if !forms.packed {
@@ -663,12 +667,13 @@ impl Snapshots {
     }
 
     /// Stores an unpacked layer that was made in a draft. The digest of its tar is computed while the
-    /// disk writes: the one keeps a processor busy, the other waits.
+    /// disk writes, which may have begun ahead: the one keeps a processor busy, the other waits.
     pub(crate) fn publish_named(
         &self,
         draft: LayerDraft,
         id: &LayerId,
         index: Arc<LayerIndex>,
+        ahead: Option<Ahead>,
     ) -> Result<Layer, SnapshotError> {
         self.agent().settle(&draft.fs())?;
         self.write_index(&draft, &index)?;
@@ -680,7 +685,11 @@ impl Snapshots {
             unpacked: Some(draft.fs()),
         };
         let (synced, written) = std::thread::scope(|scope| {
-            let sync = scope.spawn(|| draft.sync());
+            let draft = &draft;
+            let sync = scope.spawn(move || {
+                drop(ahead);
+                draft.sync()
+            });
             let written = self.agent().pack(&layer, &mut io::sink());
             let synced = sync
                 .join()
@@ -753,8 +762,10 @@ impl Snapshots {
             keeper: Some(self.keeper(id)),
             namespace: self.agent().namespace().cloned(),
         };
+        let ahead = Ahead::of(draft.dir());
         self.agent()
             .unpack(&Unpacking::Layer(&layer), &draft.fs())?;
+        drop(ahead);
         self.publish(draft, id, &index, LayerRecord::default())
     }
 
