@@ -61,9 +61,13 @@ pub(crate) fn no_namespaces(folder: &Path) -> String {
     format!("--security-opt=seccomp={}", file.display())
 }
 
-/// Builds the steps in a container and as root, and compares the images.
+/// What says that steps are less apart, or slower, than they could be.
+const WARNING: &str = "`stagewright doctor` says what to change";
+
+/// Builds the steps in a container and as root, and compares the images. Returns what `doctor` and
+/// the build said.
 #[track_caller]
-fn makes_the_image_of_root(podman: &Podman<'_>, mode: &str) {
+fn makes_the_image_of_root(podman: &Podman<'_>, mode: &str) -> (String, String) {
     let secret = podman.account.path("secret");
     fs_err::write(&secret, "hidden").unwrap();
     let out = tempfile::tempdir().unwrap();
@@ -77,27 +81,26 @@ fn makes_the_image_of_root(podman: &Podman<'_>, mode: &str) {
 
     podman.import();
     let store = format!("--store={}", podman.store);
-    let told = podman.run(&["doctor", &store]).success();
+    let doctor = podman.run(&["doctor", &store]).success();
     assert!(
-        told.stdout.starts_with(&format!("mode: {mode} (")),
-        "{told}"
+        doctor.stdout.starts_with(&format!("mode: {mode} (")),
+        "{doctor}"
     );
     let told = podman.build_with("image", &[&format!("--secret=id=s,src={HERE}/secret")]);
     let told = told.success();
-    let said = |text: &str| told.stdout.matches(text).count();
-    let warning = "`stagewright doctor` says what to change";
-    assert_eq!(said(warning), 1, "{told}");
     let mode = format!("[internal] steps run in mode {mode}");
     assert!(told.stdout.contains(&mode), "{told}");
     let image = Image::read(&podman.account.path("image"));
     let different = differences(&image, &Image::read(&theirs));
     assert!(different.is_empty(), "{}", different.join("\n"));
+    (doctor.stdout, told.stdout)
 }
 
 /// As [`makes_the_image_of_root`], with a store that outlives the container: it is all clean.
 #[track_caller]
 fn makes_it_and_leaves_nothing(podman: &Podman<'_>, mode: &str) {
-    makes_the_image_of_root(podman, mode);
+    let (_, told) = makes_the_image_of_root(podman, mode);
+    assert_eq!(told.matches(WARNING).count(), 1, "{told}");
     let again = Build {
         output: podman
             .build_with("again", &[&format!("--secret=id=s,src={HERE}/secret")])
@@ -118,7 +121,46 @@ fn privileged_a_store_on_a_containers_own_files_is_worked_on_by_copies() {
         store: "/var/store".to_owned(),
         ..Podman::new(&account, &project, true)
     };
-    makes_the_image_of_root(&podman, "nested");
+    let (doctor, told) = makes_the_image_of_root(&podman, "nested");
+    assert!(doctor.contains("package fuse-overlayfs"), "{doctor}");
+    assert_eq!(told.matches(WARNING).count(), 1, "{told}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_store_on_a_containers_own_files_is_stacked_by_fuse_overlayfs() {
+    let account = Account::new();
+    // Of a pipe in a lower layer that is moved, the program makes an empty file.
+    let steps = STEPS.replace(" && mv /t/pipe /t/moved", "");
+    let project = Project::new().file("Dockerfile", steps);
+    let mut podman = Podman {
+        storage: "overlay",
+        store: "/var/store".to_owned(),
+        programs: &["fuse-overlayfs"],
+        options: vec!["--device=/dev/fuse".to_owned()],
+        ..Podman::new(&account, &project, true)
+    };
+    let (doctor, told) = makes_the_image_of_root(&podman, "nested");
+    assert!(doctor.contains("and fuse-overlayfs)"), "{doctor}");
+    assert!(!told.contains(WARNING), "{told}");
+
+    // Nothing of a step is there after it; nor after a kill, which leaves a store that is used on.
+    let script = "\
+mkdir /w /x && printf 'FROM busybox\\nRUN mkdir /a && echo 1 > /a/f\\nRUN rm -r /a && mkdir /a\\nRUN echo started && sleep 1000\\n' > /w/Dockerfile
+printf 'FROM busybox\\nRUN mkdir /a && echo 1 > /a/f\\nRUN rm -r /a && mkdir /a\\nRUN test ! -e /a/f\\n' > /x/Dockerfile
+set -- build --progress=plain --store=/var/store --build-context=busybox=oci-layout:///here/busybox
+stagewright \"$@\" /w > /log 2>&1 & pid=$!
+until grep -q ' started$' /log; do :; done
+cat /proc/[0-9]*/comm | grep fuse-overlay && kill -9 $pid || exit 1
+while grep -q -s -e sleep -e fuse-overlay /proc/[0-9]*/comm; do :; done
+stagewright \"$@\" /x && ! grep -s fuse /proc/[0-9]*/comm /proc/self/mountinfo && stagewright cache verify --store=/var/store";
+    let _ = podman.run_program(&["sh", "-c", script]).success();
+
+    // Without the device it is copies again, and what to give is said.
+    podman.options.clear();
+    let told = podman.run(&["doctor", "--store=/var/store"]).success();
+    assert!(told.stdout.contains("--device=/dev/fuse"), "{told}");
+    assert!(told.stdout.contains("a copy of the root"), "{told}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Inside containers that were given no privileges.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,6 +26,8 @@ pub(crate) struct Podman<'a> {
     pub(crate) storage: &'static str,
     /// The folder of the store, as the container sees it.
     pub(crate) store: String,
+    /// Programs of this machine that the container has too, each of the package of its name.
+    pub(crate) programs: &'static [&'static str],
 }
 
 impl<'a> Podman<'a> {
@@ -36,13 +39,14 @@ impl<'a> Podman<'a> {
             options: Vec::new(),
             storage: "vfs",
             store: format!("{HERE}/store"),
+            programs: &[],
         }
     }
 }
 
 impl Podman<'_> {
     /// Makes the image that the command is run in: BusyBox, and the libraries that the command is
-    /// linked to.
+    /// linked to, and the other programs with theirs.
     pub(crate) fn import(&self) {
         let mut layer = LayerTar::new().file(
             "bin/busybox",
@@ -60,7 +64,14 @@ impl Podman<'_> {
         // The command itself would be copied for each container: it lies in the account's folder.
         let place = format!("{HERE}/stagewright");
         layer = layer.symlink("usr/bin/stagewright", &place);
-        for library in libraries(&command) {
+        let mut files: BTreeSet<String> = libraries(&command).into_iter().collect();
+        for name in self.programs {
+            let found = program(name, name);
+            files.extend(libraries(&found));
+            let place = format!("usr/bin/{name}");
+            layer = layer.file(&place, 0o755, fs_err::read(found).unwrap());
+        }
+        for library in files {
             let name = library.trim_start_matches('/');
             layer = layer.file(name, 0o755, fs_err::read(&library).unwrap());
         }

@@ -24,6 +24,10 @@ const TOOLS: &[Tool] = &[
         package: "docker.io",
     },
     Tool {
+        program: "fuse-overlayfs",
+        package: "fuse-overlayfs",
+    },
+    Tool {
         program: "git",
         package: "git",
     },

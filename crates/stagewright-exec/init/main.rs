@@ -23,6 +23,7 @@ mod overlay;
 mod probe;
 mod program;
 mod root;
+mod stack;
 mod stubs;
 mod sys;
 #[path = "../src/step.rs"]

@@ -9,6 +9,7 @@ use crate::sys;
 use crate::trouble::Doing;
 use crate::cgroups::Cgroups;
 use crate::network::Connector;
+use crate::stack::Stack;
 use crate::{bare, probe, trees, wire};
 
 /// The control socket.
@@ -88,7 +89,9 @@ pub(crate) struct Input {
 fn run(step: Step, means: Means, input: Input) -> Result<(), Failure> {
     let cgroups = Cgroups::open(&means.cgroups)?;
     let connector = Connector::prepare(step.network, &means)?;
-    leave(&means, step.network)?;
+    leave_mounts(&means)?;
+    let stack = Stack::of(&step.root, &means)?;
+    leave_rest(step.network)?;
     if let Some(connector) = &connector {
         connector.connect(&means)?;
     }
@@ -102,6 +105,9 @@ fn run(step: Step, means: Means, input: Input) -> Result<(), Failure> {
     drop(report_to);
     release_output();
     watch(child, &reports);
+    if let Some(stack) = stack {
+        stack.end();
+    }
     if let Some(connector) = connector {
         connector.end();
     }
@@ -115,11 +121,20 @@ fn run(step: Step, means: Means, input: Input) -> Result<(), Failure> {
 
 /// Leaves the caller's namespaces for those of a step.
 pub(crate) fn leave(means: &Means, network: Network) -> Result<(), Failure> {
+    leave_mounts(means)?;
+    leave_rest(network)
+}
+
+/// Joins the user namespace, and sees and changes mounts of its own from here on.
+fn leave_mounts(means: &Means) -> Result<(), Failure> {
     if let Some(namespace) = &means.user_namespace {
         sys::join_user_namespace(namespace).doing("joining the user namespace", namespace)?;
     }
-    let mut namespaces =
-        sys::CLONE_NEWNS | sys::CLONE_NEWPID | sys::CLONE_NEWIPC | sys::CLONE_NEWUTS;
+    sys::unshare(sys::CLONE_NEWNS).doing("making namespaces", "")
+}
+
+fn leave_rest(network: Network) -> Result<(), Failure> {
+    let mut namespaces = sys::CLONE_NEWPID | sys::CLONE_NEWIPC | sys::CLONE_NEWUTS;
     if network != Network::Host {
         namespaces |= sys::CLONE_NEWNET;
     }

@@ -3,10 +3,11 @@
 use std::io;
 use std::path::Path;
 
-use crate::message::{Failure, Finding, Means, MOUNTS, NAMESPACES, OVERLAY, PROC, Report};
+use crate::message::{FUSE, Failure, Finding, MOUNTS, Means, NAMESPACES, OVERLAY, PROC, Report};
 use crate::outside::{leave, send};
 use crate::overlay::overlay;
 use crate::root;
+use crate::stack::Stack;
 use crate::step::Network;
 use crate::sys;
 use crate::trouble::Doing;
@@ -39,11 +40,30 @@ fn findings(scratch: &Path, means: &Means) -> Result<Vec<Finding>, Failure> {
     let rootless = means.user_namespace.is_some();
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| scratch.join(name));
     let overlay = overlay(std::slice::from_ref(&lower), Some((&upper, &work)), rootless);
+    let stacked = overlay.is_err().then(|| stacked(scratch, means));
     let place = sys::c_string(&lower).doing("trying /proc", &lower)?;
     let proc = sys::mount(c"proc", &place, c"proc", sys::MS_NOSUID, None);
     let found = |name: &str, result: io::Result<()>| Finding {
         name: name.to_owned(),
         errno: result.err().map_or(0, |error| error.raw_os_error().unwrap_or(sys::EINVAL)),
     };
-    Ok(vec![found(NAMESPACES, Ok(())), found(OVERLAY, overlay.map(drop)), found(PROC, proc)])
+    let mut findings = vec![found(NAMESPACES, Ok(())), found(OVERLAY, overlay.map(drop))];
+    findings.extend(stacked.map(|errno| Finding { name: FUSE.to_owned(), errno }));
+    findings.push(found(PROC, proc));
+    Ok(findings)
+}
+
+/// Lets the program do what the kernel does not; returns the error number.
+fn stacked(scratch: &Path, means: &Means) -> i32 {
+    let Some(program) = &means.stacker else { return sys::ENOEXEC };
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| scratch.join(name));
+    match Stack::start(program, &[lower], [&upper, &work], scratch) {
+        Ok(stack) => {
+            stack.end();
+            0
+        }
+        // Without a number, the program itself failed.
+        Err(failure) if failure.errno == 0 => sys::EIO,
+        Err(failure) => failure.errno,
+    }
 }

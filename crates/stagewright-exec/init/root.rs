@@ -9,6 +9,7 @@ use crate::message::{Failure, Means};
 use crate::step::{Mount, Network, ResolvConf, RootFs, Security, Step};
 use crate::guards::without;
 use crate::overlay::overlay;
+use crate::stack;
 use crate::stubs::Stubs;
 use crate::sys;
 use crate::trouble::Doing;
@@ -50,9 +51,19 @@ const LINKS: [(&CStr, &CStr); 6] = [
 
 /// Makes the root file system and enters it.
 pub(crate) fn enter(step: &Step, means: &Means) -> Result<Stubs, Failure> {
+    let stacked = stack::place(&step.root, means);
+    if stacked.is_some() {
+        // The program keeps the namespace that it mounted in, whose root is not the step's.
+        sys::unshare(sys::CLONE_NEWNS).doing("making a mount namespace", "")?;
+    }
     make_mounts_private()?;
     let rootless = means.user_namespace.is_some();
-    let root = root(&step.root, rootless)?;
+    let root = match stacked {
+        Some(place) => {
+            sys::open(place, sys::O_PATH | sys::O_DIRECTORY, 0).doing("opening", place)?
+        }
+        None => root(&step.root, rootless)?,
+    };
     let mut stubs = Stubs::default();
     let mut place =
         Place { root: &root, stubs: &mut stubs, device_mounts: Vec::new(), rootless };

@@ -29,7 +29,7 @@ pub use emulation::{NoEmulator, emulator};
 pub use error::{ExecError, ProbeError};
 pub use ids::may_own_files;
 pub use namespace::UserNamespace;
-pub use report::{HostFinding, HostReport, Mode};
+pub use report::{HostFinding, HostReport, Mode, Stacking};
 pub use sandbox::{CancelHandle, ProbeOptions, Sandbox, Stream};
 pub use step::{
     Exit, Limits, Mount, Network, ResolvConf, Resource, RootFs, Security, Step, Ulimit, User,

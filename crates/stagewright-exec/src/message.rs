@@ -38,6 +38,8 @@ pub(crate) struct Means {
     pub(crate) cgroups: Vec<CgroupPlace>,
     /// The program that connects a network of the step's own.
     pub(crate) network_program: Option<PathBuf>,
+    /// The program that stacks layers where the kernel does not.
+    pub(crate) stacker: Option<PathBuf>,
 }
 
 /// The ways of isolating.
@@ -142,6 +144,7 @@ pub(crate) enum FailureKind {
 pub(crate) const NAMESPACES: &str = "namespaces";
 pub(crate) const MOUNTS: &str = "mounts";
 pub(crate) const OVERLAY: &str = "overlayfs";
+pub(crate) const FUSE: &str = "fuse-overlayfs";
 pub(crate) const PROC: &str = "/proc";
 
 /// Whether the host can do something.
@@ -171,6 +174,7 @@ wire_struct!(Means {
     resolv_conf,
     cgroups,
     network_program,
+    stacker,
 });
 wire_enum!(Way { 1 => Namespaces, 2 => UserNamespace, 3 => Chroot });
 wire_enum!(IdMap { 1 => ByCaller, 2 => One { uid, gid } });

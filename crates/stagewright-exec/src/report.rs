@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::emulation::{NoEmulator, emulated};
 use crate::ids::{may_change_root, may_map_root};
-use crate::message::{Finding, MOUNTS, NAMESPACES, OVERLAY, PROC};
+use crate::message::{FUSE, Finding, MOUNTS, NAMESPACES, OVERLAY, PROC};
 use crate::namespace::UserNamespace;
 
 /// A way of running steps.
@@ -40,13 +40,34 @@ impl fmt::Display for Mode {
     }
 }
 
+/// How the layers of an image become the root file system of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stacking {
+    /// The kernel stacks them.
+    Overlayfs,
+    /// The program `fuse-overlayfs` stacks them.
+    FuseOverlayfs,
+    /// All files are copied, for each step.
+    Copies,
+}
+
+impl fmt::Display for Stacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Overlayfs => OVERLAY,
+            Self::FuseOverlayfs => FUSE,
+            Self::Copies => "copies",
+        })
+    }
+}
+
 /// What was found out about a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostReport {
     /// The mode that is used.
     pub mode: Mode,
-    /// Whether each step gets a copy of its root file system, as overlayfs cannot be mounted.
-    pub copies: bool,
+    /// How layers become the root of a step.
+    pub stacking: Stacking,
     /// Why.
     pub reason: String,
     /// What was looked at, one by one.
@@ -102,7 +123,7 @@ impl HostReport {
         });
         Self {
             mode: Mode::Chroot,
-            copies: true,
+            stacking: Stacking::Copies,
             reason: format!(
                 "a root directory for each step and nothing else, since {}",
                 self.reason
@@ -120,8 +141,8 @@ impl HostReport {
             Mode::Chroot => Some(format!(
                 "steps run in mode chroot, apart from this container by their root directory alone: build only what you trust; {advice}"
             )),
-            _ if self.copies => Some(format!(
-                "each step gets a copy of its root file system, since overlayfs cannot be mounted on the store; {advice}"
+            _ if self.stacking == Stacking::Copies => Some(format!(
+                "each step gets a copy of its root file system, since neither overlayfs nor fuse-overlayfs can be mounted on the store; {advice}"
             )),
             _ => None,
         }
@@ -187,27 +208,37 @@ impl HostReport {
         report
     }
 
-    /// The first finding that does not work is why no step can be run, unless it is overlayfs.
+    /// The first finding that does not work is why no step can be run, unless it is one of those that
+    /// steps can do without.
     fn of(mode: Mode, reason: &str, findings: Vec<HostFinding>) -> Self {
         let works = |name: &str| {
             let mut named = findings.iter().filter(|finding| finding.name == name);
             named.all(|finding| finding.works)
         };
-        let copies = !works(OVERLAY);
+        let stacking = if works(OVERLAY) {
+            Stacking::Overlayfs
+        } else if works(FUSE) && findings.iter().any(|finding| finding.name == FUSE) {
+            Stacking::FuseOverlayfs
+        } else {
+            Stacking::Copies
+        };
         let broken = findings
             .iter()
-            .find(|finding| !finding.works && finding.name != OVERLAY);
+            .find(|finding| !finding.works && ![OVERLAY, FUSE].contains(&finding.name));
         let (mode, reason) = match broken {
-            None if copies => (
-                mode,
-                reason.replace("overlayfs", "a copy of the root file system for each step"),
-            ),
-            None => (mode, reason.to_owned()),
+            None => {
+                let instead = match stacking {
+                    Stacking::Copies => "a copy of the root file system for each step",
+                    Stacking::Overlayfs => OVERLAY,
+                    Stacking::FuseOverlayfs => FUSE,
+                };
+                (mode, reason.replace(OVERLAY, instead))
+            }
             Some(finding) => (Mode::None, format!("{}: {}", finding.name, finding.detail)),
         };
         Self {
             mode,
-            copies,
+            stacking,
             reason,
             findings,
         }
@@ -253,6 +284,8 @@ fn explained(finding: &Finding) -> Option<HostFinding> {
             OVERLAY,
             format!("{error}; {}", advice_on_overlay(finding.errno)),
         ),
+        FUSE if works => (FUSE, "it stacks the layers instead".to_owned()),
+        FUSE => (FUSE, advice_on_fuse(finding.errno)),
         PROC if works => (PROC, "steps have their own".to_owned()),
         // Steps do with what is there.
         PROC => {
@@ -271,6 +304,24 @@ fn explained(finding: &Finding) -> Option<HostFinding> {
         works,
         detail,
     })
+}
+
+/// Says what to change where the program that does without overlayfs does not run.
+fn advice_on_fuse(errno: i32) -> String {
+    use rustix::io::Errno;
+    match Errno::from_raw_os_error(errno) {
+        Errno::NOEXEC => "it is not installed: install the package fuse-overlayfs, and steps need \
+                          no copies of their root file systems"
+            .to_owned(),
+        errno @ (Errno::NOENT | Errno::PERM | Errno::ACCESS | Errno::NODEV | Errno::NXIO) => {
+            let error = std::io::Error::from(errno);
+            format!(
+                "/dev/fuse cannot be opened ({error}): give the container the device \
+                 (`--device=/dev/fuse`), and steps need no copies of their root file systems"
+            )
+        }
+        _ => "it is installed and could not mount what steps need".to_owned(),
+    }
 }
 
 /// Says what to change where overlayfs cannot be mounted.

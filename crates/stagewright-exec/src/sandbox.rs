@@ -16,10 +16,11 @@ use rustix::termios::isatty;
 
 use crate::cgroup::StepCgroups;
 use crate::error::{ExecError, ProbeError};
-use crate::message::{Failure, FailureKind, Finding, Means, Report, Request, Way};
+use crate::ids::program_in_folders;
+use crate::message::{FUSE, Failure, FailureKind, Finding, Means, Report, Request, Way};
 use crate::namespace::{self, UserNamespace};
 use crate::network;
-use crate::report::{HostReport, Mode};
+use crate::report::{HostReport, Mode, Stacking};
 use crate::step::{Exit, Step};
 use crate::terminal;
 use crate::wire::{self, Bytes};
@@ -121,7 +122,8 @@ impl Sandbox {
         let ask = || -> Result<Report, ExecError> {
             let mut command = Command::new(&self.path);
             let running = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
-            let means = self.means()?;
+            let mut means = self.means()?;
+            means.stacker = program_in_folders(FUSE);
             let request = Request::Probe { scratch, means };
             running.send(&wire::message(&request), None)?;
             Ok(namespace::receive(running.control()?)?)
@@ -139,10 +141,15 @@ impl Sandbox {
         self.report.mode
     }
 
-    /// Returns whether steps need a directory that holds their whole root, as layers cannot be
-    /// stacked here. Mounts of layers are refused then.
-    pub fn copies(&self) -> bool {
-        self.report.copies
+    /// Returns how layers become the root of a step.
+    pub fn stacking(&self) -> Stacking {
+        self.report.stacking
+    }
+
+    /// Returns whether mounts of layers are refused, as only the kernel stacks those: what they would
+    /// show has to be a directory.
+    pub fn copies_mounts(&self) -> bool {
+        self.report.stacking != Stacking::Overlayfs
     }
 
     /// Returns whether steps cannot have mounts of their own.
@@ -326,6 +333,10 @@ impl Sandbox {
             resolv_conf: Bytes(self.resolv_conf.clone()),
             cgroups: Vec::new(),
             network_program: None,
+            stacker: match self.report.stacking {
+                Stacking::FuseOverlayfs => program_in_folders(FUSE),
+                Stacking::Overlayfs | Stacking::Copies => None,
+            },
         })
     }
 }

@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use stagewright_layer::{Codec, EntryPath, LayerIndex, Metadata, read_index};
 use stagewright_snapshot::{
-    Content, DirectAgent, Forms, MergedTree, OverlayXattrs, Snapshots, TreeAgent as _, TreeLayer,
-    Unpacking,
+    Content, DirectAgent, Forms, Marks, MergedTree, OverlayXattrs, Snapshots, TreeAgent as _,
+    TreeLayer, Unpacking,
 };
 use stagewright_store::{Store, StoreOptions};
 
@@ -69,7 +69,7 @@ fn measure(place: &Path, source: &Path, threads: NonZeroUsize) -> Vec<(&'static 
     let mut times = Vec::new();
     let agent = DirectAgent::new(OverlayXattrs::Trusted, threads.get());
     let scanned = time(&mut times, "scan (read and hash)", || {
-        agent.scan(source).unwrap()
+        agent.scan(source, Marks::Overlayfs).unwrap()
     });
     let tar = place.join("gnu.tar");
     let gnu = |arguments: &[&str], at: &Path| {

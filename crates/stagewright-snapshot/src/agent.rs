@@ -15,7 +15,7 @@ use crate::create::{CreateOptions, create, times};
 use crate::error::SnapshotError;
 use crate::file::LayerFiles;
 use crate::pack::pack_entries;
-use crate::scan::{look, scan};
+use crate::scan::{Reading, look, scan};
 use crate::sys;
 use crate::tree::TreeLayer;
 use crate::unpack::{Unpacking, unpack};
@@ -50,6 +50,15 @@ impl OverlayXattrs {
     }
 }
 
+/// In what a tree of files says that something below it is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// Devices and attributes, as the kernel's overlayfs makes them. Any other file is a file.
+    Overlayfs,
+    /// These, and files whose names begin with `.wh.`, as fuse-overlayfs makes them.
+    Files,
+}
+
 /// What is to be taken out of the tree that a step made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prune {
@@ -65,7 +74,7 @@ pub struct Prune {
 /// and a process in there has to do it.
 pub trait TreeAgent: Send + Sync + fmt::Debug {
     /// Reads what is in a directory that nobody changes any more.
-    fn scan(&self, root: &Path) -> Result<LayerIndex, SnapshotError>;
+    fn scan(&self, root: &Path, marks: Marks) -> Result<LayerIndex, SnapshotError>;
 
     /// Looks at a directory that a step is about to change. `scratch` is a directory of the same
     /// file system.
@@ -174,9 +183,20 @@ impl DirectAgent {
     }
 }
 
+impl DirectAgent {
+    fn reading(&self, marks: Marks) -> Reading {
+        Reading {
+            threads: self.options.threads,
+            one_owner: self.options.owners == Owners::One,
+            marks,
+        }
+    }
+}
+
 impl TreeAgent for DirectAgent {
-    fn scan(&self, root: &Path) -> Result<LayerIndex, SnapshotError> {
-        scan(root, self.options.threads, self.options.owners, None)
+    fn scan(&self, root: &Path, marks: Marks) -> Result<LayerIndex, SnapshotError> {
+        let how = self.reading(marks);
+        scan(root, how, None)
     }
 
     fn look(&self, root: &Path, scratch: &Path) -> Result<Before, SnapshotError> {
@@ -184,10 +204,7 @@ impl TreeAgent for DirectAgent {
     }
 
     fn scan_changes(&self, root: &Path, before: &Before) -> Result<LayerIndex, SnapshotError> {
-        let CreateOptions {
-            threads, owners, ..
-        } = self.options;
-        scan(root, threads, owners, Some(before))
+        scan(root, self.reading(Marks::Overlayfs), Some(before))
     }
 
     fn create(&self, root: &Path, entries: &[NewEntry]) -> Result<LayerIndex, SnapshotError> {

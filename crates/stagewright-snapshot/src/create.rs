@@ -17,6 +17,7 @@ use crate::agent::{OverlayXattrs, Owners};
 use crate::content::{Content, NewEntry};
 use crate::error::SnapshotError;
 use crate::parallel::on_threads;
+use crate::scan::{OPAQUE_FILE, WHITEOUT_FILE};
 use crate::sys;
 
 /// Files are written in pieces of this size.
@@ -293,7 +294,13 @@ impl NewTree<'_> {
             EntryKind::File { .. } => {
                 return Err(io::Error::other("a file was given without its content"));
             }
-            EntryKind::Whiteout => return Ok(node(FileType::CharacterDevice, 0, 0)?),
+            EntryKind::Whiteout => {
+                return match node(FileType::CharacterDevice, 0, 0) {
+                    // The file system is an overlay itself: only fuse-overlayfs stacks such layers.
+                    Err(Errno::PERM) => self.make_whiteout_file(path),
+                    other => Ok(other?),
+                };
+            }
             EntryKind::Symlink { target } => {
                 rustix::fs::symlinkat(target.as_slice(), self.top, at)?;
             }
@@ -335,6 +342,17 @@ impl NewTree<'_> {
         )?)
     }
 
+    fn make_whiteout_file(&self, path: &EntryPath) -> io::Result<()> {
+        let name = [WHITEOUT_FILE, path.name().unwrap_or_default()].concat();
+        let directory = path.parent().unwrap_or_else(EntryPath::root);
+        self.make_mark(&directory.child(&name).map_err(io::Error::other)?)
+    }
+
+    fn make_mark(&self, path: &EntryPath) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        sys::open_below(self.top, path, flags, Mode::RUSR).map(drop)
+    }
+
     pub(crate) fn finish_directory(
         &self,
         path: &EntryPath,
@@ -345,7 +363,13 @@ impl NewTree<'_> {
         let directory = sys::open_below(self.top, path, flags, Mode::empty())?;
         if opaque {
             let name = self.options.overlay_xattrs.opaque();
-            rustix::fs::fsetxattr(&directory, name, b"y", XattrFlags::empty())?;
+            match rustix::fs::fsetxattr(&directory, name, b"y", XattrFlags::empty()) {
+                // As for whiteouts.
+                Err(Errno::PERM | Errno::OPNOTSUPP) => {
+                    self.make_mark(&path.child(OPAQUE_FILE).map_err(io::Error::other)?)?;
+                }
+                other => other?,
+            }
         }
         self.finish_open(&directory, metadata)
     }

@@ -7,6 +7,7 @@ use stagewright_digest::LayerId;
 use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex};
 use stagewright_store::{Layer, LayerPart, Store};
 
+use crate::agent::Marks;
 use crate::error::SnapshotError;
 use crate::snapshots::{Snapshots, name_of};
 
@@ -51,7 +52,7 @@ impl Snapshots {
         let Some(root) = layer.unpacked_path() else {
             return Ok(Vec::new());
         };
-        let found = match self.agent().scan(&root) {
+        let found = match self.agent().scan(&root, Marks::Files) {
             Ok(found) => found,
             Err(SnapshotError::Scan { path, source }) => {
                 let message = format!("{}: {source}", path.display());

@@ -39,7 +39,7 @@ mod tree;
 mod unpack;
 mod window;
 
-pub use agent::{DirectAgent, OverlayXattrs, Prune, TreeAgent};
+pub use agent::{DirectAgent, Marks, OverlayXattrs, Prune, TreeAgent};
 pub use before::Before;
 pub use builder::LayerBuilder;
 pub use compressed::{BlobForm, LayerBlob};

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use stagewright_exec::{TreeChange, UserNamespace, may_own_files};
 use stagewright_layer::{EntryKind, EntryPath, LayerIndex, Mtime, WrittenLayer};
 
-use crate::agent::{DirectAgent, OverlayXattrs, Prune, TreeAgent, set_mode};
+use crate::agent::{DirectAgent, Marks, OverlayXattrs, Prune, TreeAgent, set_mode};
 use crate::before::Before;
 use crate::content::NewEntry;
 use crate::error::SnapshotError;
-use crate::scan::{look_mapped, scan_mapped};
+use crate::scan::{Reading, look_mapped, scan_mapped};
 use crate::tree::TreeLayer;
 use crate::unpack::Unpacking;
 
@@ -57,6 +57,14 @@ impl MappedAgent {
 
     fn has_one_id(&self) -> bool {
         !matches!(self.namespace.one_id(), Ok(None))
+    }
+
+    fn reading(&self, marks: Marks) -> Reading {
+        Reading {
+            threads: self.threads,
+            one_owner: self.has_one_id(),
+            marks,
+        }
     }
 
     /// Returns who does the work where no namespace can be made.
@@ -120,12 +128,11 @@ fn add_changes(entry: &NewEntry, changes: &mut Vec<TreeChange>) {
 }
 
 impl TreeAgent for MappedAgent {
-    fn scan(&self, root: &Path) -> Result<LayerIndex, SnapshotError> {
-        if let Some(instead) = self.instead() {
-            return instead.scan(root);
+    fn scan(&self, root: &Path, marks: Marks) -> Result<LayerIndex, SnapshotError> {
+        match self.instead() {
+            Some(instead) => instead.scan(root, marks),
+            None => scan_mapped(root, self.reading(marks), &self.namespace, None),
         }
-        let one_owner = self.has_one_id();
-        scan_mapped(root, self.threads, one_owner, &self.namespace, None)
     }
 
     fn look(&self, root: &Path, scratch: &Path) -> Result<Before, SnapshotError> {
@@ -139,8 +146,8 @@ impl TreeAgent for MappedAgent {
         if let Some(instead) = self.instead() {
             return instead.scan_changes(root, before);
         }
-        let one_owner = self.has_one_id();
-        scan_mapped(root, self.threads, one_owner, &self.namespace, Some(before))
+        let how = self.reading(Marks::Overlayfs);
+        scan_mapped(root, how, &self.namespace, Some(before))
     }
 
     fn create(&self, root: &Path, entries: &[NewEntry]) -> Result<LayerIndex, SnapshotError> {

@@ -60,6 +60,18 @@ pub(crate) fn prune_copy(entries: &mut Vec<NewEntry>, parent: &MergedTree) {
     entries.retain(|_| kept.next().unwrap_or(true));
 }
 
+/// Leaves out whiteouts of what is not below: fuse-overlayfs makes some for what a step made itself.
+pub(crate) fn without_idle_whiteouts(
+    index: LayerIndex,
+    parent: &MergedTree,
+) -> Result<LayerIndex, SnapshotError> {
+    let mut records = index.into_records();
+    records.retain(|record| {
+        record.entry.kind != EntryKind::Whiteout || parent.lookup(&record.entry.path).is_some()
+    });
+    LayerIndex::from_records(records).map_err(SnapshotError::Entries)
+}
+
 /// Gives what a step changed to whom it belonged, when the files on disk don't say it.
 pub(crate) fn restore_owners(
     index: LayerIndex,

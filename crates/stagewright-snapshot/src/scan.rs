@@ -10,7 +10,7 @@ use stagewright_digest::{ContentDigest, ContentHasher};
 use stagewright_exec::UserNamespace;
 use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex, Metadata, Record, xattr_belongs};
 
-use crate::agent::Owners;
+use crate::agent::Marks;
 use crate::before::Before;
 use crate::error::SnapshotError;
 use crate::look::{Here, Inside, Node, Tree, Xattrs};
@@ -31,15 +31,29 @@ const ELSEWHERE: [&[u8]; 4] = [
 ];
 /// Attributes of overlayfs that mark a directory as opaque.
 const OPAQUE: [&[u8]; 2] = [b"trusted.overlay.opaque", b"user.overlay.opaque"];
+/// How the names of files begin that say that another one is gone.
+pub(crate) const WHITEOUT_FILE: &[u8] = b".wh.";
+/// The file that marks the directory that it is in as opaque.
+pub(crate) const OPAQUE_FILE: &[u8] = b".wh..wh..opq";
+/// Where fuse-overlayfs keeps its own.
+const FUSE_XATTRS: &[u8] = b"user.fuseoverlayfs.";
+
+/// How a tree is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    pub(crate) threads: usize,
+    /// Whether all is said to be root's: in the user namespace of the step it was.
+    pub(crate) one_owner: bool,
+    pub(crate) marks: Marks,
+}
 
 /// Reads the upper directory of an overlay, which nobody changes any more.
 pub(crate) fn scan(
     root: &Path,
-    threads: usize,
-    owners: Owners,
+    how: Reading,
     before: Option<&Before>,
 ) -> Result<LayerIndex, SnapshotError> {
-    read_tree(root, &here(root)?, threads, owners == Owners::One, before)
+    read_tree(root, &here(root)?, how, before)
 }
 
 /// Looks at a tree before a step changes it.
@@ -65,18 +79,16 @@ pub(crate) fn look_mapped(
         .map_err(|source| failed(root, &EntryPath::root(), source))
 }
 
-/// Reads one whose files belong to ids of a user namespace. With `one_owner` all is said to be
-/// root's.
+/// Reads one whose files belong to ids of a user namespace.
 pub(crate) fn scan_mapped(
     root: &Path,
-    threads: usize,
-    one_owner: bool,
+    how: Reading,
     namespace: &UserNamespace,
     before: Option<&Before>,
 ) -> Result<LayerIndex, SnapshotError> {
     let inside =
         Inside::new(root, namespace).map_err(|source| failed(root, &EntryPath::root(), source))?;
-    read_tree(root, &inside, threads, one_owner, before)
+    read_tree(root, &inside, how, before)
 }
 
 fn failed(root: &Path, path: &EntryPath, source: io::Error) -> SnapshotError {
@@ -89,13 +101,12 @@ fn failed(root: &Path, path: &EntryPath, source: io::Error) -> SnapshotError {
 fn read_tree(
     root: &Path,
     tree: &dyn Tree,
-    threads: usize,
-    one_owner: bool,
+    how: Reading,
     before: Option<&Before>,
 ) -> Result<LayerIndex, SnapshotError> {
     let mut scan = Scan {
         tree,
-        one_owner,
+        how,
         before,
         seen: HashMap::new(),
         records: Vec::new(),
@@ -119,7 +130,7 @@ fn read_tree(
     } = scan;
     let paths: Vec<&EntryPath> = unread.iter().map(|&at| &records[at].entry.path).collect();
     let contents =
-        read_all(tree, &paths, threads).map_err(|(at, source)| failed(root, paths[at], source))?;
+        read_all(tree, &paths, how).map_err(|(at, source)| failed(root, paths[at], source))?;
     for (at, read) in unread.into_iter().zip(contents) {
         let entry = &mut records[at].entry;
         entry.kind = EntryKind::File {
@@ -127,6 +138,10 @@ fn read_tree(
             content: read.content,
         };
         entry.metadata.xattrs = read.xattrs;
+    }
+    if how.marks == Marks::Files {
+        // What is gone was not met under its own name.
+        records.sort_by(|one, other| one.entry.path.cmp(&other.entry.path));
     }
     // The other names of a file have its attributes.
     for at in 0..records.len() {
@@ -156,7 +171,7 @@ enum Seen {
 
 struct Scan<'a> {
     tree: &'a dyn Tree,
-    one_owner: bool,
+    how: Reading,
     /// What is as it was then is left out.
     before: Option<&'a Before>,
     /// What was met; only with `before`.
@@ -172,6 +187,16 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn visit(&mut self, path: &EntryPath, stat: &Node) -> io::Result<()> {
+        if self.how.marks == Marks::Files
+            && let Some(gone) = path
+                .name()
+                .and_then(|name| name.strip_prefix(WHITEOUT_FILE))
+        {
+            let directory = path.parent().unwrap_or_else(EntryPath::root);
+            let gone = directory.child(gone).map_err(io::Error::other)?;
+            self.records.push(Entry::whiteout(gone).into());
+            return Ok(());
+        }
         let mut replaced = false;
         if let Some(before) = self.before {
             replaced = stat.is_directory() && before.is_replaced(path, stat);
@@ -184,8 +209,7 @@ impl Scan<'_> {
                 return Ok(());
             }
         }
-        // In the user namespace of the step it was root's.
-        let (uid, gid) = if self.one_owner {
+        let (uid, gid) = if self.how.one_owner {
             (0, 0)
         } else {
             (stat.uid, stat.gid)
@@ -260,19 +284,23 @@ impl Scan<'_> {
     fn list(&mut self, path: &EntryPath) -> io::Result<(bool, Xattrs)> {
         let (mut children, all) = self.tree.list(path)?;
         children.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
-        for (name, node) in children {
-            self.waiting
-                .push((path.child(&name).map_err(io::Error::other)?, node));
-        }
-        let opaque = OPAQUE
+        let mut opaque = OPAQUE
             .iter()
             .any(|name| all.get(*name).is_some_and(|value| value == b"y"));
-        Ok((opaque, own_xattrs(all)?))
+        if self.how.marks == Marks::Files {
+            opaque |= children.iter().any(|(name, _)| name == OPAQUE_FILE);
+            children.retain(|(name, _)| name != OPAQUE_FILE);
+        }
+        for (name, node) in children {
+            let path = path.child(&name).map_err(io::Error::other)?;
+            self.waiting.push((path, node));
+        }
+        Ok((opaque, own_xattrs(all, self.how.marks)?))
     }
 }
 
 /// Keeps the attributes that belong to an image.
-fn own_xattrs(all: Xattrs) -> io::Result<Xattrs> {
+fn own_xattrs(all: Xattrs, marks: Marks) -> io::Result<Xattrs> {
     if ELSEWHERE.iter().any(|name| all.contains_key(*name)) {
         let message = "overlayfs keeps a part of it elsewhere: the overlay must be mounted with redirect_dir=off and metacopy=off";
         return Err(io::Error::other(message));
@@ -280,6 +308,7 @@ fn own_xattrs(all: Xattrs) -> io::Result<Xattrs> {
     Ok(all
         .into_iter()
         .filter(|(name, _)| xattr_belongs(name))
+        .filter(|(name, _)| marks == Marks::Overlayfs || !name.starts_with(FUSE_XATTRS))
         .collect())
 }
 
@@ -294,7 +323,7 @@ struct ReadFile {
 fn read_all(
     tree: &dyn Tree,
     paths: &[&EntryPath],
-    threads: usize,
+    how: Reading,
 ) -> Result<Vec<ReadFile>, (usize, io::Error)> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -306,18 +335,24 @@ fn read_all(
                 return Ok(done);
             }
             for (at, path) in paths.iter().enumerate().skip(start).take(FILES_AT_ONCE) {
-                let read = read_one(tree, path, &mut piece).map_err(|error| (at, error))?;
+                let read =
+                    read_one(tree, path, how.marks, &mut piece).map_err(|error| (at, error))?;
                 done.push((at, read));
             }
         }
     };
-    let threads = threads.min(paths.len().div_ceil(FILES_AT_ONCE)).max(1);
+    let threads = how.threads.min(paths.len().div_ceil(FILES_AT_ONCE)).max(1);
     let mut all = on_threads(threads, work)?;
     all.sort_unstable_by_key(|(at, _)| *at);
     Ok(all.into_iter().map(|(_, read)| read).collect())
 }
 
-fn read_one(tree: &dyn Tree, path: &EntryPath, piece: &mut [u8]) -> io::Result<ReadFile> {
+fn read_one(
+    tree: &dyn Tree,
+    path: &EntryPath,
+    marks: Marks,
+    piece: &mut [u8],
+) -> io::Result<ReadFile> {
     let file = tree.open(path)?;
     let mut hasher = ContentHasher::new();
     let mut bytes = 0;
@@ -331,10 +366,75 @@ fn read_one(tree: &dyn Tree, path: &EntryPath, piece: &mut [u8]) -> io::Result<R
         hasher.update(&piece[..count]);
         bytes += count as u64;
     }
-    let xattrs = own_xattrs(tree.xattrs(path, &file)?)?;
+    let xattrs = own_xattrs(tree.xattrs(path, &file)?, marks)?;
     Ok(ReadFile {
         bytes,
         content: hasher.finish(),
         xattrs,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_that_are_files_are_read_as_marks() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("upper");
+        let files = [
+            "z",
+            ".wh.y",
+            "new/.wh..wh..opq",
+            "new/f",
+            "old/.wh.f",
+            "old/.wh.a",
+        ];
+        for file in files {
+            let path = root.join(file);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, "").unwrap();
+        }
+        fs_err::hard_link(root.join("z"), root.join("new/z")).unwrap();
+        rustix::fs::setxattr(
+            root.join("new"),
+            "user.fuseoverlayfs.opaque",
+            b"y",
+            rustix::fs::XattrFlags::empty(),
+        )
+        .unwrap();
+        let how = Reading {
+            threads: 1,
+            one_owner: true,
+            marks: Marks::Files,
+        };
+        let index = scan(&root, how, None).unwrap();
+        let found: Vec<String> = index
+            .entries()
+            .map(|entry| {
+                assert!(entry.metadata.xattrs.is_empty());
+                let kind = match &entry.kind {
+                    EntryKind::Directory { opaque: true } => "opaque".to_owned(),
+                    EntryKind::Directory { .. } => "directory".to_owned(),
+                    EntryKind::Hardlink { target } => format!("link to {target}"),
+                    EntryKind::Whiteout => "gone".to_owned(),
+                    _ => "file".to_owned(),
+                };
+                format!("{} {kind}", entry.path)
+            })
+            .collect();
+        assert_eq!(
+            found[1..],
+            [
+                "/new opaque",
+                "/new/f file",
+                "/new/z file",
+                "/old directory",
+                "/old/a gone",
+                "/old/f gone",
+                "/y gone",
+                "/z link to /new/z",
+            ]
+        );
+    }
 }

@@ -16,7 +16,7 @@ use stagewright_layer::{
 };
 use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
-use crate::agent::TreeAgent;
+use crate::agent::{Marks, TreeAgent};
 use crate::ahead::Ahead;
 use crate::builder::LayerBuilder;
 use crate::compressed::{index_until, is_the_layer};
@@ -28,7 +28,7 @@ use crate::expansion::ExpansionLimit;
 use crate::pack::pack_entries;
 use crate::parallel::on_threads;
 use crate::prepared::{Copied, Prepared};
-use crate::prune::{prune_step, restore_owners};
+use crate::prune::{prune_step, restore_owners, without_idle_whiteouts};
 use crate::tree::{MergedTree, TreeLayer};
 use crate::unpack::Unpacking;
 
@@ -287,7 +287,29 @@ impl Snapshots {
     /// When what it made can't be read or stored.
     pub fn commit_copy(&self, copied: &Copied) -> Result<Option<LayerId>, SnapshotError> {
         let (root, parent) = (copied.root(), copied.parent());
-        let mut index = self.agent().scan_changes(&root, copied.before())?;
+        let index = self.agent().scan_changes(&root, copied.before())?;
+        self.commit_as_tar(&root, index, parent)
+    }
+
+    /// Makes a layer of what a step changed above layers that fuse-overlayfs stacked, as
+    /// [`Snapshots::commit`] does. Its marks are files, which overlayfs would show as such: the layer
+    /// is stored as a tar.
+    ///
+    /// # Errors
+    /// When what it made can't be read or stored.
+    pub fn commit_stacked(&self, prepared: Prepared) -> Result<Option<LayerId>, SnapshotError> {
+        let (parent, draft) = prepared.into_parts();
+        let root = draft.fs();
+        let index = self.agent().scan(&root, Marks::Files)?;
+        self.commit_as_tar(&root, without_idle_whiteouts(index, &parent)?, &parent)
+    }
+
+    fn commit_as_tar(
+        &self,
+        root: &Path,
+        mut index: LayerIndex,
+        parent: &MergedTree,
+    ) -> Result<Option<LayerId>, SnapshotError> {
         if !self.agent().keeps_owners() {
             index = restore_owners(index, parent)?;
         }
@@ -301,7 +323,7 @@ impl Snapshots {
         let layer = TreeLayer {
             index: Arc::new(index),
             packed: None,
-            unpacked: Some(root),
+            unpacked: Some(root.to_owned()),
             keeper: None,
             namespace: self.agent().namespace().cloned(),
         };
@@ -327,7 +349,7 @@ impl Snapshots {
         let (parent, draft) = prepared.into_parts();
         let root = draft.fs();
         let mut ahead = Ahead::of(draft.dir());
-        let mut index = self.agent().scan(&root)?;
+        let mut index = self.agent().scan(&root, Marks::Overlayfs)?;
         if !self.agent().keeps_owners() {
             index = restore_owners(index, &parent)?;
         }

@@ -1,7 +1,7 @@
 //! The root file system of a step, whichever way it is had.
 
 use stagewright_digest::LayerId;
-use stagewright_exec::RootFs;
+use stagewright_exec::{RootFs, Stacking};
 
 use crate::error::SnapshotError;
 use crate::prepared::{Copied, Prepared};
@@ -12,31 +12,33 @@ use crate::snapshots::Snapshots;
 pub enum StepRoot {
     /// Layers, to be stacked by overlayfs.
     Layers(Box<Prepared>),
+    /// Layers, to be stacked by fuse-overlayfs.
+    Stacked(Box<Prepared>),
     /// A copy of all files.
     Copy(Box<Copied>),
 }
 
 impl StepRoot {
-    /// Prepares one of layers, given from the bottom up: as a copy where layers cannot be stacked.
+    /// Prepares one of layers, given from the bottom up, as they are stacked on this host.
     ///
     /// # Errors
     /// When a layer is not in the store, or can't be unpacked or copied.
     pub fn prepare(
         snapshots: &Snapshots,
         layers: &[LayerId],
-        copies: bool,
+        stacking: Stacking,
     ) -> Result<Self, SnapshotError> {
-        Ok(if copies {
-            Self::Copy(Box::new(snapshots.prepare_copy(layers)?))
-        } else {
-            Self::Layers(Box::new(snapshots.prepare(layers)?))
+        Ok(match stacking {
+            Stacking::Overlayfs => Self::Layers(Box::new(snapshots.prepare(layers)?)),
+            Stacking::FuseOverlayfs => Self::Stacked(Box::new(snapshots.prepare(layers)?)),
+            Stacking::Copies => Self::Copy(Box::new(snapshots.prepare_copy(layers)?)),
         })
     }
 
     /// Returns it as the sandbox takes it.
     pub fn root_fs(&self) -> RootFs {
         match self {
-            Self::Layers(prepared) => RootFs::Overlay {
+            Self::Layers(prepared) | Self::Stacked(prepared) => RootFs::Overlay {
                 lowers: prepared.lowers().to_vec(),
                 upper: prepared.upper().to_owned(),
                 work: prepared.work().to_owned(),
@@ -56,6 +58,7 @@ impl StepRoot {
     ) -> Result<Option<LayerId>, SnapshotError> {
         match self {
             Self::Layers(prepared) => snapshots.commit(*prepared, named),
+            Self::Stacked(prepared) => snapshots.commit_stacked(*prepared),
             Self::Copy(copied) => snapshots.commit_copy(&copied),
         }
     }

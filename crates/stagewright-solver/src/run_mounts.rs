@@ -280,7 +280,7 @@ fn bind(
             let (op, selection) = bound(services, mount, source, inputs, event)?;
             let context = input(mount, inputs)?.clone();
             let scratch = VertexResult::Snapshot(Snapshot::scratch());
-            let forms = match sandbox.copies() {
+            let forms = match sandbox.copies_mounts() {
                 true => Forms::PACKED,
                 false => Forms::UNPACKED,
             };
@@ -296,7 +296,7 @@ fn bind(
         }
     };
     let target = PathBuf::from(&mount.mount.target);
-    if sandbox.copies() {
+    if sandbox.copies_mounts() {
         let folder = services.store.temp_dir()?;
         let files = folder.path().join("files");
         let tree = services.snapshots.tree(&layers)?;

@@ -46,7 +46,7 @@ pub(crate) fn run(
     let tree = services.tree(parent, event)?;
     let account = file_step::accounts(&tree)?.user(&op.user)?;
     let mounts = run_mounts::prepare(services, op, inputs, event)?;
-    let prepared = StepRoot::prepare(&services.snapshots, &parent.layers, sandbox.copies())?;
+    let prepared = StepRoot::prepare(&services.snapshots, &parent.layers, sandbox.stacking())?;
     let mut env = op.env.clone();
     env.extend(op.env_unkeyed.clone());
     env.extend(mounts.env.clone());

@@ -7,7 +7,9 @@ use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use stagewright_digest::{ActionKey, LayerId};
-use stagewright_exec::{HostReport, Mode, Network, ProbeOptions, Sandbox, Ulimit, UserNamespace};
+use stagewright_exec::{
+    HostReport, Mode, Network, ProbeOptions, Sandbox, Stacking, Ulimit, UserNamespace,
+};
 use stagewright_layer::Mtime;
 use stagewright_plan::Vertex;
 use stagewright_snapshot::{Forms, MergedTree, Snapshots};
@@ -163,7 +165,7 @@ impl Services {
     pub(crate) fn tell_mode(&self, report: &HostReport) {
         self.mode_told.call_once(|| {
             tracing::info!(mode = %report.mode, reason = %report.reason, "steps run");
-            if report.mode != Mode::Root || report.copies {
+            if report.mode != Mode::Root || report.stacking != Stacking::Overlayfs {
                 let name = format!("[internal] steps run in mode {}", report.mode);
                 let event = self.reporter.start_internal(&name);
                 self.reporter.finish_internal(event, &Ok::<_, String>(()));

@@ -79,7 +79,7 @@ pub use run_image::{RunCanceller, RunOptions};
 pub use stage::{CommandLine, CopySource, CopyStep, Mount, RunStep, Stage, StageBase};
 pub use stagewright_digest::Digest;
 pub use stagewright_dockerfile::did_you_mean;
-pub use stagewright_exec::{HostFinding, HostReport, Mode};
+pub use stagewright_exec::{HostFinding, HostReport, Mode, Stacking};
 pub use stagewright_fetch::{
     CredentialFile, Credentials, Mirror, MirrorArgument, NetworkOptions, ProxyOptions,
     RegistriesConf, RegistryFiles, RegistryOptions, TlsOptions,

@@ -71,7 +71,7 @@ impl Image {
         let inner = self.builder().inner();
         let snapshot = |error| failure::of_step(stagewright_solver::StepError::Snapshot(error));
         let sandbox = inner.sandbox.get().map_err(failure::of_step)?;
-        let prepared = StepRoot::prepare(self.snapshots(), self.layer_ids(), sandbox.copies())
+        let prepared = StepRoot::prepare(self.snapshots(), self.layer_ids(), sandbox.stacking())
             .map_err(snapshot)?;
         let mut env: Vec<(String, String)> = config
             .env

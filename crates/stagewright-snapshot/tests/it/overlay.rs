@@ -92,7 +92,12 @@ fn check_view(place: &Place, layers: &[LayerId]) -> Vec<String> {
         });
         entries.collect()
     };
-    let seen = stagewright_snapshot::TreeAgent::scan(&crate::place::agent(), &mounted.0).unwrap();
+    let seen = stagewright_snapshot::TreeAgent::scan(
+        &crate::place::agent(),
+        &mounted.0,
+        stagewright_snapshot::Marks::Overlayfs,
+    )
+    .unwrap();
     let resolved = |index: &LayerIndex| -> Vec<Entry> {
         let records = index.records().iter();
         let entry = |record| {

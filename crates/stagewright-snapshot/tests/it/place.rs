@@ -93,7 +93,9 @@ pub(crate) fn listing(tree: &MergedTree) -> Vec<String> {
 
 /// Lists what a directory of the host holds: path, what it is, mode, owner, whole seconds.
 pub(crate) fn scanned(root: &Path) -> Vec<String> {
-    let index = agent().scan(root).unwrap();
+    let index = agent()
+        .scan(root, stagewright_snapshot::Marks::Overlayfs)
+        .unwrap();
     let entries = index.entries().map(|entry| {
         let kind = match &entry.kind {
             EntryKind::File { content, .. } => format!("file {content}"),

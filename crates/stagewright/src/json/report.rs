@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use stagewright_exec::HostReport;
+use stagewright_exec::{HostReport, Stacking};
 use stagewright_solver::{Event, EventKind, Explained, LogStream, MissReason, Outcome, Verdict};
 
 use crate::cache::{CacheUsage, CacheVerification, LayerUse};
@@ -281,7 +281,8 @@ pub fn host_report(report: &HostReport) -> Value {
         .collect();
     json!({
         "mode": report.mode.to_string(),
-        "copies": report.copies,
+        "copies": report.stacking == Stacking::Copies,
+        "stacking": report.stacking.to_string(),
         "reason": report.reason,
         "findings": findings,
     })
