@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use serde_json::json;
-use stagewright_testkit::{Build, Image, Project, SshServer, Stagewright, differences, output};
+use stagewright_testkit::{Build, Image, Project, SshAgent, Stagewright, differences, output};
 
 use crate::account::Account;
 use crate::nested::{HERE, Podman};
-use crate::ssh::with_program;
+use crate::ssh::{CLONE, ED25519, Remote};
 
 /// Steps that make, change, replace and remove all kinds of things, and use every mount.
 const STEPS: &str = "\
@@ -359,20 +359,29 @@ fn without_namespaces(build: &std::process::Command) -> std::process::Command {
 
 #[test]
 #[ignore = "needs root"]
-fn privileged_an_agent_is_reached_where_there_are_no_namespaces() {
-    let server = SshServer::start();
-    let key = server.key("key", &["-t", "ed25519", "-N", ""]);
-    let dockerfile = "\
-FROM busybox
-COPY programs /
-RUN --mount=type=ssh,required=true ssh-add -l | grep ED25519
-RUN test ! -e /run/buildkit && test -z \"$SSH_AUTH_SOCK\"
-";
-    let project = Project::new().file("Dockerfile", dockerfile);
-    let project = with_program(project, "ssh-add");
-    let stagewright = Stagewright::with_busybox();
-    let ssh = format!("--ssh=default={}", key.display());
-    let build = stagewright.build_command(&project, &["--progress=plain", &ssh]);
-    let told = output(&mut without_namespaces(&build)).success();
-    assert!(told.to_string().contains("in mode chroot"), "{told}");
+fn privileged_git_clones_with_an_agent_where_there_are_no_namespaces() {
+    let remote = Remote::new();
+    let agent = SshAgent::start(&remote.server.key("key", ED25519));
+    let steps = format!(
+        "RUN --mount=type=ssh,required=true ssh-add -l | grep ED25519\n{CLONE}\
+         RUN test ! -e /run/buildkit && test -z \"$SSH_AUTH_SOCK\" && ! git clone -q $URL /again\n"
+    );
+    let project = remote.project(&steps);
+    let account = Account::new();
+    let socket = agent.socket();
+    let folder = socket.parent().unwrap_or(&socket).display().to_string();
+    let podman = Podman {
+        options: vec![
+            no_namespaces(account.folder()),
+            "--cap-add=mknod".to_owned(),
+            format!("--volume={folder}:{folder}"),
+        ],
+        ..Podman::new(&account, &project, true)
+    };
+    podman.import();
+    let ssh = format!("--ssh=default={}", socket.display());
+    let told = podman.build_with("image", &["--progress=plain", &ssh]);
+    let told = told.success().to_string();
+    assert!(told.contains("in mode chroot"), "{told}");
+    assert!(told.contains("from the repository"), "{told}");
 }

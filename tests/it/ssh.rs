@@ -8,18 +8,18 @@ use stagewright::json::parse_request;
 use stagewright::{BuildRequest, Builder, BuilderOptions, ErrorKind, Image};
 use stagewright_testkit::{GitServer, Project, SshAgent, SshServer, Stagewright, output, program};
 
-const ED25519: &[&str] = &["-t", "ed25519", "-N", ""];
+pub(crate) const ED25519: &[&str] = &["-t", "ed25519", "-N", ""];
 
 const RSA: &[&str] = &["-t", "rsa", "-b", "2048", "-N", ""];
 
 /// A repository that a server has for those with a key.
-struct Remote {
-    server: SshServer,
+pub(crate) struct Remote {
+    pub(crate) server: SshServer,
     repository: GitServer,
 }
 
 impl Remote {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let repository = GitServer::start();
         repository.commit("app.git", &[("hello", "from the repository\n")]);
         Self {
@@ -29,7 +29,7 @@ impl Remote {
     }
 
     /// Returns a project whose step has the programs and the variable `URL`.
-    fn project(&self, steps: &str) -> Project {
+    pub(crate) fn project(&self, steps: &str) -> Project {
         let url = format!(
             "ssh://root@127.0.0.1:{}{}",
             self.server.port(),
@@ -48,7 +48,7 @@ impl Remote {
 }
 
 /// Adds a program of this machine and the libraries that it is linked with.
-pub(crate) fn with_program(project: Project, name: &str) -> Project {
+fn with_program(project: Project, name: &str) -> Project {
     let package = if name == "git" {
         "git"
     } else {
@@ -73,7 +73,8 @@ fn ssh(id: &str, path: &Path) -> String {
     format!("--ssh={id}={}", path.display())
 }
 
-const CLONE: &str = "RUN --mount=type=ssh,required=true git clone -q $URL /app && cat /app/hello\n";
+pub(crate) const CLONE: &str =
+    "RUN --mount=type=ssh,required=true git clone -q $URL /app && cat /app/hello\n";
 
 #[test]
 #[ignore = "needs root"]
