@@ -315,6 +315,43 @@ RUN --mount=type=cache,target=/cache test -e /cache/file && { setsid sleep 1001 
 }
 
 #[test]
+#[ignore = "needs root"]
+fn privileged_without_namespaces_both_processes_of_the_sandbox_can_be_killed() {
+    let account = Account::new();
+    let dockerfile = "\
+FROM busybox
+RUN --mount=type=cache,target=/cache { setsid sleep 1001 & } ; (sleep 1002 &) ; echo started && sleep 1003
+";
+    let project = Project::new().file("Dockerfile", dockerfile);
+    let podman = Podman {
+        options: vec![no_namespaces(account.folder())],
+        ..Podman::new(&account, &project, true)
+    };
+    podman.import();
+    // First the two alone, and then with their caller: only the next build can end what is left of that.
+    let script = format!(
+        "set -- build --progress=plain --store={HERE}/store --build-context=busybox=oci-layout://{HERE}/busybox
+        mkdir /other && printf 'FROM busybox\\nRUN --mount=type=cache,target=/cache echo 1 > /cache/file\\n' > /other/Dockerfile
+        kill_both() {{
+            until grep -q ' started$' {HERE}/log; do :; done
+            both=$(for p in /proc/[0-9]*; do busybox readlink $p/exe | grep -q stagewright-init && echo ${{p#/proc/}}; done)
+            test $(echo $both | busybox wc -w) = 2 && grep -q sleep /proc/[0-9]*/comm && kill -9 $1 $both
+        }}
+        stagewright \"$@\" /project > {HERE}/log 2>&1 & pid=$!
+        kill_both || exit 1
+        wait $pid && exit 1
+        grep -s sleep /proc/[0-9]*/comm && exit 1
+        : > {HERE}/log
+        stagewright \"$@\" /project > {HERE}/log 2>&1 & pid=$!
+        kill_both $pid || exit 1
+        stagewright \"$@\" /other && ! grep -s sleep /proc/[0-9]*/comm"
+    );
+    let _ = podman.run_program(&["sh", "-c", &script]).success();
+    let left = fs_err::read_dir(account.path("store/tmp")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
 #[ignore = "needs root to become another user"]
 fn privileged_a_plain_user_without_namespaces_is_told_what_to_do() {
     let account = Account::new();

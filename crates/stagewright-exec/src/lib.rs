@@ -17,6 +17,7 @@ mod ids;
 mod message;
 mod namespace;
 mod network;
+mod orphans;
 mod report;
 mod sandbox;
 mod step;
@@ -29,6 +30,7 @@ pub use emulation::{NoEmulator, emulator};
 pub use error::{ExecError, ProbeError};
 pub use ids::may_own_files;
 pub use namespace::UserNamespace;
+pub use orphans::end_processes_in;
 pub use report::{HostFinding, HostReport, Mode, Stacking};
 pub use sandbox::{CancelHandle, ProbeOptions, Sandbox, Stream};
 pub use step::{

@@ -20,8 +20,9 @@ use crate::ids::program_in_folders;
 use crate::message::{FUSE, Failure, FailureKind, Finding, Means, Report, Request, Way};
 use crate::namespace::{self, UserNamespace};
 use crate::network;
+use crate::orphans::end_processes_in;
 use crate::report::{HostReport, Mode, Stacking};
-use crate::step::{Exit, Step};
+use crate::step::{Exit, RootFs, Step};
 use crate::terminal;
 use crate::wire::{self, Bytes};
 
@@ -272,6 +273,10 @@ impl Sandbox {
             .send(&wire::message(&request), stdin)
             .map_err(ExecError::Spawn)?;
         let mut attendant = Attendant {
+            bare_root: match &step.root {
+                RootFs::Directory(root) if self.mounts_nothing() => Some(root.clone()),
+                _ => None,
+            },
             deadline: step.timeout.map(|timeout| Instant::now() + timeout),
             stdout: running.child.stdout.take().map(OwnedFd::from),
             stderr: running.child.stderr.take().map(OwnedFd::from),
@@ -448,6 +453,8 @@ fn write_executable(path: &std::path::Path) -> io::Result<()> {
 
 /// Attends to a running step.
 struct Attendant {
+    /// The root of a step that nothing but this keeps apart.
+    bare_root: Option<PathBuf>,
     deadline: Option<Instant>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
@@ -486,6 +493,10 @@ impl Attendant {
             }
             if ready.control {
                 control_open = self.receive(control)?;
+                if let (false, None, Some(root)) = (control_open, &self.result, &self.bare_root) {
+                    // Both processes that would have ended the step were killed.
+                    end_processes_in(root);
+                }
             }
         }
         self.result.take().unwrap_or(Err(ExecError::Lost))

@@ -185,16 +185,39 @@ pub(crate) fn remove_file(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes trees of files that belong to ids which this process's user does not have.
+/// Removes what this process may not: trees of files that belong to ids which its user does not have.
 #[derive(Clone)]
-pub struct Remover(RemoveTree);
+pub struct Remover {
+    remove: RemoveTree,
+    vacate: fn(&Path),
+}
 
 type RemoveTree = std::sync::Arc<dyn Fn(&Path) -> io::Result<()> + Send + Sync>;
 
 impl Remover {
     /// Wraps what removes a directory and all in it; one that is not there is no error.
     pub fn new(remove: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        Self(std::sync::Arc::new(remove))
+        Self {
+            remove: std::sync::Arc::new(remove),
+            vacate: |_| {},
+        }
+    }
+
+    /// Returns one that removes nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(|_| Err(io::ErrorKind::PermissionDenied.into()))
+    }
+
+    /// Returns the same, with a function that is called before the folder of a dead process is
+    /// removed, to end what may still run in it.
+    #[must_use]
+    pub fn vacating(self, vacate: fn(&Path)) -> Self {
+        Self { vacate, ..self }
+    }
+
+    pub(crate) fn vacate(&self, path: &Path) {
+        (self.vacate)(path);
     }
 }
 
@@ -244,7 +267,7 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
 pub(crate) fn remove_owned_tree(path: &Path, remover: Option<&Remover>) -> io::Result<()> {
     match (remove_tree(path), remover) {
         (Err(error), Some(remover)) if error.kind() == io::ErrorKind::PermissionDenied => {
-            (remover.0)(path)
+            (remover.remove)(path)
         }
         (result, _) => result,
     }

@@ -82,7 +82,11 @@ impl Store {
                 continue;
             };
             if let Some(folder) = folder {
-                disk::remove_owned_tree(&path.with_file_name(folder), self.remover())?;
+                let folder = path.with_file_name(folder);
+                if let Some(remover) = self.remover() {
+                    remover.vacate(&folder);
+                }
+                disk::remove_owned_tree(&folder, self.remover())?;
             }
             disk::remove_file(&path)?;
         }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use stagewright_exec::{HostReport, UserNamespace};
+use stagewright_exec::{HostReport, UserNamespace, end_processes_in};
 use stagewright_fetch::RegistryOptions;
 use stagewright_snapshot::{DirectAgent, MappedAgent, Snapshots, TreeAgent};
 use stagewright_solver::{CancellationToken, FailedPlace, LazySandbox};
@@ -73,11 +73,13 @@ impl Builder {
     pub fn open(options: BuilderOptions) -> Result<Self, Error> {
         // Made when a step first needs it.
         let namespace = UserNamespace::if_needed().map(Arc::new);
-        let remover = namespace
-            .clone()
-            .map(|namespace| Remover::new(move |path| namespace.remove(path)));
+        let remover = match namespace.clone() {
+            Some(namespace) => Remover::new(move |path| namespace.remove(path)),
+            None => Remover::none(),
+        }
+        .vacating(end_processes_in);
         let path = options.store;
-        let store = Store::open_with(StoreOptions { path }, remover)?;
+        let store = Store::open_with(StoreOptions { path }, Some(remover))?;
         let store_limit = match options.store_limit {
             Some(bytes) => bytes,
             None => usual_limit(store.path()),
