@@ -32,7 +32,7 @@ impl Floors {
     /// Says what the floor of a phase is, where it has one.
     pub(super) fn what(workload: &str, phase: Phase) -> Option<&'static str> {
         Some(match (workload, phase) {
-            ("w2", Phase::Cold) => "this builder with one of the 18 stages",
+            ("w2", Phase::Cold) => "this builder with the longest chain alone",
             ("w3", Phase::Cold) => {
                 "reading, BLAKE3 and writing of the same bytes, one after the other"
             }

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 
 /// The name of the base with a compiler in it.
 pub(super) const COMPILER: &str = "bench/compiler:1";
-/// The Dockerfile of `w2` with the longest chain of stages and no other.
+/// The Dockerfile of the longest chain of steps of `w2`: one of its stages, and all of its copies.
 pub(super) const CHAIN: &str = "chain.Dockerfile";
 /// The Dockerfile of the base of `w5`.
 pub(super) const BASE: &str = "base.Dockerfile";
@@ -212,8 +212,8 @@ fn package(name: &str) -> Result<Vec<u8>> {
 }
 
 fn stages(folder: PathBuf, alpine: &str) -> Result<Workload> {
-    put(&folder, "Dockerfile", parallel(18, alpine))?;
-    put(&folder, CHAIN, parallel(1, alpine))?;
+    put(&folder, "Dockerfile", stages_text(18, alpine))?;
+    put(&folder, CHAIN, stages_text(1, alpine))?;
     put(&folder, "seed.txt", "seed 000000\n")?;
     Ok(Workload {
         name: "w2",
@@ -224,7 +224,9 @@ fn stages(folder: PathBuf, alpine: &str) -> Result<Workload> {
     })
 }
 
-fn parallel(stages: usize, alpine: &str) -> String {
+/// Returns the Dockerfile of `w2` with so many of the stages, which the last stage copies from in turn.
+fn stages_text(stages: usize, alpine: &str) -> String {
+    const COPIES: usize = 18;
     let mut text = format!("FROM {alpine} AS base\nCOPY seed.txt /seed\n");
     for n in 1..=stages {
         let _ = writeln!(
@@ -233,8 +235,9 @@ fn parallel(stages: usize, alpine: &str) -> String {
         );
     }
     let _ = writeln!(text, "FROM {alpine}");
-    for n in 1..=stages {
-        let _ = writeln!(text, "COPY --from=s{n} /out{n} /out{n}");
+    for n in 1..=COPIES {
+        let stage = n.min(stages);
+        let _ = writeln!(text, "COPY --from=s{stage} /out{stage} /out{n}");
     }
     text
 }
