@@ -196,6 +196,19 @@ impl EntryPath {
         !name.is_empty() && !name.contains(&b'/')
     }
 
+    /// Returns whether both lie directly in the same directory.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let directory = |path: &Self| {
+            let name_bytes = path.name().map_or(0, <[u8]>::len);
+            path.0.len() - name_bytes
+        };
+        let end = directory(self);
+        !self.is_root()
+            && !other.is_root()
+            && end == directory(other)
+            && self.0[..end] == other.0[..end]
+    }
+
     /// Returns the components from the top down; none for the root directory.
     pub fn components(&self) -> impl Iterator<Item = &[u8]> {
         self.0
@@ -383,6 +396,9 @@ mod tests {
         assert!(path("a").is_directly_in(&path("")) && path("a/b").is_directly_in(&path("a")));
         assert!(!path("a/b").is_directly_in(&path("")) && !path("a").is_directly_in(&path("a")));
         assert!(!path("ab").is_directly_in(&path("a")));
+        assert!(path("a").is_beside(&path("b")) && path("a/b").is_beside(&path("a/cd")));
+        assert!(!path("a/b").is_beside(&path("c/b")) && !path("a").is_beside(&path("a/b")));
+        assert!(!path("").is_beside(&path("")) && !path("").is_beside(&path("a")));
         let long = path(&"x".repeat(255));
         assert_eq!(
             long.child(b"y").unwrap(),

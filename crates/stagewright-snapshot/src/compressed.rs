@@ -380,13 +380,13 @@ pub(crate) fn is_the_layer(blob: &CompressedBlob) -> bool {
 }
 
 /// How a form is called in the record of a layer. Names the compressor too, so that another one
-/// makes other blobs.
+/// makes other blobs: the second for gzip stores what does not become shorter.
 fn form_name(form: BlobForm) -> String {
     match form {
         BlobForm::Tar(Codec::Uncompressed) => "uncompressed".to_owned(),
-        BlobForm::Tar(Codec::Gzip { level }) => format!("gzip-{level}"),
+        BlobForm::Tar(Codec::Gzip { level }) => format!("gzip2-{level}"),
         BlobForm::Tar(Codec::Zstd { level }) => format!("zstd-{level}"),
-        BlobForm::Estargz { level } => format!("estargz-{level}"),
+        BlobForm::Estargz { level } => format!("estargz2-{level}"),
     }
 }
 

@@ -84,6 +84,19 @@ impl Content {
         }
     }
 
+    /// Returns how long it is, where that is known without opening it.
+    pub(crate) fn known_bytes(&self) -> Option<u64> {
+        match &self.0 {
+            Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::File(_) => None,
+            Source::Layer { files, record } => match files.index().records()[*record].entry.kind {
+                EntryKind::File { bytes, .. } => Some(bytes),
+                _ => None,
+            },
+            Source::Archive { bytes, .. } | Source::Draft { bytes, .. } => Some(*bytes),
+        }
+    }
+
     /// Returns whether reading it to its end finds out if it is not what it was when it was named.
     pub fn is_checked(&self) -> bool {
         self.checked_name().is_some()

@@ -1,5 +1,6 @@
 //! Making the unpacked form of a layer, in the memory that a few of its entries take.
 
+use std::iter::{Fuse, Peekable};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,10 @@ use crate::file::LayerFiles;
 use crate::parallel::on_threads;
 use crate::sys;
 use crate::tree::TreeLayer;
+
+/// Of one directory a thread takes so many entries at a time, unless they have so many bytes.
+const ENTRIES_OF_ONE_DIRECTORY_MAX: usize = 2_048;
+const BYTES_AT_ONCE: u64 = 1 << 20;
 
 /// A layer whose unpacked form is to be made. What its entries say of each other was checked when its index was made.
 #[derive(Debug, Clone, Copy)]
@@ -154,8 +159,8 @@ fn make_directories(tree: &NewTree<'_>, entries: Entries<'_>) -> Result<bool, Sn
 
 /// Makes everything but directories and hard links, in parallel.
 fn make_files(tree: &NewTree<'_>, layer: &Unpacking<'_>) -> Result<(), SnapshotError> {
-    // Guards what comes next: who makes files takes a few of them at a time.
-    let entries = Mutex::new(layer.entries()?.fuse());
+    // Guards what comes next: who makes files takes some of them at a time.
+    let entries = Mutex::new(layer.entries()?.fuse().peekable());
     let failed = AtomicBool::new(false);
     let work = || {
         let mut piece = vec![0; PIECE_BYTES];
@@ -163,7 +168,7 @@ fn make_files(tree: &NewTree<'_>, layer: &Unpacking<'_>) -> Result<(), SnapshotE
         while !failed.load(Ordering::Relaxed) {
             {
                 let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
-                own.extend(entries.by_ref().take(ENTRIES_AT_ONCE));
+                take_some(&mut entries, &mut own);
             }
             if own.is_empty() {
                 break;
@@ -180,6 +185,30 @@ fn make_files(tree: &NewTree<'_>, layer: &Unpacking<'_>) -> Result<(), SnapshotE
     };
     let turns = layer.len().div_ceil(ENTRIES_AT_ONCE);
     on_threads(tree.options.threads.min(turns).max(1), work).map(drop)
+}
+
+/// Takes what a thread makes at once: so much of one directory as is little work, for directories have a lock in the kernel
+/// that threads should not fight for.
+fn take_some(
+    entries: &mut Peekable<Fuse<Entries<'_>>>,
+    own: &mut Vec<Result<NewEntry, SnapshotError>>,
+) {
+    let mut bytes = 0;
+    while let Some(next) = entries.peek() {
+        if own.len() >= ENTRIES_AT_ONCE {
+            let goes_on = match (own.last(), next) {
+                (Some(Ok(last)), Ok(next)) => last.path().is_beside(next.path()),
+                _ => false,
+            };
+            if !goes_on || bytes >= BYTES_AT_ONCE || own.len() >= ENTRIES_OF_ONE_DIRECTORY_MAX {
+                return;
+            }
+        }
+        if let Ok(NewEntry::File { content, .. }) = next {
+            bytes += content.known_bytes().unwrap_or(0);
+        }
+        own.extend(entries.next());
+    }
 }
 
 fn make_links(tree: &NewTree<'_>, entries: Entries<'_>) -> Result<(), SnapshotError> {

@@ -57,7 +57,7 @@ pub struct LayerRecord {
 /// A compressed form of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompressedBlob {
-    /// How it was made: `gzip-6`, `zstd-3`, or `pulled`.
+    /// How it was made: `gzip2-6`, `zstd-3`, or `pulled`.
     pub codec: String,
     /// The blob.
     pub digest: Digest,
