@@ -108,6 +108,11 @@ impl Builder {
         self.disk.trim()
     }
 
+    /// Returns whether some phases are not taken of it, to have the rest within an hour.
+    pub(super) fn is_slow(&self) -> bool {
+        matches!(self.kind, Kind::Buildah | Kind::Podman)
+    }
+
     /// Where its measured commands write what they print.
     pub(super) fn log(&self) -> PathBuf {
         self.disk.path().join("last.log")

@@ -129,6 +129,12 @@ impl Phase {
         matches!(self, Self::Byte | Self::Gzip | Self::Zstd | Self::Push)
     }
 
+    /// Returns whether it is not taken of builders that take tens of seconds for a build, or, several at once, their
+    /// storage's lock from each other for minutes.
+    fn is_slow(self) -> bool {
+        matches!(self, Self::Touch | Self::Byte | Self::Cutoff | Self::Crowd)
+    }
+
     /// Returns whether a workload has something to say in this phase.
     fn applies_to(self, workload: &Workload) -> bool {
         match self {
@@ -330,8 +336,7 @@ impl Comparison {
         let log = builder.log();
         let timed = |command: Command| measure::once(command, builder.daemon(), &log);
         let built = || measure::once(builder.build(workload), None, &log);
-        if builder.name.starts_with("podman") && phase > Phase::Warm {
-            // It builds, writes and pushes with the code of Buildah, which is compared.
+        if builder.is_slow() && phase.is_slow() {
             return Ok(None);
         }
         Ok(Some(match phase {
@@ -343,10 +348,6 @@ impl Comparison {
                 timed(builder.build(workload))?
             }
             Phase::Crowd => {
-                if builder.name.starts_with("buildah") || builder.name.starts_with("podman") {
-                    // They take their storage's lock from each other for minutes.
-                    return Ok(None);
-                }
                 builder.forget(workload)?;
                 let commands = (0..CROWD)
                     .map(|number| builder.build_of(&format!("crowd{number}"), &workload.folder))
