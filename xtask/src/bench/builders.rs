@@ -108,6 +108,11 @@ impl Builder {
         self.disk.trim()
     }
 
+    /// Returns whether it is this tree's command.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self.kind, Kind::Stagewright { .. })
+    }
+
     /// Returns whether some phases are not taken of it, to have the rest within an hour.
     pub(super) fn is_slow(&self) -> bool {
         matches!(self.kind, Kind::Buildah | Kind::Podman)

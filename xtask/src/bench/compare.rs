@@ -47,6 +47,9 @@ const TOOLS: &[Tool] = &[
 /// How many builds of one Dockerfile run at once in the phase `crowd`.
 const CROWD: usize = 20;
 
+/// How often another builder that fails is asked.
+const ATTEMPTS: usize = 3;
+
 /// Options of `bench compare`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompareArguments {
@@ -291,7 +294,9 @@ impl Comparison {
                 if phase.changes_bytes() {
                     builder.forget(workload)?;
                 }
-                measure::once(builder.build(workload), None, &builder.log())?;
+                patiently(builder, || {
+                    measure::once(builder.build(workload), None, &builder.log())
+                })?;
             }
         }
         for _ in 0..self.runs {
@@ -309,7 +314,8 @@ impl Comparison {
                 _ => {}
             }
             for builder in &self.builders {
-                let sample = self.sample(builder, workload, phase)?;
+                let sample =
+                    patiently(builder, || self.sample(builder, workload, phase))?.flatten();
                 if let Some(sample) = sample {
                     self.report.add(workload.name, phase, builder.name, sample);
                 }
@@ -383,4 +389,19 @@ impl Comparison {
             }
         }))
     }
+}
+
+/// Does what other builders may need several attempts for, since a run of an hour does not end when one of their steps fails.
+/// What they do not do at all is left out.
+fn patiently<T>(builder: &Builder, work: impl Fn() -> Result<T>) -> Result<Option<T>> {
+    if builder.is_ours() {
+        return work().map(Some);
+    }
+    for attempt in 1..=ATTEMPTS {
+        match work() {
+            Ok(done) => return Ok(Some(done)),
+            Err(error) => println!("attempt {attempt} of {ATTEMPTS}: {error:#}"),
+        }
+    }
+    Ok(None)
 }

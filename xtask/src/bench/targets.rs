@@ -51,7 +51,7 @@ pub(super) fn section(report: &Report, program: Program) -> String {
     let mut rows = Rows {
         report,
         text: String::from(
-            "\n## What is wanted\n\nRatios to the faster of the BuildKits, medians of this run.\n\n| | wanted | found | |\n|---|---|---|---|\n",
+            "\n## What is wanted\n\nRatios to the faster of the BuildKits, medians of this run. [Why a row is not reached](floors.md).\n\n| | wanted | found | |\n|---|---|---|---|\n",
         ),
     };
     for workload in ["w1", "w2", "w4", "w5"] {
