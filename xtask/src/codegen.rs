@@ -138,7 +138,7 @@ fn check_options() -> Result<()> {
     // Bindings make the list of stages themselves.
     for option in options.iter().filter(|option| *option != "stages") {
         for (path, text, wanted) in [
-            (python, &python_text, format!("        \"{option}\": ")),
+            (python, &python_text, format!("\"{option}\"")),
             (node, &node_text, format!("  {}?: ", camel(option))),
             (cpp, &cpp_text, format!("\"{option}\"")),
         ] {
