@@ -125,6 +125,16 @@ pub(crate) fn run(arguments: &CodegenArguments) -> Result<()> {
     Ok(())
 }
 
+/// Returns how Python may write the library's name of an option: in a table, or as it makes the request.
+fn python_forms(option: &str) -> Vec<String> {
+    vec![
+        format!("(\"{option}\", "),
+        format!(": \"{option}\","),
+        format!("request[\"{option}\"] ="),
+        format!("{{\"{option}\": "),
+    ]
+}
+
 /// Checks that each option of a build is one in every language.
 fn check_options() -> Result<()> {
     let read = |path: &str| fs_err::read_to_string(host::root().join(path));
@@ -135,15 +145,22 @@ fn check_options() -> Result<()> {
     );
     let cpp = "bindings/cpp/src/write.cpp";
     let (python_text, node_text, cpp_text) = (read(python)?, read(node)?, read(cpp)?);
+    // What stands above has names of Python's that may be those of other options.
+    let Some((_, python_text)) = python_text.split_once("\ndef request_json(") else {
+        bail!("{python} has no function that writes what a build is asked to do");
+    };
     // Bindings make the list of stages themselves.
     for option in options.iter().filter(|option| *option != "stages") {
         for (path, text, wanted) in [
-            (python, &python_text, format!("\"{option}\"")),
-            (node, &node_text, format!("  {}?: ", camel(option))),
-            (cpp, &cpp_text, format!("\"{option}\"")),
+            (python, python_text, python_forms(option)),
+            (node, &*node_text, vec![format!("  {}?: ", camel(option))]),
+            (cpp, &*cpp_text, vec![format!("\"{option}\"")]),
         ] {
-            if !text.contains(&wanted) {
-                bail!("{path} lacks {wanted:?}: {OPTIONS} has the option {option:?}");
+            if !wanted.iter().any(|wanted| text.contains(wanted)) {
+                bail!(
+                    "{path} lacks {:?}: {OPTIONS} has the option {option:?}",
+                    wanted[0]
+                );
             }
         }
     }

@@ -178,7 +178,7 @@ def request_json(function: str, path: Path | None, options: Mapping[str, Any]) -
                 raise RequestTypeError(f"stage is a Stage, not {type(value).__name__}")
             request["stage"] = table.name(value)["stage"]
         elif name == "build_contexts":
-            request[name] = {
+            request["build_contexts"] = {
                 key: table.name(it) if isinstance(it, Stage) else _path(name, it)
                 for key, it in _mapping(name, given).items()
             }
