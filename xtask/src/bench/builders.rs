@@ -274,26 +274,26 @@ impl Builder {
         self.disk.path().join("archive.tar")
     }
 
-    /// Returns the commands that push a built workload to a registry, the last of them to be timed.
-    pub(super) fn push(&self, workload: &Workload, name: &str) -> Vec<Command> {
+    /// Returns the command that pushes a built workload to a registry, and what is to be done before it.
+    pub(super) fn push(&self, workload: &Workload, name: &str) -> (Vec<Command>, Command) {
         match &self.kind {
             Kind::Stagewright { .. } => {
                 let mut command = self.build_of(name, &workload.folder);
                 command.arg("--push");
-                vec![command]
+                (Vec::new(), command)
             }
             Kind::Docker(docker) => {
                 let mut tag = docker.client(self.tree.as_deref());
                 tag.args(["tag", workload.name, name]);
                 let mut push = docker.client(self.tree.as_deref());
                 push.args(["push", "-q", name]);
-                vec![tag, push]
+                (vec![tag], push)
             }
             Kind::Buildah | Kind::Podman => {
                 let mut push = self.storage();
                 push.args(["push", "-q", "--tls-verify=false", workload.name]);
                 push.arg(format!("docker://{name}"));
-                vec![push]
+                (Vec::new(), push)
             }
         }
     }

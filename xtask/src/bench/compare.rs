@@ -288,15 +288,10 @@ impl Comparison {
     /// Takes one phase of one workload, the builders in turn within each run.
     fn take(&mut self, workload: &Workload, phase: Phase) -> Result<()> {
         println!("{} {}", workload.name, phase.name());
-        if !matches!(phase, Phase::Cold | Phase::Crowd) {
-            for builder in &self.builders {
-                // What each change adds to every builder's state would fill its disk in the end.
-                if phase.changes_bytes() {
-                    builder.forget(workload)?;
-                }
-                patiently(builder, || {
-                    measure::once(builder.build(workload), None, &builder.log())
-                })?;
+        let mut taking = Vec::new();
+        for (place, builder) in self.builders.iter().enumerate() {
+            if !(builder.is_slow() && phase.is_slow()) && prepare(builder, workload, phase)? {
+                taking.push(place);
             }
         }
         for _ in 0..self.runs {
@@ -313,13 +308,19 @@ impl Comparison {
                 }
                 _ => {}
             }
-            for builder in &self.builders {
-                let sample =
-                    patiently(builder, || self.sample(builder, workload, phase))?.flatten();
-                if let Some(sample) = sample {
-                    self.report.add(workload.name, phase, builder.name, sample);
+            for &place in &taking {
+                let builder = &self.builders[place];
+                match self.sample(builder, workload, phase) {
+                    Ok(sample) => self.report.add(workload.name, phase, builder.name, sample),
+                    Err(error) if !builder.is_ours() => {
+                        // A second attempt would find what the first has done.
+                        println!("left out: {error:#}");
+                        prepare(builder, workload, phase)?;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
                 }
-                if phase == Phase::Gzip && sample.is_some() {
+                if phase == Phase::Gzip {
                     let bytes = fs_err::metadata(builder.archive_file())?.len();
                     self.report.archive(workload.name, builder.name, bytes);
                 }
@@ -332,20 +333,12 @@ impl Comparison {
         Ok(())
     }
 
-    /// Takes one figure, or none where a builder is not compared.
-    fn sample(
-        &self,
-        builder: &Builder,
-        workload: &Workload,
-        phase: Phase,
-    ) -> Result<Option<Sample>> {
+    /// Takes one figure.
+    fn sample(&self, builder: &Builder, workload: &Workload, phase: Phase) -> Result<Sample> {
         let log = builder.log();
         let timed = |command: Command| measure::once(command, builder.daemon(), &log);
         let built = || measure::once(builder.build(workload), None, &log);
-        if builder.is_slow() && phase.is_slow() {
-            return Ok(None);
-        }
-        Ok(Some(match phase {
+        Ok(match phase {
             Phase::Cold => {
                 builder.forget(workload)?;
                 timed(builder.build(workload))?
@@ -377,31 +370,36 @@ impl Comparison {
             Phase::Push => {
                 built()?;
                 let name = format!("{}/bench/{}:{}", self.registry, workload.name, builder.name);
-                let mut commands = builder.push(workload, &name);
-                let last = commands.pop();
-                for mut command in commands {
+                let (before, push) = builder.push(workload, &name);
+                for mut command in before {
                     host::output(&mut command)?;
                 }
-                match last {
-                    Some(command) => timed(command)?,
-                    None => return Ok(None),
-                }
+                timed(push)?
             }
-        }))
+        })
     }
 }
 
-/// Does what other builders may need several attempts for, since a run of an hour does not end when one of their steps fails.
-/// What they do not do at all is left out.
-fn patiently<T>(builder: &Builder, work: impl Fn() -> Result<T>) -> Result<Option<T>> {
-    if builder.is_ours() {
-        return work().map(Some);
+/// Builds what a phase begins with, if it begins with something. Another builder may need several attempts: a run of an hour
+/// does not end when one of its steps fails. Returns whether it was built.
+fn prepare(builder: &Builder, workload: &Workload, phase: Phase) -> Result<bool> {
+    if matches!(phase, Phase::Cold | Phase::Crowd) {
+        return Ok(true);
     }
-    for attempt in 1..=ATTEMPTS {
-        match work() {
-            Ok(done) => return Ok(Some(done)),
-            Err(error) => println!("attempt {attempt} of {ATTEMPTS}: {error:#}"),
+    // What each change adds to every builder's state would fill its disk in the end.
+    if phase.changes_bytes() {
+        builder.forget(workload)?;
+    }
+    let attempts = if builder.is_ours() { 1 } else { ATTEMPTS };
+    let mut built = measure::once(builder.build(workload), None, &builder.log());
+    for _ in 1..attempts {
+        if let Err(error) = &built {
+            println!("once more: {error:#}");
+            built = measure::once(builder.build(workload), None, &builder.log());
         }
     }
-    Ok(None)
+    match built {
+        Err(error) if builder.is_ours() => Err(error),
+        built => Ok(built.is_ok()),
+    }
 }
