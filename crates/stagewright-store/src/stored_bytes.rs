@@ -172,7 +172,9 @@ proptest! {
             .into_iter()
             .map(|damage| damage.reason)
             .collect();
-        prop_assert_eq!(found.len(), 1);
+        // An empty record was named before its bytes were on the disk: the layer was never finished.
+        let damaged = checked || !bytes.is_empty();
+        prop_assert_eq!(found.len(), usize::from(damaged));
         prop_assert!(store.layer(&id).unwrap().is_none());
     }
 }
