@@ -10,8 +10,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use stagewright_digest::{ActionKey, ContentDigest, LayerId};
-use stagewright_store::{ActionResult, LayerRecord, PlaceRecord, Store, StoreOptions};
+use stagewright_digest::LayerId;
+use stagewright_store::{ActionResult, PlaceRecord};
+
+use crate::fill::{key, open};
+
+mod fill;
 
 const RESULTS: [u64; 3] = [1_000, 100_000, 1_000_000];
 const ROUNDS: u64 = 2_000;
@@ -21,7 +25,7 @@ const STEPS: u64 = 20;
 fn main() {
     for results in RESULTS {
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
-        let layer = fill(folder.path(), results);
+        let layer = make(folder.path(), results);
         let opened = open(folder.path());
         let lookups = (0..ROUNDS).map(|round| {
             let key = key(round * 7919 % results);
@@ -46,36 +50,17 @@ fn timed(work: impl FnOnce()) -> f64 {
     began.elapsed().as_secs_f64() * 1e6
 }
 
-fn open(path: &Path) -> Store {
-    let path = path.to_owned();
-    Store::open(StoreOptions { path }).unwrap()
-}
-
-fn key(number: u64) -> ActionKey {
-    ActionKey::from_bytes(*ContentDigest::of(&number.to_le_bytes()).as_bytes())
-}
-
-/// Makes so many results, each with a layer and with what explains it, and a place for each of some.
-fn fill(path: &Path, results: u64) -> LayerId {
+/// Makes a store with so many results, and a place for each of some.
+fn make(path: &Path, results: u64) -> LayerId {
     let store = open(path);
-    let layer = LayerId::Made(ContentDigest::of(b"layer"));
-    let draft = store.layer_draft().unwrap();
-    draft.publish(&layer, LayerRecord::default()).unwrap();
-    let parts = store.put_parts(b"parts").unwrap();
-    let result = ActionResult {
-        layer: Some(layer),
-        parts: Some(parts),
-        ..ActionResult::default()
-    };
-    for number in 0..results {
-        store.record_action(&key(number), &result).unwrap();
-    }
+    let ActionResult { layer, parts, .. } = fill::fill(&store, results);
+    let parts = parts.unwrap();
     for number in 0..STEPS {
         let key = key(number);
         let record = PlaceRecord { key, parts };
         store.record_place(&number.to_string(), &record).unwrap();
     }
-    layer
+    layer.unwrap()
 }
 
 /// What a build asks the store for when nothing changed: each step its result, its layer, and what its place ran with; then
