@@ -61,6 +61,22 @@ pub(crate) fn no_namespaces(folder: &Path) -> String {
     format!("--security-opt=seccomp={}", file.display())
 }
 
+/// Returns root's container without namespaces, with the image that steps start from.
+fn bare_container<'a>(account: &'a Account, project: &'a Project) -> Podman<'a> {
+    let podman = Podman {
+        options: vec![no_namespaces(account.folder())],
+        ..Podman::new(account, project, true)
+    };
+    podman.import();
+    podman
+}
+
+#[track_caller]
+fn assert_no_drafts(account: &Account) {
+    let left = fs_err::read_dir(account.path("store/tmp")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
 /// What says that steps are less apart, or slower, than they could be.
 const WARNING: &str = "`stagewright doctor` says what to change";
 
@@ -107,8 +123,7 @@ fn makes_it_and_leaves_nothing(podman: &Podman<'_>, mode: &str) {
             .success(),
     };
     assert_eq!(again.executed(), [""; 0]);
-    let left = fs_err::read_dir(podman.account.path("store/tmp")).unwrap();
-    assert_eq!(left.count(), 0);
+    assert_no_drafts(podman.account);
 }
 
 #[test]
@@ -200,11 +215,7 @@ RUN sleep 1000 & setsid sleep 1001 & (sleep 1002 &) ; sleep 1003 & true
 RUN test ! -e /proc/self && ! chroot / true 2> /dev/null
 ";
     let project = Project::new().file("Dockerfile", dockerfile);
-    let mut podman = Podman {
-        options: vec![no_namespaces(account.folder())],
-        ..Podman::new(&account, &project, true)
-    };
-    podman.import();
+    let mut podman = bare_container(&account, &project);
     // Nothing of a step is there after it, not even what left its session.
     let build = format!(
         "stagewright build --progress=none --store={HERE}/store --build-context=busybox=oci-layout://{HERE}/busybox /project && for p in /proc/[0-9]*; do cat $p/comm; done"
@@ -294,11 +305,7 @@ RUN --mount=type=cache,target=/cache echo kept > /cache/file
 RUN --mount=type=cache,target=/cache test -e /cache/file && { setsid sleep 1001 & } && (sleep 1002 &) ; echo started && sleep 1003
 ";
     let project = Project::new().file("Dockerfile", dockerfile);
-    let podman = Podman {
-        options: vec![no_namespaces(account.folder())],
-        ..Podman::new(&account, &project, true)
-    };
-    podman.import();
+    let podman = bare_container(&account, &project);
     let script = format!(
         "set -- build --progress=plain --store={HERE}/store --build-context=busybox=oci-layout://{HERE}/busybox
         stagewright \"$@\" /project > {HERE}/log 2>&1 & pid=$!
@@ -310,8 +317,7 @@ RUN --mount=type=cache,target=/cache test -e /cache/file && { setsid sleep 1001 
         stagewright \"$@\" /other"
     );
     let _ = podman.run_program(&["sh", "-c", &script]).success();
-    let left = fs_err::read_dir(account.path("store/tmp")).unwrap();
-    assert_eq!(left.count(), 0);
+    assert_no_drafts(&account);
 }
 
 #[test]
@@ -323,11 +329,7 @@ FROM busybox
 RUN --mount=type=cache,target=/cache { setsid sleep 1001 & } ; (sleep 1002 &) ; echo started && sleep 1003
 ";
     let project = Project::new().file("Dockerfile", dockerfile);
-    let podman = Podman {
-        options: vec![no_namespaces(account.folder())],
-        ..Podman::new(&account, &project, true)
-    };
-    podman.import();
+    let podman = bare_container(&account, &project);
     // First the two alone, and then with their caller: only the next build can end what is left of that.
     let script = format!(
         "set -- build --progress=plain --store={HERE}/store --build-context=busybox=oci-layout://{HERE}/busybox
@@ -347,8 +349,7 @@ RUN --mount=type=cache,target=/cache { setsid sleep 1001 & } ; (sleep 1002 &) ; 
         stagewright \"$@\" /other && ! grep -s sleep /proc/[0-9]*/comm"
     );
     let _ = podman.run_program(&["sh", "-c", &script]).success();
-    let left = fs_err::read_dir(account.path("store/tmp")).unwrap();
-    assert_eq!(left.count(), 0);
+    assert_no_drafts(&account);
 }
 
 #[test]
