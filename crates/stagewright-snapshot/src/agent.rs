@@ -181,9 +181,7 @@ impl DirectAgent {
             },
         }
     }
-}
 
-impl DirectAgent {
     fn reading(&self, marks: Marks) -> Reading {
         Reading {
             threads: self.options.threads,

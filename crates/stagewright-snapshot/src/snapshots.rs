@@ -16,7 +16,7 @@ use stagewright_layer::{
 };
 use stagewright_store::{Layer, LayerDraft, LayerPart, LayerRecord, Store};
 
-use crate::agent::{Marks, TreeAgent};
+use crate::agent::{Marks, Prune, TreeAgent};
 use crate::ahead::Ahead;
 use crate::builder::LayerBuilder;
 use crate::compressed::{index_until, is_the_layer};
@@ -307,16 +307,12 @@ impl Snapshots {
     fn commit_as_tar(
         &self,
         root: &Path,
-        mut index: LayerIndex,
+        index: LayerIndex,
         parent: &MergedTree,
     ) -> Result<Option<LayerId>, SnapshotError> {
-        if !self.agent().keeps_owners() {
-            index = restore_owners(index, parent)?;
-        }
-        let (mut index, _) = prune_step(index, parent)?;
-        if index.is_empty() {
+        let Some((mut index, _)) = self.changes(index, parent)? else {
             return Ok(None);
-        }
+        };
         if let Some(latest) = self.latest() {
             index = index_until(&index, latest)?.0;
         }
@@ -336,6 +332,20 @@ impl Snapshots {
         Ok(Some(id))
     }
 
+    /// Returns what of the files that a step left is a change, and what of them is to be removed; nothing when it changed
+    /// nothing.
+    fn changes(
+        &self,
+        mut index: LayerIndex,
+        parent: &MergedTree,
+    ) -> Result<Option<(LayerIndex, Prune)>, SnapshotError> {
+        if !self.agent().keeps_owners() {
+            index = restore_owners(index, parent)?;
+        }
+        let changes = prune_step(index, parent)?;
+        Ok(Some(changes).filter(|(index, _)| !index.is_empty()))
+    }
+
     /// Makes a layer of what a step changed; nothing when it changed nothing. The step's processes
     /// and mounts must be gone. `named` finds the digest of its tar too, as [`Forms::named`].
     ///
@@ -349,14 +359,10 @@ impl Snapshots {
         let (parent, draft) = prepared.into_parts();
         let root = draft.fs();
         let mut ahead = Ahead::of(draft.dir());
-        let mut index = self.agent().scan(&root, Marks::Overlayfs)?;
-        if !self.agent().keeps_owners() {
-            index = restore_owners(index, &parent)?;
-        }
-        let (index, prune) = prune_step(index, &parent)?;
-        if index.is_empty() {
+        let index = self.agent().scan(&root, Marks::Overlayfs)?;
+        let Some((index, prune)) = self.changes(index, &parent)? else {
             return Ok(None);
-        }
+        };
         ahead.stop();
         self.agent().prune(&root, &prune)?;
         let index = match self.latest() {
@@ -450,8 +456,7 @@ impl Snapshots {
                 entries: read.index.entries,
                 packed: &draft.packed(),
             };
-            let _ahead = Ahead::of(draft.dir());
-            self.agent().unpack(&layer, &draft.fs())?;
+            self.unpack(&layer, &draft)?;
         }
         if !forms.packed {
             fs::remove_file(draft.packed()).map_err(SnapshotError::Draft)?;
@@ -784,11 +789,14 @@ impl Snapshots {
             keeper: Some(self.keeper(id)),
             namespace: self.agent().namespace().cloned(),
         };
-        let ahead = Ahead::of(draft.dir());
-        self.agent()
-            .unpack(&Unpacking::Layer(&layer), &draft.fs())?;
-        drop(ahead);
+        self.unpack(&Unpacking::Layer(&layer), &draft)?;
         self.publish(draft, id, &index, LayerRecord::default())
+    }
+
+    /// Makes the unpacked form of a layer in a draft; the disk begins with it meanwhile.
+    fn unpack(&self, layer: &Unpacking<'_>, draft: &LayerDraft) -> Result<(), SnapshotError> {
+        let _ahead = Ahead::of(draft.dir());
+        self.agent().unpack(layer, &draft.fs())
     }
 
     /// Returns who is told when a layer turns out to be damaged.
