@@ -127,7 +127,7 @@ impl TocEntry {
                 ..base
             },
             EntryKind::Whiteout => Self {
-                name: text(&whiteout::marker(&entry.path)),
+                name: text(&whiteout::whiteout_marker(&entry.path)),
                 kind: "reg",
                 ..base
             },

@@ -58,5 +58,5 @@ pub use path::{EntryPath, InvalidPath, PathFault};
 pub use path_map::PathMap;
 pub use reader::{FileItem, LayerItem, LayerReader, ReadError};
 pub use stored::IndexReader;
-pub use whiteout::is_reserved;
+pub use whiteout::{OPAQUE_MARKER, WHITEOUT_PREFIX, is_reserved, opaque_marker, whiteout_marker};
 pub use writer::{LayerWriter, PendingDiffId, UnnamedLayer, WriteError, WrittenLayer};

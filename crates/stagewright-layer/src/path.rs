@@ -230,17 +230,24 @@ impl EntryPath {
 
     /// Returns whether this is `directory` or lies below it.
     pub fn is_within(&self, directory: &Self) -> bool {
-        self.relative_to(directory).is_some()
+        self.bytes_within(directory).is_some()
     }
 
     /// Returns this path as seen from `directory`; nothing when it is not within it.
     pub fn relative_to(&self, directory: &Self) -> Option<Self> {
+        match self.bytes_within(directory)? {
+            _ if directory.is_root() => Some(self.clone()),
+            rest => Some(Self(rest.into())),
+        }
+    }
+
+    fn bytes_within(&self, directory: &Self) -> Option<&[u8]> {
         if directory.is_root() {
-            return Some(self.clone());
+            return Some(&self.0);
         }
         match self.0.strip_prefix(&*directory.0)? {
-            [] => Some(Self::root()),
-            [b'/', rest @ ..] => Some(Self(rest.into())),
+            [] => Some(&[]),
+            [b'/', rest @ ..] => Some(rest),
             _ => None,
         }
     }

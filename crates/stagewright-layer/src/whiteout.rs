@@ -3,31 +3,32 @@
 use crate::path::EntryPath;
 
 /// A name with this prefix says that the rest of the name is gone.
-pub(crate) const PREFIX: &[u8] = b".wh.";
+pub const WHITEOUT_PREFIX: &[u8] = b".wh.";
 /// A name in a directory that says that the directory hides what lower layers hold in it.
-pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
+pub const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
 /// Other names with this prefix are aufs' own bookkeeping.
 pub(crate) const BOOKKEEPING: &[u8] = b".wh..wh.";
 
 /// Returns whether the last component of a path means something else than itself in a layer's tar,
 /// so that no file of an image can have it.
 pub fn is_reserved(path: &EntryPath) -> bool {
-    path.name().is_some_and(|name| name.starts_with(PREFIX))
+    path.name()
+        .is_some_and(|name| name.starts_with(WHITEOUT_PREFIX))
 }
 
 /// Returns the name in a tar that says that `path` is gone.
-pub(crate) fn marker(path: &EntryPath) -> Vec<u8> {
+pub fn whiteout_marker(path: &EntryPath) -> Vec<u8> {
     let name = path.name().unwrap_or_default();
     let folder = &path.as_bytes()[..path.as_bytes().len() - name.len()];
-    [folder, PREFIX, name].concat()
+    [folder, WHITEOUT_PREFIX, name].concat()
 }
 
 /// Returns the name in a tar that says that the directory `path` is opaque.
-pub(crate) fn opaque_marker(path: &EntryPath) -> Vec<u8> {
+pub fn opaque_marker(path: &EntryPath) -> Vec<u8> {
     if path.is_root() {
-        return OPAQUE.to_vec();
+        return OPAQUE_MARKER.to_vec();
     }
-    [path.as_bytes(), b"/", OPAQUE].concat()
+    [path.as_bytes(), b"/", OPAQUE_MARKER].concat()
 }
 
 /// What a name in a tar means.
@@ -51,14 +52,17 @@ pub(crate) fn meaning(path: &EntryPath) -> Meaning {
     // aufs keeps folders of its own in the root, and things of its own in them.
     if path
         .components()
-        .any(|component| component != OPAQUE && component.starts_with(BOOKKEEPING))
+        .any(|component| component != OPAQUE_MARKER && component.starts_with(BOOKKEEPING))
     {
         return Meaning::Bookkeeping;
     }
-    if name == OPAQUE {
+    if name == OPAQUE_MARKER {
         return Meaning::Opaque(parent);
     }
-    match name.strip_prefix(PREFIX).map(|gone| parent.child(gone)) {
+    match name
+        .strip_prefix(WHITEOUT_PREFIX)
+        .map(|gone| parent.child(gone))
+    {
         None => Meaning::Entry,
         Some(Ok(gone)) => Meaning::Whiteout(gone),
         Some(Err(_)) => Meaning::Bookkeeping,
@@ -91,7 +95,7 @@ mod tests {
             assert_eq!(meaning(&path(text)), expected, "{text}");
         }
         for text in ["a", "a/b", "a/b/c"] {
-            let written = EntryPath::parse(&marker(&path(text))).unwrap();
+            let written = EntryPath::parse(&whiteout_marker(&path(text))).unwrap();
             assert_eq!(meaning(&written), Meaning::Whiteout(path(text)));
             let written = EntryPath::parse(&opaque_marker(&path(text))).unwrap();
             assert_eq!(meaning(&written), Meaning::Opaque(path(text)));

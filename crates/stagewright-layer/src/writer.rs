@@ -302,7 +302,7 @@ impl<W: Write> LayerWriter<W> {
         }
         if path
             .name()
-            .is_some_and(|name| name.starts_with(whiteout::PREFIX))
+            .is_some_and(|name| name.starts_with(whiteout::WHITEOUT_PREFIX))
         {
             return Err(WriteError::Reserved { path: path.clone() });
         }
@@ -367,7 +367,7 @@ impl<W: Write> LayerWriter<W> {
             EntryKind::Directory { .. } => name = Cow::Owned([path, b"/"].concat()),
             EntryKind::Symlink { target } => link = target,
             EntryKind::Hardlink { target } => link = target.as_bytes(),
-            EntryKind::Whiteout => name = Cow::Owned(whiteout::marker(&entry.path)),
+            EntryKind::Whiteout => name = Cow::Owned(whiteout::whiteout_marker(&entry.path)),
             _ => {}
         }
         let mut records = Vec::new();

@@ -10,14 +10,14 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 use stagewright_digest::{ContentDigest, ContentHasher};
 use stagewright_layer::{
-    Entry, EntryKind, EntryPath, LayerIndex, Metadata, Mtime, Record, xattr_belongs,
+    Entry, EntryKind, EntryPath, LayerIndex, Metadata, Mtime, Record, opaque_marker,
+    whiteout_marker, xattr_belongs,
 };
 
 use crate::agent::{OverlayXattrs, Owners};
 use crate::content::{Content, NewEntry};
 use crate::error::SnapshotError;
 use crate::parallel::on_threads;
-use crate::scan::{OPAQUE_FILE, WHITEOUT_FILE};
 use crate::sys;
 
 /// Files are written in pieces of this size.
@@ -46,14 +46,7 @@ pub(crate) fn create(
 ) -> Result<LayerIndex, SnapshotError> {
     // Nothing above a new file may be something else than a directory.
     check(entries)?;
-    fs_err::create_dir(root).map_err(SnapshotError::Draft)?;
-    let top = sys::open_directory(root).map_err(SnapshotError::Draft)?;
-    let tree = NewTree {
-        root,
-        top: &top,
-        options,
-        owner: own_ids(),
-    };
+    let tree = NewTree::begin(root, options)?;
     tree.make_directories(entries)
         .map_err(|(path, source)| tree.failed(&path, source))?;
     let mut records = tree.make_files(entries)?;
@@ -110,7 +103,7 @@ fn check(entries: &[NewEntry]) -> Result<(), SnapshotError> {
         .map_err(SnapshotError::Entries)
 }
 
-pub(crate) fn own_ids() -> (u32, u32) {
+fn own_ids() -> (u32, u32) {
     (
         rustix::process::geteuid().as_raw(),
         rustix::process::getegid().as_raw(),
@@ -118,14 +111,25 @@ pub(crate) fn own_ids() -> (u32, u32) {
 }
 
 pub(crate) struct NewTree<'a> {
-    pub(crate) root: &'a Path,
-    pub(crate) top: &'a OwnedFd,
+    root: &'a Path,
+    top: OwnedFd,
     pub(crate) options: CreateOptions,
     /// Who owns what this process makes.
-    pub(crate) owner: (u32, u32),
+    owner: (u32, u32),
 }
 
-impl NewTree<'_> {
+impl<'a> NewTree<'a> {
+    /// Makes the root directory.
+    pub(crate) fn begin(root: &'a Path, options: CreateOptions) -> Result<Self, SnapshotError> {
+        fs_err::create_dir(root).map_err(SnapshotError::Draft)?;
+        Ok(Self {
+            root,
+            top: sys::open_directory(root).map_err(SnapshotError::Draft)?,
+            options,
+            owner: own_ids(),
+        })
+    }
+
     pub(crate) fn failed(&self, path: &EntryPath, source: io::Error) -> SnapshotError {
         SnapshotError::Create {
             path: path.clone(),
@@ -137,7 +141,7 @@ impl NewTree<'_> {
     /// Gives a file another name.
     pub(crate) fn link(&self, file: &EntryPath, name: &EntryPath) -> Result<(), SnapshotError> {
         let (old, new) = (file.as_path(), name.as_path());
-        rustix::fs::linkat(self.top, old, self.top, new, AtFlags::empty())
+        rustix::fs::linkat(&self.top, old, &self.top, new, AtFlags::empty())
             .map_err(|errno| self.failed(name, errno.into()))
     }
 
@@ -169,11 +173,11 @@ impl NewTree<'_> {
     }
 
     pub(crate) fn make_directory(&self, path: &EntryPath, mode: u32) -> io::Result<()> {
-        rustix::fs::mkdirat(self.top, path.as_path(), Mode::from_raw_mode(mode))?;
+        rustix::fs::mkdirat(&self.top, path.as_path(), Mode::from_raw_mode(mode))?;
         if mode != 0o700 {
             // Whatever the host's umask is.
             let flags = AtFlags::empty();
-            rustix::fs::chmodat(self.top, path.as_path(), Mode::from_raw_mode(mode), flags)?;
+            rustix::fs::chmodat(&self.top, path.as_path(), Mode::from_raw_mode(mode), flags)?;
         }
         Ok(())
     }
@@ -241,7 +245,7 @@ impl NewTree<'_> {
         let (_, mut reader) = content.open().map_err(unread)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let file =
-            sys::open_below(self.top, path, flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
+            sys::open_below(&self.top, path, flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
         let known = content.checked_name();
         let mut hasher = ContentHasher::new();
         let mut bytes = 0u64;
@@ -279,7 +283,7 @@ impl NewTree<'_> {
         let at = path.as_path();
         let node = |kind: FileType, major, minor| {
             let device = rustix::fs::makedev(major, minor);
-            rustix::fs::mknodat(self.top, at, kind, Mode::from_raw_mode(0o600), device)
+            rustix::fs::mknodat(&self.top, at, kind, Mode::from_raw_mode(0o600), device)
         };
         // Root of a container has not always the right to make devices.
         let device = |kind: FileType, major, minor| match node(kind, major, minor) {
@@ -297,12 +301,12 @@ impl NewTree<'_> {
             EntryKind::Whiteout => {
                 return match node(FileType::CharacterDevice, 0, 0) {
                     // The file system is an overlay itself: only fuse-overlayfs stacks such layers.
-                    Err(Errno::PERM) => self.make_whiteout_file(path),
+                    Err(Errno::PERM) => self.make_mark(&whiteout_marker(path)),
                     other => Ok(other?),
                 };
             }
             EntryKind::Symlink { target } => {
-                rustix::fs::symlinkat(target.as_slice(), self.top, at)?;
+                rustix::fs::symlinkat(target.as_slice(), &self.top, at)?;
             }
             EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } if self.lets_go() => {
                 tracing::warn!(%path, "without root a device is left out of the file system");
@@ -323,11 +327,11 @@ impl NewTree<'_> {
         let no_follow = AtFlags::SYMLINK_NOFOLLOW;
         if self.must_chown(metadata) {
             let (uid, gid) = ids(metadata);
-            rustix::fs::chownat(self.top, at, uid, gid, no_follow)?;
+            rustix::fs::chownat(&self.top, at, uid, gid, no_follow)?;
         }
         if !matches!(kind, EntryKind::Symlink { .. }) {
             let mode = Mode::from_raw_mode(metadata.mode);
-            rustix::fs::chmodat(self.top, at, mode, AtFlags::empty())?;
+            rustix::fs::chmodat(&self.top, at, mode, AtFlags::empty())?;
         }
         for (name, value) in belonging(metadata) {
             let path = path.below(self.root);
@@ -335,22 +339,18 @@ impl NewTree<'_> {
             self.tolerate(name, set)?;
         }
         Ok(rustix::fs::utimensat(
-            self.top,
+            &self.top,
             at,
             &times(metadata.mtime),
             no_follow,
         )?)
     }
 
-    fn make_whiteout_file(&self, path: &EntryPath) -> io::Result<()> {
-        let name = [WHITEOUT_FILE, path.name().unwrap_or_default()].concat();
-        let directory = path.parent().unwrap_or_else(EntryPath::root);
-        self.make_mark(&directory.child(&name).map_err(io::Error::other)?)
-    }
-
-    fn make_mark(&self, path: &EntryPath) -> io::Result<()> {
+    /// Makes a file whose name alone says something.
+    fn make_mark(&self, name: &[u8]) -> io::Result<()> {
+        let path = EntryPath::parse(name).map_err(io::Error::other)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        sys::open_below(self.top, path, flags, Mode::RUSR).map(drop)
+        sys::open_below(&self.top, &path, flags, Mode::RUSR).map(drop)
     }
 
     pub(crate) fn finish_directory(
@@ -360,13 +360,13 @@ impl NewTree<'_> {
         metadata: &Metadata,
     ) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let directory = sys::open_below(self.top, path, flags, Mode::empty())?;
+        let directory = sys::open_below(&self.top, path, flags, Mode::empty())?;
         if opaque {
             let name = self.options.overlay_xattrs.opaque();
             match rustix::fs::fsetxattr(&directory, name, b"y", XattrFlags::empty()) {
                 // As for whiteouts.
                 Err(Errno::PERM | Errno::OPNOTSUPP) => {
-                    self.make_mark(&path.child(OPAQUE_FILE).map_err(io::Error::other)?)?;
+                    self.make_mark(&opaque_marker(path))?;
                 }
                 other => other?,
             }

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::fs::FileType;
 use stagewright_digest::{ContentDigest, ContentHasher};
 use stagewright_exec::UserNamespace;
-use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex, Metadata, Record, xattr_belongs};
+use stagewright_layer::{
+    Entry, EntryKind, EntryPath, LayerIndex, Metadata, OPAQUE_MARKER, Record, WHITEOUT_PREFIX,
+    xattr_belongs,
+};
 
 use crate::agent::Marks;
 use crate::before::Before;
@@ -31,10 +34,6 @@ const ELSEWHERE: [&[u8]; 4] = [
 ];
 /// Attributes of overlayfs that mark a directory as opaque.
 const OPAQUE: [&[u8]; 2] = [b"trusted.overlay.opaque", b"user.overlay.opaque"];
-/// How the names of files begin that say that another one is gone.
-pub(crate) const WHITEOUT_FILE: &[u8] = b".wh.";
-/// The file that marks the directory that it is in as opaque.
-pub(crate) const OPAQUE_FILE: &[u8] = b".wh..wh..opq";
 /// Where fuse-overlayfs keeps its own.
 const FUSE_XATTRS: &[u8] = b"user.fuseoverlayfs.";
 
@@ -190,7 +189,7 @@ impl Scan<'_> {
         if self.how.marks == Marks::Files
             && let Some(gone) = path
                 .name()
-                .and_then(|name| name.strip_prefix(WHITEOUT_FILE))
+                .and_then(|name| name.strip_prefix(WHITEOUT_PREFIX))
         {
             let directory = path.parent().unwrap_or_else(EntryPath::root);
             let gone = directory.child(gone).map_err(io::Error::other)?;
@@ -288,8 +287,8 @@ impl Scan<'_> {
             .iter()
             .any(|name| all.get(*name).is_some_and(|value| value == b"y"));
         if self.how.marks == Marks::Files {
-            opaque |= children.iter().any(|(name, _)| name == OPAQUE_FILE);
-            children.retain(|(name, _)| name != OPAQUE_FILE);
+            opaque |= children.iter().any(|(name, _)| name == OPAQUE_MARKER);
+            children.retain(|(name, _)| name != OPAQUE_MARKER);
         }
         for (name, node) in children {
             let path = path.child(&name).map_err(io::Error::other)?;

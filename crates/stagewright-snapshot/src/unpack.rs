@@ -10,11 +10,10 @@ use stagewright_layer::{Entry, EntryKind, EntryPath, IndexFault, IndexReader, Me
 
 use crate::agent::entry_of;
 use crate::content::{Content, NewEntry};
-use crate::create::{CreateOptions, ENTRIES_AT_ONCE, NewTree, PIECE_BYTES, own_ids};
+use crate::create::{CreateOptions, ENTRIES_AT_ONCE, NewTree, PIECE_BYTES};
 use crate::error::SnapshotError;
 use crate::file::LayerFiles;
 use crate::parallel::on_threads;
-use crate::sys;
 use crate::tree::TreeLayer;
 
 /// Of one directory a thread takes so many entries at a time, unless they have so many bytes.
@@ -87,14 +86,7 @@ pub(crate) fn unpack(
     layer: &Unpacking<'_>,
     options: CreateOptions,
 ) -> Result<(), SnapshotError> {
-    fs::create_dir(root).map_err(SnapshotError::Draft)?;
-    let top = sys::open_directory(root).map_err(SnapshotError::Draft)?;
-    let tree = NewTree {
-        root,
-        top: &top,
-        options,
-        owner: own_ids(),
-    };
+    let tree = NewTree::begin(root, options)?;
     let has_links = make_directories(&tree, layer.entries()?)?;
     make_files(&tree, layer)?;
     if has_links {
@@ -121,12 +113,12 @@ fn make_directories(tree: &NewTree<'_>, entries: Entries<'_>) -> Result<bool, Sn
         if last.as_ref().is_some_and(|last| *last >= path) {
             return Err(SnapshotError::Entries(IndexFault::Order { path }));
         }
-        if leaf.as_ref().is_some_and(|leaf| lies_in(&path, leaf)) {
+        if leaf.as_ref().is_some_and(|leaf| path.is_within(leaf)) {
             return Err(SnapshotError::Entries(IndexFault::BelowNonDirectory {
                 path,
             }));
         }
-        while open.last().is_some_and(|open| !lies_in(&path, open)) {
+        while open.last().is_some_and(|open| !path.is_within(open)) {
             open.pop();
         }
         if !open.last().is_some_and(|open| path.is_directly_in(open)) {
@@ -234,7 +226,7 @@ fn finish_directories(tree: &NewTree<'_>, entries: Entries<'_>) -> Result<(), Sn
     let mut open: Vec<(EntryPath, bool, Metadata)> = vec![];
     for entry in entries {
         let entry = entry?;
-        while let Some(last) = open.pop_if(|(path, ..)| !lies_in(entry.path(), path)) {
+        while let Some(last) = open.pop_if(|(path, ..)| !entry.path().is_within(path)) {
             finish(&last)?;
         }
         if let NewEntry::Other(Entry {
@@ -247,10 +239,4 @@ fn finish_directories(tree: &NewTree<'_>, entries: Entries<'_>) -> Result<(), Sn
         }
     }
     open.iter().rev().try_for_each(finish)
-}
-
-/// Returns whether a path is that of a directory or of something in it.
-fn lies_in(path: &EntryPath, directory: &EntryPath) -> bool {
-    let rest = path.as_bytes().strip_prefix(directory.as_bytes());
-    directory.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
