@@ -14,7 +14,7 @@ use stagewright_oci::{
 };
 use stagewright_plan::{ImageNeed, KnownImage};
 use stagewright_snapshot::Snapshots;
-use stagewright_store::{RESOLUTION_KIND, Store, TAG_KIND};
+use stagewright_store::{Layer, RESOLUTION_KIND, Store, TAG_KIND};
 
 use crate::error::StepError;
 use crate::event::EventKind;
@@ -368,7 +368,7 @@ impl Images {
     ) -> Result<(), StepError> {
         let mut missing = Vec::new();
         for layer in layers {
-            if self.store.layer(layer)?.is_none() {
+            if !self.is_usable(layer)? {
                 missing.push(self.fetch_layer(*layer, reporter, event));
             }
         }
@@ -376,6 +376,25 @@ impl Images {
             result?;
         }
         Ok(())
+    }
+
+    /// Says whether a layer is stored in any form that its files can be read from.
+    fn is_usable(&self, layer: &LayerId) -> Result<bool, StepError> {
+        let Some(stored) = self.store.layer(layer)? else {
+            return Ok(false);
+        };
+        let as_files = stored.unpacked_path().or_else(|| stored.packed_path());
+        Ok(as_files.is_some() || self.has_blob(&stored)?)
+    }
+
+    /// Says whether a layer of a base image has the blob in which it came.
+    fn has_blob(&self, layer: &Layer) -> Result<bool, StepError> {
+        for blob in &layer.record.compressed {
+            if blob.codec == PULLED_CODEC && self.store.blob(&blob.digest)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns what the blob of a base image's layer is, in the form in which it comes; nothing where
@@ -412,6 +431,22 @@ impl Images {
         stored
             .map(|blob| blob.path)
             .ok_or_else(|| StepError::Internal(format!("blob {digest} is gone as soon as it came")))
+    }
+
+    /// Sees to it that a base image's layer that is stored has its blob: who stored it may have been
+    /// killed before that was recorded. Nothing happens to one whose blob is not known.
+    ///
+    /// # Errors
+    /// When the blob cannot be had.
+    pub async fn ensure_form(&self, layer: &LayerId, reporter: &Reporter) -> Result<(), StepError> {
+        let Some(stored) = self.store.layer(layer)? else {
+            return Ok(());
+        };
+        if self.has_blob(&stored)? || self.base_blob(layer)?.is_none() {
+            return Ok(());
+        }
+        self.ensure_blob(layer, reporter).await?;
+        note_blob(&self.store, &self.find_layer(*layer)?)
     }
 
     async fn fetch_layer(

@@ -277,6 +277,11 @@ impl Image {
             return Ok(blob);
         }
         self.ensure_layer(layer)?;
+        let form_of_base = self.images().ensure_form(layer, self.reporter());
+        self.builder()
+            .runtime()?
+            .block_on(form_of_base)
+            .map_err(failure::of_step)?;
         let (store, snapshots) = (self.store(), self.snapshots());
         let record = store
             .layer(layer)?

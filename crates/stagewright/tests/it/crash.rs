@@ -38,6 +38,7 @@ fn builder() {
     let number = |name| std::env::var(name).unwrap().parse::<u64>().unwrap();
     let kind = match number(BUILDER_KIND) {
         0 => Kind::Copies,
+        1 => Kind::Based,
         _ => Kind::Commands,
     };
     let lab = Lab::at(Path::new(&root), kind);
@@ -147,21 +148,31 @@ fn recover(lab: &Lab, first: u64, reports: &[Report], check: Check) -> u64 {
     next + 1
 }
 
-/// Every operation from the making of the store to the end of the second build.
-#[test]
-fn a_builder_that_dies_at_any_operation_of_its_first_builds_leaves_a_whole_store() {
+/// Every operation from the making of the store to the end of so many builds.
+fn die_at_each_operation(kind: Kind, builds: usize) {
     let mut point = 0;
     loop {
-        let folder = lab::folder(Kind::Copies);
-        let lab = Lab::make(folder.path(), Kind::Copies);
-        let reports = Doomed::start(&lab, Kind::Copies, 0, point).reports(String::new());
+        let folder = lab::folder(kind);
+        let lab = Lab::make(folder.path(), kind);
+        let reports = Doomed::start(&lab, kind, 0, point).reports(String::new());
         recover(&lab, 0, &reports, Lab::check_kept);
-        if reports.len() > 1 {
+        if reports.len() >= builds {
             break;
         }
         point += 1;
     }
     assert!(point > 100, "only {point} operations were met");
+}
+
+#[test]
+fn a_builder_that_dies_at_any_operation_of_its_first_builds_leaves_a_whole_store() {
+    die_at_each_operation(Kind::Copies, 2);
+}
+
+/// What is stored of the base is whole too: the next build exports it as it came.
+#[test]
+fn a_builder_that_dies_at_any_operation_with_a_base_image_leaves_a_whole_store() {
+    die_at_each_operation(Kind::Based, 1);
 }
 
 fn die_again_and_again(

@@ -14,6 +14,8 @@ use stagewright::{
 pub(crate) enum Kind {
     /// Files alone, which needs no root.
     Copies,
+    /// Files of a base image, and files on top of it.
+    Based,
     /// Commands too.
     Commands,
 }
@@ -24,6 +26,11 @@ COPY fixed /fixed
 COPY number /made/number
 FROM scratch
 COPY --from=made /made /fixed /out/
+";
+const BASED: &str = "\
+FROM busybox
+COPY number /out/number
+COPY --from=busybox /bin/busybox /out/busybox
 ";
 const COMMANDS: &str = "\
 FROM busybox AS made
@@ -38,7 +45,7 @@ COPY --from=made /made /out
 pub(crate) fn folder(kind: Kind) -> tempfile::TempDir {
     let memory = tempfile::tempdir_in("/dev/shm").ok();
     memory
-        .filter(|_| kind == Kind::Copies)
+        .filter(|_| kind != Kind::Commands)
         .unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
@@ -64,11 +71,12 @@ impl Lab {
         fs::create_dir_all(lab.context()).unwrap();
         let dockerfile = match kind {
             Kind::Copies => COPIES,
+            Kind::Based => BASED,
             Kind::Commands => COMMANDS,
         };
         fs::write(lab.context().join("Dockerfile"), dockerfile).unwrap();
         fs::write(lab.context().join("fixed"), "always the same").unwrap();
-        if kind == Kind::Commands {
+        if kind != Kind::Copies {
             stagewright_testkit::busybox(&root.join("busybox"));
         }
         lab
@@ -119,7 +127,7 @@ impl Lab {
         let mut request = BuildRequest::directory(self.context());
         request.source_date_epoch = Some(1_700_000_000);
         request.tags = vec![format!("lab:{number}")];
-        if self.kind == Kind::Commands {
+        if self.kind != Kind::Copies {
             let layout = NamedContext::OciLayout {
                 path: self.root.join("busybox"),
                 reference: None,
@@ -173,7 +181,7 @@ impl Lab {
         };
         image.export(&export)?;
         let names = match self.kind {
-            Kind::Copies => &["number"][..],
+            Kind::Copies | Kind::Based => &["number"][..],
             Kind::Commands => &["number", "copy"],
         };
         let read = |name: &&str| fs::read_to_string(dest.join("out").join(name)).unwrap();
