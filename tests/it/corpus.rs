@@ -102,10 +102,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("onbuild_order", DOCKER),
     ("shell_for_cmd", DOCKER),
     ("shell_for_entrypoint", DOCKER),
-    (
-        "stage_duplicate_name_last_wins",
-        "the last stage of a name is meant",
-    ),
     ("stage_inherits", WORKDIR),
     (
         "stage_inherits_arg",
@@ -124,6 +120,9 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("workdir_spaces", WORKDIR),
     ("workdir_trailing_slash", WORKDIR),
 ];
+
+/// What Buildah 1.28 makes now like this and now like that: here the last stage of a name is meant.
+const UNSTEADY: &[&str] = &["stage_duplicate_name_last_wins"];
 
 /// The files that the corpus copies.
 fn project(dockerfile: &[u8]) -> Project {
@@ -222,6 +221,7 @@ fn privileged_the_corpus_makes_the_images_that_buildah_makes() {
             Outcome::RefusedByBuildah(_) if refused.contains_key(name) => {
                 unseen.remove(name);
             }
+            Outcome::Different(_) if UNSTEADY.contains(&name) => {}
             Outcome::Different(_) if different.contains_key(name) => {
                 unseen.remove(name);
             }
