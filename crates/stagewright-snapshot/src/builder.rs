@@ -190,9 +190,8 @@ impl LayerBuilder {
             return Ok(None);
         }
         let draft = self.snapshots.store().layer_draft()?;
-        let mut ahead = self.forms.unpacked.then(|| Ahead::of(draft.dir()));
+        let _ahead = self.forms.unpacked.then(|| Ahead::of(draft.dir()));
         let (index, tar) = self.snapshots.write(&draft, &entries, self.forms)?;
-        ahead.iter_mut().for_each(Ahead::stop);
         drop(entries);
         let id = self.snapshots.name(&index);
         match tar {
@@ -201,7 +200,7 @@ impl LayerBuilder {
             }
             None if self.forms.named => {
                 self.snapshots
-                    .publish_named(draft, &id, Arc::clone(&index), ahead)?;
+                    .publish_named(draft, &id, Arc::clone(&index))?;
             }
             None => {
                 let record = LayerRecord::default();

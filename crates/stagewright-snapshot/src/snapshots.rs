@@ -358,12 +358,11 @@ impl Snapshots {
     ) -> Result<Option<LayerId>, SnapshotError> {
         let (parent, draft) = prepared.into_parts();
         let root = draft.fs();
-        let mut ahead = Ahead::of(draft.dir());
+        let _ahead = Ahead::of(draft.dir());
         let index = self.agent().scan(&root, Marks::Overlayfs)?;
         let Some((index, prune)) = self.changes(index, &parent)? else {
             return Ok(None);
         };
-        ahead.stop();
         self.agent().prune(&root, &prune)?;
         let index = match self.latest() {
             None => index,
@@ -375,7 +374,7 @@ impl Snapshots {
         };
         let id = self.name(&index);
         if named {
-            self.publish_named(draft, &id, Arc::new(index), Some(ahead))?;
+            self.publish_named(draft, &id, Arc::new(index))?;
         } else {
             self.publish(draft, &id, &index, LayerRecord::default())?;
         }
@@ -693,14 +692,12 @@ impl Snapshots {
         Ok(draft.publish(id, record)?)
     }
 
-    /// Stores an unpacked layer that was made in a draft. The digest of its tar is computed while the
-    /// disk writes, which may have begun ahead: the one keeps a processor busy, the other waits.
+    /// Stores an unpacked layer that was made in a draft, with the digest of its tar.
     pub(crate) fn publish_named(
         &self,
         draft: LayerDraft,
         id: &LayerId,
         index: Arc<LayerIndex>,
-        ahead: Option<Ahead>,
     ) -> Result<Layer, SnapshotError> {
         self.agent().settle(&draft.fs())?;
         self.write_index(&draft, &index)?;
@@ -711,20 +708,7 @@ impl Snapshots {
             namespace: self.agent().namespace().cloned(),
             unpacked: Some(draft.fs()),
         };
-        let (synced, written) = std::thread::scope(|scope| {
-            let draft = &draft;
-            let sync = scope.spawn(move || {
-                drop(ahead);
-                draft.sync()
-            });
-            let written = self.agent().pack(&layer, &mut io::sink());
-            let synced = sync
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (synced, written)
-        });
-        synced?;
-        let written = written?;
+        let written = self.agent().pack(&layer, &mut io::sink())?;
         let record = tar_record(&written);
         self.publish_indexed(draft, id, size_of(&layer.index), record)
     }
@@ -760,7 +744,7 @@ impl Snapshots {
     }
 
     /// Stores a layer whose tar was written to a draft. The last of the tar may still be hashed: meanwhile its index is
-    /// written, and the disk writes it.
+    /// written.
     pub(crate) fn publish_packed(
         &self,
         draft: LayerDraft,
@@ -769,7 +753,6 @@ impl Snapshots {
         name: PendingDiffId,
     ) -> Result<Layer, SnapshotError> {
         self.write_index(&draft, index)?;
-        draft.sync()?;
         let (diff_id, bytes) = name.wait();
         let record = LayerRecord {
             diff_id: Some(diff_id),

@@ -35,7 +35,14 @@ pub async fn solve(
         SolveError::outside(StepError::Internal("the plan has no image".to_owned()))
     })?;
     let stage_roots: Vec<_> = plan.stages.iter().map(|stage| stage.root).collect();
-    let results = schedule::run(plan, services, jobs).await?;
+    let store = services.store.clone();
+    let results = schedule::run(plan, services, jobs).await;
+    // What was made is kept, also by a build that failed: that a step failed is told before that a disk is full.
+    let settled = tokio::task::spawn_blocking(move || store.settle()).await;
+    let results = results?;
+    settled
+        .map_err(|join| SolveError::from_panic(&join))?
+        .map_err(|error| SolveError::outside(error.into()))?;
     let snapshot = |id: stagewright_plan::VertexId| match results.get(id.0) {
         Some(VertexResult::Snapshot(snapshot)) => Ok(snapshot.clone()),
         _ => Err(SolveError::outside(StepError::Internal(

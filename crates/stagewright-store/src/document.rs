@@ -78,8 +78,12 @@ impl Store {
         Ok(self.read_checked(&self.document_path(kind, name))?)
     }
 
-    /// Stores a document in place of the one of that name.
+    /// Stores a document in place of the one of that name. What it may name is settled before.
+    ///
+    /// # Errors
+    /// When it can't be written.
     pub fn put_document(&self, kind: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.settle()?;
         Ok(self.publish_checked(&self.document_path(kind, name), bytes)?)
     }
 

@@ -8,8 +8,8 @@
 //! body   = key(32 bytes) JSON of ActionResult
 //! ```
 //!
-//! A shard is only ever appended to, under its lock, and made durable. The last frame of a key
-//! counts. What is no whole frame is skipped, so that a flipped bit costs one record and not all
+//! A shard is only ever appended to, under its lock, and made durable, with its layer if that is provisional. The last
+//! frame of a key counts. What is no whole frame is skipped, so that a flipped bit costs one record and not all
 //! that follow it. A frame that a crash cut off at the end is cut away by the next writer.
 
 use std::collections::HashMap;
@@ -77,16 +77,18 @@ impl Store {
         Ok(last_of_key(&bytes, key).and_then(|json| serde_json::from_slice(json).ok()))
     }
 
-    /// Records the result of an action. What it names must be stored already.
+    /// Records the result of an action. What it names must be stored already; it is durable when its layer is.
     ///
     /// # Errors
     /// When its layer is not stored, or the record cannot be written.
     pub fn record_action(&self, key: &ActionKey, result: &ActionResult) -> Result<(), StoreError> {
-        if let Some(layer) = &result.layer
-            && self.layer(layer)?.is_none()
-        {
-            return Err(StoreError::NoLayer(*layer));
-        }
+        let durable = match &result.layer {
+            None => true,
+            Some(id) => {
+                let layer = self.layer(id)?.ok_or(StoreError::NoLayer(*id))?;
+                layer.record.provisional.is_none()
+            }
+        };
         let record = record(key, result)?;
         let path = self.shard_path(key);
         self.protect(&name_of(key))?;
@@ -100,6 +102,9 @@ impl Store {
         }
         file.seek(SeekFrom::Start(end as u64))?;
         disk::write_all(&mut file, &path, &record)?;
+        if !durable {
+            return Ok(());
+        }
         disk::sync_data(file.file(), &path)?;
         if end == 0 {
             // The first record comes with the shard's name.

@@ -10,12 +10,12 @@
 //! ```
 //!
 //! A layer exists when its `record` does, which gets its name last, when all the rest has its own. A form is renamed into
-//! its place when it is complete and durable. The store does not look inside.
+//! its place when it is complete, and durable if the layer is; a new layer is not until it is settled. The store does not
+//! look inside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use crate::disk;
 use crate::error::StoreError;
 use crate::files::with_checksum;
 use crate::lock::FileLock;
+use crate::provisional;
 use crate::store::Store;
 use crate::temp::TempDir;
 
@@ -52,6 +53,9 @@ pub struct LayerRecord {
     pub latest_time: Option<i64>,
     /// The compressed forms that are blobs of the store.
     pub compressed: Vec<CompressedBlob>,
+    /// The mark of a layer that is not durable yet, which [`LayerDraft::publish`] sets and [`Store::settle`] takes off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisional: Option<String>,
 }
 
 /// A compressed form of a layer.
@@ -110,9 +114,14 @@ impl Store {
     pub fn layer(&self, id: &LayerId) -> Result<Option<Layer>, StoreError> {
         self.protect(&name_of(id))?;
         let directory = self.layer_directory(id);
-        let record = self
-            .read_checked(&directory.join(RECORD))?
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let record = self.read_record(&directory)?;
+        let record = record.filter(|record| !provisional::is_lost(record));
+        if let Some(mark) = record
+            .as_ref()
+            .and_then(|record| record.provisional.as_ref())
+        {
+            self.unsettled().note(id, mark);
+        }
         Ok(record.map(|record| Layer {
             id: *id,
             record,
@@ -120,12 +129,17 @@ impl Store {
         }))
     }
 
+    /// Returns the record of a layer, also of one that is lost.
+    pub(crate) fn read_record(&self, directory: &Path) -> Result<Option<LayerRecord>, StoreError> {
+        let bytes = self.read_checked(&directory.join(RECORD))?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
     /// Starts a layer, or a form of one, in a place of its own on the same file system.
     pub fn layer_draft(&self) -> Result<LayerDraft, StoreError> {
         Ok(LayerDraft {
             store: self.clone(),
             temp: self.temp_dir()?,
-            durable: Mutex::default(),
         })
     }
 
@@ -173,6 +187,16 @@ impl Store {
         let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
         Ok(self.publish_checked(&self.layer_directory(id).join(RECORD), &bytes)?)
     }
+
+    /// Writes the record of a layer and does not wait for the disk.
+    pub(crate) fn write_record_soon(
+        &self,
+        id: &LayerId,
+        record: &LayerRecord,
+    ) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
+        Ok(self.publish_hint(&self.layer_directory(id).join(RECORD), &bytes)?)
+    }
 }
 
 /// A layer that is being made. Dropping it removes what was made.
@@ -180,8 +204,6 @@ impl Store {
 pub struct LayerDraft {
     store: Store,
     temp: TempDir,
-    /// What is durable already. No lock is held over a wait: who calls at once waits twice.
-    durable: Mutex<BTreeSet<&'static str>>,
 }
 
 impl LayerDraft {
@@ -210,17 +232,9 @@ impl LayerDraft {
         self.dir().join(INDEX)
     }
 
-    /// Makes what is there durable, ahead of [`LayerDraft::publish`], which then has little left to wait for. A form, or an
-    /// index, that is there must be complete.
-    ///
-    /// # Errors
-    /// When the file system can't write it.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        self.make_durable()
-    }
-
     /// Moves the forms that were made to their places and records the layer. Of a layer that is
-    /// there already, forms that are missing are added and the rest is dropped.
+    /// there already, forms that are missing are added and the rest is dropped. A new layer is not
+    /// durable before [`Store::settle`].
     ///
     /// # Errors
     /// When a file cannot be moved or made durable.
@@ -230,12 +244,18 @@ impl LayerDraft {
         let existing = self.store.layer(id)?;
         let fresh = existing.is_none();
         let added_bytes = record.content_bytes + record.entries * ENTRY_BYTES;
+        let mark = provisional::mark().filter(|_| fresh);
         let record = match existing {
-            None => record,
+            None => LayerRecord {
+                provisional: mark.clone(),
+                ..record
+            },
             Some(layer) => merged(layer.record, record),
         };
         self.write_record(&record)?;
-        self.make_durable()?;
+        if mark.is_none() {
+            self.make_durable()?;
+        }
         let (mut packs, mut added) = (false, 0);
         for name in [PACKED, UNPACKED, INDEX] {
             let (from, to) = (self.dir().join(name), directory.join(name));
@@ -255,10 +275,15 @@ impl LayerDraft {
             }
         }
         disk::rename(&self.dir().join(RECORD), &directory.join(RECORD))?;
-        disk::sync_directory(&directory)?;
         self.store.note_growth(added);
-        // Whoever made the folder may have died before its name was durable.
-        disk::sync_directory(&self.store.path().join("layers"))?;
+        match &mark {
+            Some(mark) => self.store.unsettled().note(id, mark),
+            None => {
+                disk::sync_directory(&directory)?;
+                // Whoever made the folder may have died before its name was durable.
+                disk::sync_directory(&self.store.path().join("layers"))?;
+            }
+        }
         Ok(Layer {
             id: *id,
             record,
@@ -274,28 +299,18 @@ impl LayerDraft {
         Ok(disk::write_all(&mut file, &path, &with_checksum(&bytes))?)
     }
 
-    /// Makes all that is not yet durable so: files one by one, a tree and what is beside it by syncing its file system.
+    /// Makes what is there durable: files one by one, a tree and what is beside it by syncing its file system.
     fn make_durable(&self) -> Result<(), StoreError> {
-        let mut waiting = Vec::new();
-        for name in [UNPACKED, PACKED, INDEX, RECORD] {
-            if !self.durable().contains(name) && self.dir().join(name).exists() {
-                waiting.push(name);
-            }
+        if self.fs().exists() {
+            return Ok(disk::sync_file_system(self.dir())?);
         }
-        if waiting.first() == Some(&UNPACKED) {
-            disk::sync_file_system(self.dir())?;
-        } else {
-            for name in &waiting {
-                let path = self.dir().join(name);
+        for name in [PACKED, INDEX, RECORD] {
+            let path = self.dir().join(name);
+            if path.exists() {
                 disk::sync_data(fs::File::open(&path)?.file(), &path)?;
             }
         }
-        self.durable().extend(waiting);
         Ok(())
-    }
-
-    fn durable(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
-        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `actions/` | `journal` | results by action key |
 //! | `parts/`, `documents/` | `document` | small files by name |
 //! | `locks/` | `lock` | one file an action that is running |
+//! | `layers/*/record` | `provisional` | which layers are not durable yet |
 //! | `leases/` | `lease` | what running builds use |
 //! | `mounts/` | `cache_mount` | directories of `RUN --mount=type=cache` |
 //! | `tmp/` | `temp` | work in progress, a folder a process |
@@ -32,6 +33,7 @@ mod journal;
 mod layer;
 mod lease;
 mod lock;
+mod provisional;
 mod quarantine;
 mod store;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::error::StoreError;
 use crate::files;
 use crate::lease::Lease;
 use crate::lock::FileLock;
+use crate::provisional::Unsettled;
 use crate::quarantine::FoundDamage;
 
 /// The schema version of the folder. Raise it when the meaning of a file changes, and say in
@@ -56,6 +57,7 @@ struct Inner {
     path: PathBuf,
     found: FoundDamage,
     remover: Option<Remover>,
+    unsettled: Unsettled,
 }
 
 impl Store {
@@ -80,6 +82,7 @@ impl Store {
                 path,
                 found: FoundDamage::default(),
                 remover,
+                unsettled: Unsettled::default(),
             }),
             lease: None,
         };
@@ -113,6 +116,10 @@ impl Store {
 
     pub(crate) fn found_damage(&self) -> &FoundDamage {
         &self.inner.found
+    }
+
+    pub(crate) fn unsettled(&self) -> &Unsettled {
+        &self.inner.unsettled
     }
 
     fn version_path(&self) -> PathBuf {

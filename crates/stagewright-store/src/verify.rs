@@ -10,6 +10,7 @@ use crate::audit::entries;
 use crate::error::StoreError;
 use crate::files::{self, Checked, file_name};
 use crate::layer::{INDEX, LayerRecord, RECORD};
+use crate::provisional::is_lost;
 use crate::quarantine::{LayerPart, digest_of};
 use crate::store::Store;
 use crate::{Layer, journal};
@@ -105,6 +106,10 @@ impl Store {
         let Ok(record) = serde_json::from_slice::<LayerRecord>(&record) else {
             return damage(path, "its record cannot be read".to_owned());
         };
+        // As good as never finished.
+        if is_lost(&record) {
+            return Ok(Vec::new());
+        }
         let Ok(id) = LayerId::from_file_name(&file_name(path)) else {
             return damage(path, "its name is not that of a layer".to_owned());
         };

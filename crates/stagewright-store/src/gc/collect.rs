@@ -18,6 +18,7 @@ use crate::index::unix_ms;
 use crate::layer;
 use crate::lease::Gate;
 use crate::lock::{self, FileLock};
+use crate::provisional::is_lost;
 use crate::store::Store;
 use crate::temp::TempDir;
 
@@ -175,11 +176,20 @@ impl Store {
         Ok(())
     }
 
+    /// Says whether there is a layer in a folder: not one that was lost with the power. When in doubt it stays.
+    fn is_finished(&self, folder: &Path) -> bool {
+        match self.read_record(folder) {
+            Ok(Some(record)) => !is_lost(&record),
+            Ok(None) => folder.join("record").exists(),
+            Err(_) => true,
+        }
+    }
+
     /// Removes the folders of layers that nobody finished.
     fn remove_unfinished_layers(&self) -> Result<(), StoreError> {
         let unfinished: Vec<_> = list(&self.path().join("layers"))?
             .into_iter()
-            .filter(|path| !path.join("record").exists())
+            .filter(|path| !self.is_finished(path))
             .collect();
         for batch in unfinished.chunks(BATCH) {
             let trash = self.temp_dir().ok();
@@ -191,7 +201,7 @@ impl Store {
                     let lock = path.join(lock);
                     lock.exists() && !matches!(lock::try_take_existing(&lock), Ok(Some(_)))
                 });
-                if !leased && !held && !path.join("record").exists() {
+                if !leased && !held && !self.is_finished(path) {
                     bin.take(path)?;
                 }
             }

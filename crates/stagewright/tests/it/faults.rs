@@ -103,12 +103,16 @@ fn tracing() {
     check_order(&lab.store(), &operations);
 }
 
-/// Before a result is recorded, everything that was written has been made durable, and every name
-/// that was given, too.
+/// Before an image gets a name, everything that was written has been made durable, and every name that was given, too. Before
+/// the mark of a layer that is not durable is taken off, so is the layer.
 fn check_order(store: &Path, operations: &[Operation]) {
+    // Folders in which names were given.
     let mut unsynced_names: BTreeSet<PathBuf> = BTreeSet::new();
     let mut unsynced_bytes: BTreeSet<PathBuf> = BTreeSet::new();
-    let (actions, temporary) = (store.join("actions"), store.join("tmp"));
+    let mut recorded: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut named = 0;
+    let [names, layers, temporary] =
+        ["documents/tag", "layers", "tmp"].map(|folder| store.join(folder));
     // Leases end with their processes, and how large the store is can be measured again: neither has to outlive a crash.
     // What only explains a miss may be lost when the power goes.
     let fleeting = ["leases", "gc", "parts", "documents/place"].map(|folder| store.join(folder));
@@ -117,19 +121,27 @@ fn check_order(store: &Path, operations: &[Operation]) {
             continue;
         }
         let parent = path.parent().unwrap().to_owned();
-        let records = path.starts_with(&actions);
         match *name {
-            "write" if records => {
-                assert_eq!(unsynced_names, BTreeSet::new(), "before {path:?}");
-                assert_eq!(unsynced_bytes, BTreeSet::new(), "before {path:?}");
-                unsynced_bytes.insert(path.clone());
-            }
             "write" if !path.ends_with("index/pending") => {
                 unsynced_bytes.insert(path.clone());
             }
             "sync" => drop(unsynced_bytes.remove(path)),
+            "sync file system" => {
+                unsynced_bytes.clear();
+                unsynced_names.clear();
+            }
             "rename" => {
-                assert!(!unsynced_bytes.contains(path), "{path:?} is not durable");
+                if path.starts_with(&names) {
+                    named += 1;
+                    assert_eq!(unsynced_names, BTreeSet::new(), "before {path:?}");
+                    assert_eq!(unsynced_bytes, BTreeSet::new(), "before {path:?}");
+                }
+                // The first time it gets its mark, the second time it loses it.
+                if path.starts_with(&layers) && path.ends_with("record") {
+                    let settles = !recorded.insert(path.clone());
+                    let unsynced = unsynced_names.contains(&parent);
+                    assert!(!(settles && unsynced), "{path:?} is not durable");
+                }
                 unsynced_names.insert(parent);
             }
             "create directory" if !path.starts_with(&temporary) => {
@@ -139,11 +151,12 @@ fn check_order(store: &Path, operations: &[Operation]) {
             _ => {}
         }
     }
-    assert_eq!(unsynced_bytes, BTreeSet::new());
+    assert_eq!((unsynced_names, unsynced_bytes), Default::default());
+    assert!(named >= 2 && recorded.len() >= 2, "{operations:?}");
 }
 
 #[test]
-fn a_result_is_recorded_after_everything_that_it_names_is_durable() {
+fn an_image_has_its_name_after_everything_that_it_needs_is_durable() {
     in_own_process("faults::tracing", "none");
 }
 
