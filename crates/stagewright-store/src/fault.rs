@@ -4,12 +4,12 @@
 //! Without the feature `fault-points`, and in every release build, nothing of this is there.
 
 #[cfg(all(feature = "fault-points", debug_assertions))]
-pub use armed::{Fault, Operation, arm, passed, trace};
+pub use armed::{Fault, Operation, arm, begin_boot, passed, trace};
 #[cfg(all(feature = "fault-points", debug_assertions))]
-pub(crate) use armed::{point, tears};
+pub(crate) use armed::{boot, point, tears};
 
 #[cfg(not(all(feature = "fault-points", debug_assertions)))]
-pub(crate) use absent::{point, tears};
+pub(crate) use absent::{boot, point, tears};
 
 #[cfg(not(all(feature = "fault-points", debug_assertions)))]
 mod absent {
@@ -24,6 +24,11 @@ mod absent {
     #[inline(always)]
     pub(crate) fn tears() -> bool {
         false
+    }
+
+    #[inline(always)]
+    pub(crate) fn boot(real: &str) -> String {
+        real.to_owned()
     }
 }
 
@@ -58,6 +63,7 @@ mod armed {
         fault: Option<(u64, Fault)>,
         passed: u64,
         trace: Option<Vec<Operation>>,
+        boot: Option<String>,
     }
 
     // A test's own process is all that this counts in: it is not there in a program.
@@ -65,6 +71,7 @@ mod armed {
         fault: None,
         passed: 0,
         trace: None,
+        boot: None,
     });
 
     fn state() -> std::sync::MutexGuard<'static, State> {
@@ -86,6 +93,16 @@ mod armed {
     /// Begins to note operations, and returns those noted before.
     pub fn trace() -> Vec<Operation> {
         state().trace.replace(Vec::new()).unwrap_or_default()
+    }
+
+    /// Has this process believe that the machine was started anew, under a name.
+    pub fn begin_boot(name: &str) {
+        state().boot = Some(name.to_owned());
+    }
+
+    /// Returns what names the boot, where the machine says `real`.
+    pub(crate) fn boot(real: &str) -> String {
+        state().boot.clone().unwrap_or_else(|| real.to_owned())
     }
 
     pub(crate) fn point(operation: &'static str, path: &Path) -> io::Result<()> {

@@ -11,6 +11,8 @@ use crate::store::Store;
 
 /// The bytes of a checksum at the start of a checked file.
 const CHECKSUM_BYTES: usize = 32;
+/// In such pieces a file is written to the disk, or not.
+const BLOCK_BYTES: usize = 4096;
 
 impl Store {
     /// Publishes a file: written in the store's folder for temporary files, made durable, renamed.
@@ -72,19 +74,28 @@ pub(crate) enum Checked {
 pub(crate) fn check(path: &Path) -> io::Result<Checked> {
     Ok(match read(path)? {
         None => Checked::Absent,
-        // What is left of a file that was named before its bytes were on the disk when the power went.
-        Some(bytes) if bytes.is_empty() => Checked::Absent,
-        Some(bytes) => content_of(bytes).map_or(Checked::Damaged, Checked::Whole),
+        Some(bytes) if is_whole(&bytes) => Checked::Whole(bytes[CHECKSUM_BYTES..].to_vec()),
+        Some(bytes) if was_not_written(&bytes) => Checked::Absent,
+        Some(_) => Checked::Damaged,
     })
 }
 
-/// Takes the checksum off, if it is right.
-fn content_of(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
-    if bytes.len() < CHECKSUM_BYTES {
-        return None;
-    }
-    let content = bytes.split_off(CHECKSUM_BYTES);
-    (ContentDigest::of(&content).as_bytes().as_slice() == bytes).then_some(content)
+fn is_whole(bytes: &[u8]) -> bool {
+    bytes
+        .split_at_checked(CHECKSUM_BYTES)
+        .is_some_and(|(sum, content)| ContentDigest::of(content).as_bytes().as_slice() == sum)
+}
+
+/// Says whether a file that is not whole is what is left of one that had its name before its bytes were on the disk when the
+/// power went: nothing, or blocks of zeros.
+fn was_not_written(bytes: &[u8]) -> bool {
+    let mut blocks = bytes.chunks(BLOCK_BYTES);
+    bytes.is_empty() || blocks.any(is_zero)
+}
+
+/// Says whether all bytes are zero, as file systems give back what was never written.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 /// Reads a file if it is there.

@@ -252,9 +252,12 @@ impl<'a> Frames<'a> {
         possible.then_some((start, start + length))
     }
 
-    /// Says whether what follows is the beginning of a frame that is not there to its end.
+    /// Says whether what follows is the beginning of a frame that is not there to its end, or was never written.
     fn is_cut_off(&self, at: usize) -> bool {
         let rest = &self.bytes[at..];
+        if files::is_zero(rest) {
+            return true;
+        }
         let Some(length) = rest.first_chunk::<4>() else {
             return true;
         };
@@ -357,6 +360,19 @@ mod tests {
                 assert_eq!(store.action(&key(n)).unwrap(), expected, "cut at {cut}");
             }
             assert_eq!(store.action(&key(8)).unwrap(), Some(result(8)));
+        }
+    }
+
+    #[test]
+    fn what_was_not_written_when_the_power_went_is_no_damage() {
+        let (_folder, store) = store();
+        let bytes = fill(&store);
+        for end in Frames::new(&bytes).map(|(_, end)| end) {
+            let mut lost = bytes.clone();
+            lost[end..].fill(0);
+            assert!(is_sound(&lost), "after {end}");
+            lost[end - 1] ^= 1;
+            assert!(!is_sound(&lost), "before {end}");
         }
     }
 

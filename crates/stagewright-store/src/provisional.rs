@@ -9,7 +9,6 @@
 //! off, then that is made durable. A result whose layer has a mark is only as durable as the layer.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -102,18 +101,17 @@ pub(crate) fn is_lost(record: &LayerRecord) -> bool {
     let Some(mark) = &record.provisional else {
         return false;
     };
-    boot().is_none_or(|boot| mark.split(' ').next() != Some(boot))
+    boot().is_none_or(|boot| mark.split(' ').next() != Some(&boot))
 }
 
 /// Returns what names the boot of this machine; see `random(4)`.
-fn boot() -> Option<&'static str> {
+fn boot() -> Option<String> {
     static BOOT: OnceLock<Option<String>> = OnceLock::new();
-    let read = || -> io::Result<String> {
-        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        Ok(text.trim().to_owned())
+    let read = || {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim().to_owned()).filter(|boot| !boot.is_empty())
     };
-    BOOT.get_or_init(|| read().ok().filter(|boot| !boot.is_empty()))
-        .as_deref()
+    BOOT.get_or_init(read).as_deref().map(crate::fault::boot)
 }
 
 #[cfg(test)]

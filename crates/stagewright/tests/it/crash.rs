@@ -18,6 +18,8 @@ const BUILDER_KIND: &str = "STAGEWRIGHT_TEST_BUILDER_KIND";
 const BUILDER_FIRST: &str = "STAGEWRIGHT_TEST_BUILDER_FIRST";
 /// That the builder removes what no name needs after each build.
 const BUILDER_PRUNES: &str = "STAGEWRIGHT_TEST_BUILDER_PRUNES";
+/// Under what name the builder takes the machine to be started.
+const BUILDER_BOOT: &str = "STAGEWRIGHT_TEST_BUILDER_BOOT";
 /// At which operation of the store it dies.
 const BUILDER_POINT: &str = "STAGEWRIGHT_TEST_BUILDER_POINT";
 
@@ -42,6 +44,9 @@ fn builder() {
         _ => Kind::Commands,
     };
     let lab = Lab::at(Path::new(&root), kind);
+    if let Ok(boot) = std::env::var(BUILDER_BOOT) {
+        fault::begin_boot(&boot);
+    }
     fault::arm(Some((number(BUILDER_POINT), Fault::Kill)));
     let builder = lab.open().unwrap();
     let first = number(BUILDER_FIRST);
@@ -63,9 +68,9 @@ fn builder() {
 }
 
 /// A build that was reported: its number and its image.
-type Report = (u64, String);
+pub(crate) type Report = (u64, String);
 
-struct Doomed {
+pub(crate) struct Doomed {
     process: Child,
 }
 
@@ -77,6 +82,11 @@ impl Doomed {
     /// Starts one that removes what no name needs after each build.
     fn pruning(lab: &Lab, first: u64, point: u64) -> Self {
         Self::started(Self::command(lab, Kind::Copies, first, point).env(BUILDER_PRUNES, "1"))
+    }
+
+    /// Starts one on a machine that was started under a name.
+    pub(crate) fn booted(lab: &Lab, kind: Kind, first: u64, boot: &str) -> Self {
+        Self::started(Self::command(lab, kind, first, NEVER).env(BUILDER_BOOT, boot))
     }
 
     fn command(lab: &Lab, kind: Kind, first: u64, point: u64) -> Command {
@@ -110,14 +120,21 @@ impl Doomed {
     }
 
     /// Kills it a while after its first report.
-    fn kill_after(mut self, delay: Duration) -> Vec<Report> {
+    fn kill_after(self, delay: Duration) -> Vec<Report> {
+        self.end_after(delay, || {})
+    }
+
+    /// Does something a while after its first report, and kills it then.
+    pub(crate) fn end_after(mut self, delay: Duration, what: impl FnOnce()) -> Vec<Report> {
         let mut output = BufReader::new(self.process.stdout.take().unwrap());
         let mut text = String::new();
         while !text.contains("reported") {
             assert_ne!(output.read_line(&mut text).unwrap(), 0, "it ended");
         }
         std::thread::sleep(delay);
-        self.process.kill().unwrap();
+        what();
+        // It may have ended by itself when its disk was gone.
+        let _ = self.process.kill();
         output.read_to_string(&mut text).unwrap();
         self.process.wait().unwrap();
         text.lines().filter_map(report).collect()
@@ -131,10 +148,10 @@ fn report(line: &str) -> Option<Report> {
 }
 
 /// Checks that what was reported is there.
-type Check = fn(&Lab, &Builder, u64, &str);
+pub(crate) type Check = fn(&Lab, &Builder, u64, &str);
 
 /// Checks the store after a death, and builds what was interrupted. Returns the next number.
-fn recover(lab: &Lab, first: u64, reports: &[Report], check: Check) -> u64 {
+pub(crate) fn recover(lab: &Lab, first: u64, reports: &[Report], check: Check) -> u64 {
     let builder = lab.open().unwrap();
     lab.check_store(&builder);
     for (number, id) in reports {

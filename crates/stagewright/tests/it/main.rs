@@ -7,3 +7,4 @@ mod damage;
 mod faults;
 mod lab;
 mod model;
+mod power;
