@@ -78,12 +78,14 @@ impl Store {
         Ok(self.read_checked(&self.document_path(kind, name))?)
     }
 
-    /// Stores a document in place of the one of that name. What it may name is settled before.
+    /// Stores a document in place of the one of that name. Before an image gets a name, all that it may be made of is settled.
     ///
     /// # Errors
     /// When it can't be written.
     pub fn put_document(&self, kind: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.settle()?;
+        if kind == TAG_KIND {
+            self.settle()?;
+        }
         Ok(self.publish_checked(&self.document_path(kind, name), bytes)?)
     }
 
