@@ -37,6 +37,12 @@ pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Makes a directory and those above it. Their names are not durable.
+pub(crate) fn create_dir_all_soon(path: &Path) -> io::Result<()> {
+    fault::point("create directory", path)?;
+    fs::create_dir_all(path)
+}
+
 /// Makes a directory in one that is there, if it is not there itself. Its name is not durable.
 pub(crate) fn create_dir_within(path: &Path) -> io::Result<()> {
     match create_dir(path) {

@@ -44,8 +44,8 @@ impl Store {
         bytes: &[u8],
         name: &[u8; 32],
     ) -> io::Result<()> {
-        if let Some(directory) = path.parent() {
-            disk::create_dir_all(directory)?;
+        if let Some(directory) = path.parent().filter(|directory| !directory.is_dir()) {
+            disk::create_dir_all_soon(directory)?;
         }
         let mut temp = disk::temp_file(&self.temp_directory())?;
         disk::write_all(&mut temp, path, &[name, bytes].concat())?;

@@ -184,6 +184,9 @@ impl Store {
     }
 
     fn write_record(&self, id: &LayerId, record: &LayerRecord) -> Result<(), StoreError> {
+        if record.provisional.is_some() {
+            return self.write_record_soon(id, record);
+        }
         let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
         Ok(self.publish_checked(&self.layer_directory(id).join(RECORD), &bytes)?)
     }
@@ -244,13 +247,16 @@ impl LayerDraft {
         let existing = self.store.layer(id)?;
         let fresh = existing.is_none();
         let added_bytes = record.content_bytes + record.entries * ENTRY_BYTES;
-        let mark = provisional::mark().filter(|_| fresh);
+        // A form that is added gives a layer that is provisional a new mark: who settles it may have synced before.
+        let settled = |layer: &Layer| layer.record.provisional.is_none();
+        let mark = provisional::mark().filter(|_| !existing.as_ref().is_some_and(settled));
         let record = match existing {
-            None => LayerRecord {
-                provisional: mark.clone(),
-                ..record
-            },
+            None => record,
             Some(layer) => merged(layer.record, record),
+        };
+        let record = LayerRecord {
+            provisional: mark.clone(),
+            ..record
         };
         self.write_record(&record)?;
         if mark.is_none() {

@@ -227,6 +227,21 @@ mod tests {
     }
 
     #[test]
+    fn a_form_that_is_added_while_a_layer_is_settled_is_settled_the_next_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, other) = (open(&folder), open(&folder));
+        publish(&store, "files");
+        let before = provisional(&other).unwrap();
+        let draft = store.layer_draft().unwrap();
+        fs::create_dir(draft.fs()).unwrap();
+        draft.publish(&id(), LayerRecord::default()).unwrap();
+        other.take_mark_off(&id(), &before).unwrap();
+        assert!(provisional(&store).is_some());
+        store.settle().unwrap();
+        assert_eq!(provisional(&store), None);
+    }
+
+    #[test]
     fn a_form_that_comes_later_does_not_make_a_layer_provisional_again() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder);
