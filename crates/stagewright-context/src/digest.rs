@@ -31,7 +31,14 @@ impl Context {
     ///
     /// Files that the cache knows cost nothing; others are read, and taken into the cache. A file
     /// that was changed since it was listed gets its entry's size, times and mode renewed.
-    pub fn digest(&self, entries: &mut [Entry], cache: &mut StatCache) -> Result<(), ContextError> {
+    ///
+    /// Returns whether the cache knows all of them now, by the stamps that they were listed with: as long as a walk lists
+    /// the same stamps, their content is the same.
+    pub fn digest(
+        &self,
+        entries: &mut [Entry],
+        cache: &mut StatCache,
+    ) -> Result<bool, ContextError> {
         let now_ns = file_clock_ns();
         let mut lookups = cache.lookups();
         let mut missed: Vec<&mut Entry> = Vec::new();
@@ -44,8 +51,9 @@ impl Context {
                 None => missed.push(entry),
             }
         }
+        let listed: Vec<FileStamp> = missed.iter().map(|entry| entry.stamp).collect();
         self.read_all(&mut missed)?;
-        let learned = missed
+        let learned: Vec<Record> = missed
             .iter()
             .filter(|entry| is_settled(&entry.stamp, now_ns))
             .filter_map(|entry| {
@@ -57,8 +65,13 @@ impl Context {
                 })
             })
             .collect();
+        let unchanged = missed.iter().zip(&listed);
+        let known = learned.len() == missed.len()
+            && unchanged
+                .into_iter()
+                .all(|(entry, stamp)| entry.stamp == *stamp);
         cache.merge(learned);
-        Ok(())
+        Ok(known)
     }
 
     fn read_all(&self, missed: &mut [&mut Entry]) -> Result<(), ContextError> {

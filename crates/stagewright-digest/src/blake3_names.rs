@@ -56,6 +56,11 @@ name_text!(SnapshotId, "blake3");
 pub struct PartsDigest([u8; 32]);
 name_text!(PartsDigest, "blake3");
 
+/// The name of what the system tells of the files that an action reads: all but what they hold.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StampsDigest([u8; 32]);
+name_text!(StampsDigest, "blake3");
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,7 +26,9 @@ mod hex;
 mod layer_id;
 mod oci_digest;
 
-pub use blake3_names::{ActionKey, ContentDigest, ContentHasher, PartsDigest, SnapshotId};
+pub use blake3_names::{
+    ActionKey, ContentDigest, ContentHasher, PartsDigest, SnapshotId, StampsDigest,
+};
 pub use encoder::Encoder;
 pub use hex::InvalidDigest;
 pub use layer_id::LayerId;

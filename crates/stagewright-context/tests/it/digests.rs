@@ -95,6 +95,31 @@ fn a_file_changed_this_moment_is_not_remembered() {
 }
 
 #[test]
+fn it_is_said_whether_all_files_are_known_as_they_were_listed() {
+    let tree = Tree::new(&["a", "b"]);
+    let context = tree.context("");
+    let list = || context.walk(Path::new("")).unwrap().entries;
+    let mut cache = StatCache::default();
+    settle(&tree);
+    let listed = list();
+    assert!(context.digest(&mut listed.clone(), &mut cache).unwrap());
+    assert!(context.digest(&mut listed.clone(), &mut cache).unwrap());
+
+    // It changes between the walk and the look at its bytes, and is old enough by then.
+    fs_err::write(tree.at("a"), "other").unwrap();
+    settle(&tree);
+    let mut cache = StatCache::default();
+    assert!(!context.digest(&mut listed.clone(), &mut cache).unwrap());
+    assert_eq!(cache.len(), 2);
+    assert!(context.digest(&mut list(), &mut cache).unwrap());
+
+    let future = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+    let file = fs_err::OpenOptions::new().write(true).open(tree.at("a"));
+    file.unwrap().file().set_modified(future).unwrap();
+    assert!(!context.digest(&mut list(), &mut cache).unwrap());
+}
+
+#[test]
 fn same_size_and_time_but_another_file_is_read_again() {
     let tree = Tree::new(&["a", "b"]);
     settle(&tree);
