@@ -37,16 +37,20 @@
 //! what it copies from in place of the files: when nothing at all changed there, no file needs to
 //! be looked at. Both keys lead to the same result.
 //!
+//! What a copy from a build context selects is listed first. The stamps of it all, which tell whether what the files hold is
+//! known, lead to the key that they made the last time at this place of the Dockerfile: see `listed_context.rs`.
+//!
 //! [`SnapshotId`]: stagewright_digest::SnapshotId
 
 use std::collections::BTreeMap;
 
 use stagewright_context::glob::has_wildcards;
-use stagewright_digest::LayerId;
+use stagewright_digest::{LayerId, StampsDigest};
 use stagewright_plan::{CopyOp, CopySource, ExecOp, FileOp, Op, Vertex};
 
 use crate::copy::{self, Selection};
 use crate::error::StepError;
+use crate::listed_context::ListedContext;
 use crate::miss::{BELOW, FILE};
 use crate::parts::Parts;
 use crate::services::{Services, SolveOptions};
@@ -59,6 +63,8 @@ pub(crate) struct Work {
     pub(crate) parts: Parts,
     /// The files that a copy selected: they are not looked up twice.
     pub(crate) selection: Selection,
+    /// The stamps of these files, where they are enough to know them by.
+    pub(crate) stamps: Option<StampsDigest>,
 }
 
 /// A time that files are given is in every key: what is made with another is another layer.
@@ -77,12 +83,10 @@ pub(crate) fn quick_parts(
     let Op::File(FileOp::Copy(copy)) = op else {
         return None;
     };
-    let mut parts = Parts::default();
-    time_part(options, &mut parts);
-    copy_parts(copy, inputs, &mut parts);
     if inputs.len() < 2 {
         return None;
     }
+    let mut parts = unread_parts(options, copy, inputs);
     for (place, input) in inputs.iter().enumerate().skip(1) {
         let VertexResult::Snapshot(source) = input else {
             return None;
@@ -93,20 +97,31 @@ pub(crate) fn quick_parts(
         };
         parts.text(&label, source.id.to_string());
     }
-    parts.list("paths", path_sources(copy).collect());
     Some(parts)
 }
 
-/// Computes the parts of an action's key, reading what it must.
+/// Returns what is known of a copy without a look at its files.
+pub(crate) fn unread_parts(options: &SolveOptions, op: &CopyOp, inputs: &[VertexResult]) -> Parts {
+    let mut parts = Parts::default();
+    time_part(options, &mut parts);
+    copy_parts(op, inputs, &mut parts);
+    parts.list("paths", path_sources(op).collect());
+    parts
+}
+
+/// Computes the parts of an action's key, reading what it must. What a copy takes from a build context may be listed
+/// already.
 pub(crate) fn prepare(
     services: &Services,
     vertex: &Vertex,
     inputs: &[VertexResult],
     event: u64,
+    listed: Option<ListedContext>,
 ) -> Result<Work, StepError> {
     let mut parts = Parts::default();
     time_part(&services.options, &mut parts);
     let mut selection = Selection::default();
+    let mut stamps = None;
     match &vertex.op {
         Op::Exec(exec) => {
             exec_parts(&services.options, exec, inputs, &mut parts);
@@ -114,7 +129,9 @@ pub(crate) fn prepare(
         }
         Op::File(FileOp::Copy(op)) => {
             copy_parts(op, inputs, &mut parts);
-            if inputs.len() > 1 {
+            if let Some(listed) = listed {
+                (selection, stamps) = listed.select(op)?;
+            } else if inputs.len() > 1 {
                 selection = file_step::select(services, op, inputs, event)?;
             }
             parts.files(FILE, copy::selection_digests(op, &selection));
@@ -132,7 +149,11 @@ pub(crate) fn prepare(
             ));
         }
     }
-    Ok(Work { parts, selection })
+    Ok(Work {
+        parts,
+        selection,
+        stamps,
+    })
 }
 
 /// Returns the folder that the files of a copy lie in, as the Dockerfile writes it, where they all lie in one: the key

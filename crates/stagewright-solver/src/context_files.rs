@@ -123,6 +123,50 @@ impl ContextFiles {
             .unwrap_or_default())
     }
 
+    /// Says whether what is learned of the files is remembered from one build to the next.
+    pub(crate) fn is_remembered(&self) -> bool {
+        self.document.is_some()
+    }
+
+    /// Lists what is at a path whose links are resolved, and all below it, in the order of [`SourceTree::walk`]. No file is
+    /// read.
+    pub(crate) fn list(&self, path: &EntryPath) -> Result<Vec<Entry>, StepError> {
+        let walk = self.context.walk(path.as_path())?;
+        if !walk.skipped.is_empty() {
+            let skipped = walk.skipped.into_iter().map(|skipped| skipped.path);
+            self.skipped
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(skipped);
+        }
+        Ok(walk.entries)
+    }
+
+    /// Reads of listed files what is not known of them. Says also whether all are known by their stamps now.
+    pub(crate) fn read(
+        &self,
+        path: &EntryPath,
+        mut entries: Vec<Entry>,
+    ) -> Result<(Vec<(EntryPath, Node)>, bool), StepError> {
+        let mut guard = self.cache();
+        let cache = match &mut *guard {
+            Some(cache) => cache,
+            empty => empty.insert(self.load()?),
+        };
+        let known = self.context.digest(&mut entries, cache)?;
+        if path.is_root() {
+            cache.retain_walked(Path::new(""), &entries);
+        }
+        drop(guard);
+        let nodes = parallel::map(&entries, |entry| {
+            let full = entry_path(&entry.path)?;
+            let relative = full.relative_to(path).unwrap_or_else(EntryPath::root);
+            Ok((relative, node(full, entry, self.time)))
+        });
+        let nodes: Result<_, StepError> = nodes.into_iter().collect();
+        Ok((nodes?, known))
+    }
+
     fn path_of(&self, node: &Node) -> PathBuf {
         self.context.path().join(node.path.as_path())
     }
@@ -148,30 +192,8 @@ impl SourceTree for ContextFiles {
     }
 
     fn walk(&self, path: &EntryPath) -> Result<Vec<(EntryPath, Node)>, StepError> {
-        let mut walk = self.context.walk(path.as_path())?;
-        if !walk.skipped.is_empty() {
-            let skipped = walk.skipped.drain(..).map(|skipped| skipped.path);
-            self.skipped
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(skipped);
-        }
-        let mut guard = self.cache();
-        let cache = match &mut *guard {
-            Some(cache) => cache,
-            empty => empty.insert(self.load()?),
-        };
-        self.context.digest(&mut walk.entries, cache)?;
-        if path.is_root() {
-            cache.retain_walked(Path::new(""), &walk.entries);
-        }
-        drop(guard);
-        let nodes = parallel::map(&walk.entries, |entry| {
-            let full = entry_path(&entry.path)?;
-            let relative = full.relative_to(path).unwrap_or_else(EntryPath::root);
-            Ok((relative, node(full, entry, self.time)))
-        });
-        nodes.into_iter().collect()
+        let (nodes, _) = self.read(path, self.list(path)?)?;
+        Ok(nodes)
     }
 
     fn content(&self, node: &Node) -> Result<Content, StepError> {

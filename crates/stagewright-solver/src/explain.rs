@@ -127,7 +127,7 @@ impl<'a> Explainer<'a> {
             let why = "the files that it reads are not downloaded yet".to_owned();
             return Ok((Verdict::Unknown(why), None));
         }
-        let work = action::prepare(services, vertex, &inputs, 0)?;
+        let work = action::prepare(services, vertex, &inputs, 0, None)?;
         let key = work.parts.key();
         if let Some(result) = hit(&key)? {
             return Ok((Verdict::Hit, Some(result)));

@@ -22,6 +22,7 @@ mod follow;
 mod images;
 mod imported_cache;
 mod layer_import;
+mod listed_context;
 mod miss;
 mod parallel;
 mod parts;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use stagewright_digest::{ActionKey, LayerId, SnapshotId};
+use stagewright_digest::{ActionKey, LayerId, SnapshotId, StampsDigest};
 use stagewright_plan::{Op, Plan, SourceOp, Vertex, VertexId};
 use stagewright_store::{ActionResult, PlaceRecord};
 
 use crate::action::{self, Work};
 use crate::error::StepError;
 use crate::event::{EventKind, Outcome};
+use crate::listed_context::ListedContext;
 use crate::miss::MissReason;
 use crate::parts::Parts;
 use crate::remote;
@@ -133,6 +134,14 @@ pub(crate) fn solve_source(
     })
 }
 
+/// What is known of a step before it runs.
+enum Prepared {
+    /// Its key and its result: the files are those of the last time.
+    Known(ActionKey, ActionResult),
+    /// What its key is made of.
+    Work(Work),
+}
+
 async fn solve_step(
     build: &Arc<Build>,
     id: VertexId,
@@ -157,10 +166,23 @@ async fn solve_step(
         return Ok((parent.with(&result), Outcome::Hit));
     }
     // Keys that need files to be read are computed away from the threads that schedule.
-    let work = blocking(build, id, inputs, |services, vertex, inputs, event| {
-        action::prepare(services, vertex, inputs, event)
-    })
-    .await?;
+    let prepared = blocking(build, id, inputs, |services, vertex, inputs, event| {
+        let listed = ListedContext::of(services, vertex, inputs);
+        if let Some(listed) = &listed
+            && let Some((key, result)) = known_by_stamps(services, vertex, &listed.stamps)?
+        {
+            return Ok(Prepared::Known(key, result));
+        }
+        let work = action::prepare(services, vertex, inputs, event, listed)?;
+        Ok(Prepared::Work(work))
+    });
+    let work = match prepared.await? {
+        Prepared::Work(work) => work,
+        Prepared::Known(key, result) => {
+            services.note_use([&key], &result)?;
+            return Ok((parent.with(&result), Outcome::Hit));
+        }
+    };
     let key = work.parts.key();
     if let Some(mut result) = look_up(services, vertex, Some(&key))? {
         services.note_use(quick.iter().chain([&key]), &result)?;
@@ -173,7 +195,7 @@ async fn solve_step(
             services.store.record_action(&key, &result)?;
         }
         remember_quick(services, quick.as_ref(), &result)?;
-        note_place(services, vertex, &key, &work.parts)?;
+        note_place(services, vertex, &key, &work)?;
         return Ok((parent.with(&result), Outcome::Hit));
     }
     let (result, outcome) = execute(build, id, inputs, work, key).await?;
@@ -197,11 +219,12 @@ async fn execute(
     let lock = match services.turn(&key, !vertex.no_cache).await? {
         Turn::Own(lock) => lock,
         Turn::Shared(result) => {
-            note_place(services, vertex, &key, &work.parts)?;
+            note_place(services, vertex, &key, &work)?;
             return Ok((result, Outcome::Shared));
         }
     };
     let folder = action::source_folder(&vertex.op, &work.selection);
+    let stamps = work.stamps;
     let parts = std::mem::take(&mut work.parts);
     let shared = Arc::clone(build);
     // What has run is kept, also when the build was cancelled meanwhile.
@@ -238,7 +261,7 @@ async fn execute(
         ..ActionResult::default()
     };
     services.store.record_action(&key, &result)?;
-    let place = PlaceRecord { key, parts };
+    let place = PlaceRecord { key, parts, stamps };
     services.store.record_place(&vertex.place, &place)?;
     drop(lock);
     Ok((result, Outcome::Executed { miss: Some(miss) }))
@@ -288,6 +311,26 @@ pub(crate) fn look_up(
         Some(result) => Ok(Some(result)),
         None => Ok(services.images.cache().find(key)),
     }
+}
+
+/// Finds the key that files with these stamps made the last time at a step's place, and its result. Nothing where any of what
+/// is kept of it is lost: whoever reads the files makes it anew.
+fn known_by_stamps(
+    services: &Services,
+    vertex: &Vertex,
+    stamps: &StampsDigest,
+) -> Result<Option<(ActionKey, ActionResult)>, StepError> {
+    let last = services.store.place(&vertex.place)?.filter(|last| {
+        !vertex.no_cache
+            && last.stamps.as_ref() == Some(stamps)
+            && services.store.has_parts(&last.parts)
+    });
+    let Some(last) = last else {
+        return Ok(None);
+    };
+    let result = services.store.action(&last.key)?;
+    let whole = result.filter(|result| result.parts.is_some());
+    Ok(whole.map(|result| (last.key, result)))
 }
 
 /// Says whether the layer of a result is stored, if it has one.
@@ -353,14 +396,22 @@ fn note_place(
     services: &Services,
     vertex: &Vertex,
     key: &ActionKey,
-    parts: &Parts,
+    work: &Work,
 ) -> Result<(), StepError> {
     let last = services.store.place(&vertex.place)?;
-    if last.is_some_and(|last| last.key == *key && services.store.has_parts(&last.parts)) {
-        return Ok(());
-    }
-    let parts = services.store.put_parts(&parts.encode())?;
-    Ok(services
-        .store
-        .record_place(&vertex.place, &PlaceRecord { key: *key, parts })?)
+    let last = last.filter(|last| last.key == *key && services.store.has_parts(&last.parts));
+    let place = match last {
+        // Stamps that were believed once are true for ever.
+        Some(last) if work.stamps.is_none() || work.stamps == last.stamps => return Ok(()),
+        Some(last) => PlaceRecord {
+            stamps: work.stamps,
+            ..last
+        },
+        None => PlaceRecord {
+            key: *key,
+            parts: services.store.put_parts(&work.parts.encode())?,
+            stamps: work.stamps,
+        },
+    };
+    Ok(services.store.record_place(&vertex.place, &place)?)
 }

@@ -57,7 +57,11 @@ fn make(path: &Path, results: u64) -> LayerId {
     let parts = parts.unwrap();
     for number in 0..STEPS {
         let key = key(number);
-        let record = PlaceRecord { key, parts };
+        let record = PlaceRecord {
+            key,
+            parts,
+            stamps: None,
+        };
         store.record_place(&number.to_string(), &record).unwrap();
     }
     layer.unwrap()

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use stagewright_digest::{ActionKey, ContentDigest, PartsDigest};
+use stagewright_digest::{ActionKey, ContentDigest, PartsDigest, StampsDigest};
 
 use crate::disk;
 use crate::error::StoreError;
@@ -33,6 +33,9 @@ pub struct PlaceRecord {
     pub key: ActionKey,
     /// What that key was made of.
     pub parts: PartsDigest,
+    /// What the system told of the files that the key was made of, if that is enough to know them by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamps: Option<StampsDigest>,
 }
 
 impl Store {

@@ -10,6 +10,9 @@ use super::select::Selection;
 use super::tree::{Node, NodeKind};
 use crate::parallel;
 
+/// The version of what is said of a file. Raise it with any change of [`selection_digests`].
+pub(crate) const NODE_VERSION: u32 = 1;
+
 /// Names what a copy selected: a digest for each entry, by the path that it has below the
 /// destination. Two selections with equal maps give the same layer on the same root file system.
 ///
@@ -89,7 +92,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn node_digest(op: &CopyOp, node: &Node) -> String {
-    let mut encoder = Encoder::new("copied-node", 1);
+    let mut encoder = Encoder::new("copied-node", NODE_VERSION);
     match &node.kind {
         NodeKind::File {
             bytes,

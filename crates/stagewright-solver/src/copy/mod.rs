@@ -14,7 +14,7 @@ mod place;
 mod select;
 mod tree;
 
-pub(crate) use digest::selection_digests;
+pub(crate) use digest::{NODE_VERSION, selection_digests};
 pub(crate) use place::{Below, Bytes, Owner, Placement, Placing, clean, place};
-pub(crate) use select::{Selection, select};
+pub(crate) use select::{MAIN_INPUT, Selection, looked_up, select};
 pub(crate) use tree::{Found, Node, NodeKind, SourceTree, Sources};

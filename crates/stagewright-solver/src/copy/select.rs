@@ -31,7 +31,7 @@ pub(crate) struct Selection {
 }
 
 /// The place of the build context, stage or image among the inputs of a copy.
-const MAIN_INPUT: usize = 1;
+pub(crate) const MAIN_INPUT: usize = 1;
 
 /// Looks up the sources of a copy.
 ///
@@ -131,6 +131,20 @@ fn without_excluded(entries: Vec<(EntryPath, Node)>, exclude: &Patterns) -> Vec<
     kept
 }
 
+/// Returns what a path source of a copy is looked up as in its tree.
+pub(crate) fn looked_up<'a>(op: &CopyOp, path: &'a str) -> &'a str {
+    match op.parents {
+        true => at_pivot(path).0,
+        false => path,
+    }
+}
+
+/// Splits a source of `--parents` into the directory that it is looked up in, and what is kept of it.
+fn at_pivot(path: &str) -> (&str, &str) {
+    path.split_once("/./")
+        .unwrap_or_else(|| ("/", path.strip_prefix("./").unwrap_or(path)))
+}
+
 /// `--parents`: what follows `/./` (else the whole path) keeps its directories. What stands before
 /// it may have wildcards too.
 fn select_with_parents(
@@ -138,10 +152,7 @@ fn select_with_parents(
     tree: &dyn SourceTree,
     exclude: &Patterns,
 ) -> Result<Vec<Match>, StepError> {
-    let (base, kept) = match path.split_once("/./") {
-        Some((base, kept)) => (base, kept),
-        None => ("/", path.strip_prefix("./").unwrap_or(path)),
-    };
+    let (base, kept) = at_pivot(path);
     let include = patterns("--parents", &[kept.trim_start_matches('/').to_owned()])?;
     let everything = kept.is_empty() || kept == ".";
     let mut matches = Vec::new();

@@ -190,6 +190,7 @@ fn what_was_collected_is_remembered_and_what_is_unknown_is_not() {
     let place = PlaceRecord {
         key: key(0),
         parts: store.action(&key(0)).unwrap().unwrap().parts.unwrap(),
+        stamps: None,
     };
     store.record_place("place", &place).unwrap();
     store.prune(&ALL).unwrap();

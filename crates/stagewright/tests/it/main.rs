@@ -8,3 +8,4 @@ mod faults;
 mod lab;
 mod model;
 mod power;
+mod stamps;
