@@ -1,8 +1,10 @@
 //! Listing a context's files in a fixed order, on several threads.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt as _;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -115,22 +117,17 @@ impl Context {
             Err(errno) => return Err(failed(errno)),
         };
         listing.xattrs = crate::digest::xattrs(&folder).map_err(failed)?;
-        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; LISTING_BYTES];
-        let mut names = RawDir::new(&folder, &mut buffer);
-        while let Some(found) = names.next() {
-            let found = found.map_err(failed)?;
-            let name = found.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            let path = job.path.join(OsStr::from_bytes(name));
+        let names = Names::of(&folder).map_err(failed)?;
+        listing.entries.reserve_exact(names.sorted.len());
+        for (name, kind) in names.iter() {
+            let path = below(&job.path, name);
             let (excluded, state) = match self.ignore.is_empty() {
                 true => (false, MatchState::default()),
                 false => self
                     .ignore
                     .matches_below(&job.state, path.as_os_str().as_bytes()),
             };
-            if excluded && !self.may_show(found.file_type(), &path) {
+            if excluded && !self.may_show(kind, &path) {
                 continue;
             }
             let Some(stat) =
@@ -152,7 +149,7 @@ impl Context {
             }
             let Some(entry) = Entry::new(path, &stat, link) else {
                 listing.skipped.push(Skipped {
-                    path: job.path.join(OsStr::from_bytes(name)),
+                    path: below(&job.path, name),
                 });
                 continue;
             };
@@ -172,9 +169,6 @@ impl Context {
                 below,
             });
         }
-        listing
-            .entries
-            .sort_unstable_by(|a, b| a.entry.path.as_os_str().cmp(b.entry.path.as_os_str()));
         Ok((job.slot, listing, folders))
     }
 
@@ -185,12 +179,61 @@ impl Context {
     }
 }
 
-fn stat(folder: &std::os::fd::OwnedFd, name: &[u8]) -> Result<Option<rustix::fs::Stat>, Errno> {
+fn stat(folder: &OwnedFd, name: &[u8]) -> Result<Option<rustix::fs::Stat>, Errno> {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// The names in a folder, in order: names are small, and what is found of each is not to be moved.
+struct Names {
+    bytes: Vec<u8>,
+    /// Where each name is in the bytes, and what it is, where the folder tells.
+    sorted: Vec<(Range<usize>, FileType)>,
+}
+
+impl Names {
+    fn of(folder: &OwnedFd) -> Result<Self, Errno> {
+        let mut names = Self {
+            bytes: Vec::new(),
+            sorted: Vec::new(),
+        };
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; LISTING_BYTES];
+        let mut listed = RawDir::new(folder, &mut buffer);
+        while let Some(found) = listed.next() {
+            let found = found?;
+            let name = found.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let start = names.bytes.len();
+            names.bytes.extend_from_slice(name);
+            let place = start..names.bytes.len();
+            names.sorted.push((place, found.file_type()));
+        }
+        let Self { bytes, sorted } = &mut names;
+        sorted.sort_unstable_by(|(a, _), (b, _)| bytes[a.clone()].cmp(&bytes[b.clone()]));
+        Ok(names)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], FileType)> {
+        let sorted = self.sorted.iter();
+        sorted.map(|(place, kind)| (&self.bytes[place.clone()], *kind))
+    }
+}
+
+/// Returns the path of a name in a folder.
+fn below(folder: &Path, name: &[u8]) -> PathBuf {
+    let folder = folder.as_os_str().as_bytes();
+    let mut path = Vec::with_capacity(folder.len() + 1 + name.len());
+    path.extend_from_slice(folder);
+    if !folder.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    PathBuf::from(OsString::from_vec(path))
 }
 
 /// A folder to be listed.
