@@ -85,7 +85,7 @@ impl ContextFiles {
         if let Some((store, document)) = &self.document
             && let Some(cache) = cache.as_ref().filter(|cache| cache.is_changed())
         {
-            store.put_document(CONTEXT_KIND, document, &cache.encode())?;
+            store.remember_document(CONTEXT_KIND, document, &cache.encode())?;
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ impl Store {
     /// Remembers what a place ran with, unless the power goes.
     pub fn record_place(&self, place: &str, record: &PlaceRecord) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(record).map_err(std::io::Error::from)?;
-        Ok(self.publish_hint(&self.document_path(PLACE_KIND, place), &bytes)?)
+        self.remember_document(PLACE_KIND, place, &bytes)
     }
 
     /// Returns a document. A damaged one is absent.
@@ -90,6 +90,19 @@ impl Store {
             self.settle()?;
         }
         Ok(self.publish_checked(&self.document_path(kind, name), bytes)?)
+    }
+
+    /// Stores a document in place of the one of that name, unless the power goes: it is not waited for the disk.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn remember_document(
+        &self,
+        kind: &str,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        Ok(self.publish_hint(&self.document_path(kind, name), bytes)?)
     }
 
     /// Returns all documents of a kind that are whole, in no order.

@@ -115,7 +115,14 @@ fn check_order(store: &Path, operations: &[Operation]) {
         ["documents/tag", "layers", "tmp"].map(|folder| store.join(folder));
     // Leases end with their processes, and how large the store is can be measured again: neither has to outlive a crash.
     // What only explains a miss may be lost when the power goes.
-    let fleeting = ["leases", "gc", "parts", "documents/place"].map(|folder| store.join(folder));
+    let fleeting = [
+        "leases",
+        "gc",
+        "parts",
+        "documents/place",
+        "documents/stat-cache",
+    ]
+    .map(|folder| store.join(folder));
     for Operation { name, path } in operations {
         if fleeting.iter().any(|folder| path.starts_with(folder)) {
             continue;
