@@ -1,13 +1,15 @@
 //! Having the disk write files while others are still being made or read.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use fs_err as fs;
 
 /// What is done sooner leaves the disk little to write: it is not asked to.
-const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Has a file system written again and again, from a moment after this is made until it is dropped and once more then, so
 /// that little is left to wait for when everything must be durable. Many small files take the disk as long as they take
@@ -19,22 +21,23 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Begins with the file system of a directory. Where no thread can be had, nothing is written ahead.
-    pub(crate) fn of(directory: &Path) -> Self {
+    /// Begins with the file system of a directory, unless somebody does already, as `writing` says. Where no thread can be had,
+    /// nothing is written ahead.
+    pub(crate) fn of(directory: &Path, writing: &Arc<AtomicBool>) -> Self {
+        let writing = Arc::clone(writing);
         let (going, stopped) = channel::<()>();
         let directory = fs::File::open(directory);
         let work = move || {
             // It is a hint: what fails here fails where it is waited for.
             let Ok(directory) = directory else { return };
             let goes_on = || stopped.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
-            let mut again = goes_on();
-            while again {
-                again = rustix::fs::syncfs(&directory).is_ok() && goes_on();
-                if !again {
-                    // What was made since.
-                    let _ = rustix::fs::syncfs(&directory);
-                }
+            if !goes_on() || writing.swap(true, Ordering::Relaxed) {
+                return;
             }
+            while rustix::fs::syncfs(&directory).is_ok() && goes_on() {}
+            // What was made since.
+            let _ = rustix::fs::syncfs(&directory);
+            writing.store(false, Ordering::Relaxed);
         };
         // A thread that can't be had writes nothing.
         drop(std::thread::Builder::new().spawn(work));

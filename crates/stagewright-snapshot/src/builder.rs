@@ -12,7 +12,6 @@ use stagewright_layer::{
 };
 use stagewright_store::LayerRecord;
 
-use crate::ahead::Ahead;
 use crate::content::{Content, NewEntry};
 use crate::error::SnapshotError;
 use crate::prune::prune_copy;
@@ -190,7 +189,7 @@ impl LayerBuilder {
             return Ok(None);
         }
         let draft = self.snapshots.store().layer_draft()?;
-        let _ahead = self.forms.unpacked.then(|| Ahead::of(draft.dir()));
+        let _ahead = self.forms.unpacked.then(|| self.snapshots.ahead(&draft));
         let (index, tar) = self.snapshots.write(&draft, &entries, self.forms)?;
         drop(entries);
         let id = self.snapshots.name(&index);

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
@@ -110,6 +110,8 @@ struct Inner {
     indexes: Arc<Mutex<Indexes>>,
     /// Guards the map only. Two that miss at once make the same.
     merged: Arc<Mutex<Merged>>,
+    /// Whether a thread has the disk write ahead.
+    writing: Arc<AtomicBool>,
 }
 
 /// Names a layer that was made: by its content, and by the time that was given to its files, if one
@@ -142,6 +144,7 @@ impl Snapshots {
             threads,
             indexes: Arc::default(),
             merged: Arc::default(),
+            writing: Arc::default(),
         });
         Self {
             inner,
@@ -157,6 +160,7 @@ impl Snapshots {
             threads: self.inner.threads,
             indexes: Arc::clone(&self.inner.indexes),
             merged: Arc::clone(&self.inner.merged),
+            writing: Arc::clone(&self.inner.writing),
         });
         Self {
             inner,
@@ -358,7 +362,7 @@ impl Snapshots {
     ) -> Result<Option<LayerId>, SnapshotError> {
         let (parent, draft) = prepared.into_parts();
         let root = draft.fs();
-        let _ahead = Ahead::of(draft.dir());
+        let _ahead = self.ahead(&draft);
         let index = self.agent().scan(&root, Marks::Overlayfs)?;
         let Some((index, prune)) = self.changes(index, &parent)? else {
             return Ok(None);
@@ -669,6 +673,11 @@ impl Snapshots {
         self.publish_indexed(draft, id, size_of(index), record)
     }
 
+    /// Has the disk begin with what is made in a draft.
+    pub(crate) fn ahead(&self, draft: &LayerDraft) -> Ahead {
+        Ahead::of(draft.dir(), &self.inner.writing)
+    }
+
     fn write_index(&self, draft: &LayerDraft, index: &LayerIndex) -> Result<(), SnapshotError> {
         fs::write(draft.index(), index.encode()).map_err(SnapshotError::Draft)
     }
@@ -778,7 +787,7 @@ impl Snapshots {
 
     /// Makes the unpacked form of a layer in a draft; the disk begins with it meanwhile.
     fn unpack(&self, layer: &Unpacking<'_>, draft: &LayerDraft) -> Result<(), SnapshotError> {
-        let _ahead = Ahead::of(draft.dir());
+        let _ahead = self.ahead(draft);
         self.agent().unpack(layer, &draft.fs())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! layers/<name>/record       LayerRecord, checked
+//! layers/<name>/record.provisional   the same of a layer that is not durable yet
 //! layers/<name>/index        the layer's entries, as the layer crate encodes them
 //! layers/<name>/packed.tar   the packed form, if something needed it
 //! layers/<name>/fs/          the unpacked form, if something needed it
@@ -30,6 +31,7 @@ use crate::store::Store;
 use crate::temp::TempDir;
 
 pub(crate) const RECORD: &str = "record";
+pub(crate) const PROVISIONAL: &str = "record.provisional";
 pub(crate) const INDEX: &str = "index";
 const PACKED: &str = "packed.tar";
 const UNPACKED: &str = "fs";
@@ -56,6 +58,16 @@ pub struct LayerRecord {
     /// The mark of a layer that is not durable yet, which [`LayerDraft::publish`] sets and [`Store::settle`] takes off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisional: Option<String>,
+}
+
+impl LayerRecord {
+    /// Returns what is recorded of the layer now that it is durable: the mark in the file counts no more.
+    pub(crate) fn settled(self) -> Self {
+        Self {
+            provisional: None,
+            ..self
+        }
+    }
 }
 
 /// A compressed form of a layer.
@@ -131,8 +143,14 @@ impl Store {
 
     /// Returns the record of a layer, also of one that is lost.
     pub(crate) fn read_record(&self, directory: &Path) -> Result<Option<LayerRecord>, StoreError> {
-        let bytes = self.read_checked(&directory.join(RECORD))?;
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        let read = |name| -> io::Result<Option<LayerRecord>> {
+            let bytes = self.read_checked(&directory.join(name))?;
+            Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        };
+        if let Some(record) = read(RECORD)? {
+            return Ok(Some(record.settled()));
+        }
+        Ok(read(PROVISIONAL)?.filter(|record| record.provisional.is_some()))
     }
 
     /// Starts a layer, or a form of one, in a place of its own on the same file system.
@@ -183,22 +201,18 @@ impl Store {
         self.path().join("layers").join(id.file_name())
     }
 
-    fn write_record(&self, id: &LayerId, record: &LayerRecord) -> Result<(), StoreError> {
-        if record.provisional.is_some() {
-            return self.write_record_soon(id, record);
-        }
-        let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
-        Ok(self.publish_checked(&self.layer_directory(id).join(RECORD), &bytes)?)
-    }
-
-    /// Writes the record of a layer and does not wait for the disk.
-    pub(crate) fn write_record_soon(
+    pub(crate) fn write_record(
         &self,
         id: &LayerId,
         record: &LayerRecord,
     ) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
-        Ok(self.publish_hint(&self.layer_directory(id).join(RECORD), &bytes)?)
+        let directory = self.layer_directory(id);
+        match record.provisional {
+            None => self.publish_checked(&directory.join(RECORD), &bytes)?,
+            Some(_) => self.publish_hint(&directory.join(PROVISIONAL), &bytes)?,
+        }
+        Ok(())
     }
 }
 
@@ -280,7 +294,8 @@ impl LayerDraft {
                 };
             }
         }
-        disk::rename(&self.dir().join(RECORD), &directory.join(RECORD))?;
+        let name = if mark.is_some() { PROVISIONAL } else { RECORD };
+        disk::rename(&self.dir().join(RECORD), &directory.join(name))?;
         self.store.note_growth(added);
         match &mark {
             Some(mark) => self.store.unsettled().note(id, mark),

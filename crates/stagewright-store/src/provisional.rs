@@ -1,12 +1,12 @@
 //! Layers that are not durable yet.
 //!
-//! A build waits for the disk once, at its end, and not after each step. Until then the record of a layer that it made says
-//! so by a mark: the boot of the machine, and a word of its own. While the machine runs, such a layer is as good as any, for
+//! A build waits for the disk once, at its end, and not after each step. Until then the record of a layer that it made has
+//! another name, and a mark in it: the boot of the machine, and a word of its own. While the machine runs, such a layer is as good as any, for
 //! every process, also when its maker was killed: what was written is in memory. After the power was lost its
 //! mark is of another boot, and the layer counts as one that nobody finished.
 //!
-//! Whoever made or found such a layer settles it before it reports anything: all is made durable, then the marks are taken
-//! off, then that is made durable. A result whose layer has a mark is only as durable as the layer.
+//! Whoever made or found such a layer settles it before it reports anything: all is made durable, then the records get their
+//! names, then that is made durable. A result whose layer has a mark is only as durable as the layer.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ use stagewright_digest::LayerId;
 
 use crate::disk;
 use crate::error::StoreError;
-use crate::layer::LayerRecord;
+use crate::layer::{LayerRecord, PROVISIONAL, RECORD};
 use crate::store::Store;
 
 /// The layers with a mark that the users of one store of this process made or found.
@@ -75,12 +75,9 @@ impl Store {
             return Ok(());
         }
         let _lock = self.lock_layer(id)?;
-        let Some(mut record) = self.read_record(&directory)? else {
-            return Ok(());
-        };
-        if record.provisional.as_deref() == Some(mark) {
-            record.provisional = None;
-            self.write_record_soon(id, &record)?;
+        let record = self.read_record(&directory)?;
+        if record.is_some_and(|record| record.provisional.as_deref() == Some(mark)) {
+            disk::rename(&directory.join(PROVISIONAL), &directory.join(RECORD))?;
         }
         Ok(())
     }
@@ -143,7 +140,7 @@ mod tests {
         let mark = record.provisional.take().unwrap();
         let word = mark.split_once(' ').unwrap().1;
         record.provisional = Some(format!("another-boot {word}"));
-        store.write_record_soon(&id(), &record).unwrap();
+        store.write_record(&id(), &record).unwrap();
     }
 
     fn result() -> ActionResult {

@@ -9,7 +9,7 @@ use stagewright_digest::LayerId;
 use crate::audit::entries;
 use crate::error::StoreError;
 use crate::files::{self, Checked, file_name};
-use crate::layer::{INDEX, LayerRecord, RECORD};
+use crate::layer::{INDEX, LayerRecord, PROVISIONAL, RECORD};
 use crate::provisional::is_lost;
 use crate::quarantine::{LayerPart, digest_of};
 use crate::store::Store;
@@ -99,6 +99,10 @@ impl Store {
             Ok(vec![Damage { path, reason }])
         };
         let record = match files::check(&path.join(RECORD))? {
+            Checked::Absent => files::check(&path.join(PROVISIONAL))?,
+            found => found,
+        };
+        let record = match record {
             Checked::Absent => return Ok(Vec::new()),
             Checked::Damaged => return damage(path, "its record is damaged".to_owned()),
             Checked::Whole(bytes) => bytes,
@@ -106,8 +110,9 @@ impl Store {
         let Ok(record) = serde_json::from_slice::<LayerRecord>(&record) else {
             return damage(path, "its record cannot be read".to_owned());
         };
+        let provisional = !path.join(RECORD).exists();
         // As good as never finished.
-        if is_lost(&record) {
+        if provisional && is_lost(&record) {
             return Ok(Vec::new());
         }
         let Ok(id) = LayerId::from_file_name(&file_name(path)) else {
@@ -116,7 +121,7 @@ impl Store {
         if !path.join(INDEX).exists() {
             return damage(path, "its index is missing".to_owned());
         }
-        let layer = Layer::new(id, record, path.to_owned());
+        let layer = Layer::new(id, record.settled(), path.to_owned());
         let mut faults = inspect(&layer)?;
         if let (Some(packed), Some(diff_id)) = (layer.packed_path(), layer.record.diff_id)
             && *digest_of(&packed)?.as_bytes() != *diff_id.as_bytes()

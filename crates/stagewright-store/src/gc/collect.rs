@@ -15,7 +15,7 @@ use crate::document::RESOLUTION_KIND;
 use crate::error::StoreError;
 use crate::files::{file_name, list};
 use crate::index::unix_ms;
-use crate::layer;
+use crate::layer::{self, PROVISIONAL, RECORD};
 use crate::lease::Gate;
 use crate::lock::{self, FileLock};
 use crate::provisional::is_lost;
@@ -180,7 +180,7 @@ impl Store {
     fn is_finished(&self, folder: &Path) -> bool {
         match self.read_record(folder) {
             Ok(Some(record)) => !is_lost(&record),
-            Ok(None) => folder.join("record").exists(),
+            Ok(None) => folder.join(RECORD).exists(),
             Err(_) => true,
         }
     }
@@ -272,10 +272,12 @@ impl<'a> Bin<'a> {
             }
         }
         // A layer without its record is none.
-        disk::remove_file(&path.join("record")).or_else(|error| match error.kind() {
-            io::ErrorKind::NotADirectory => Ok(false),
-            _ => Err(error),
-        })?;
+        for record in [RECORD, PROVISIONAL] {
+            disk::remove_file(&path.join(record)).or_else(|error| match error.kind() {
+                io::ErrorKind::NotADirectory => Ok(false),
+                _ => Err(error),
+            })?;
+        }
         disk::remove_any(path, self.store.remover())
     }
 
