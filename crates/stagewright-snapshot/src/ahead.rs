@@ -9,7 +9,7 @@ use std::time::Duration;
 use fs_err as fs;
 
 /// What is done sooner leaves the disk little to write: it is not asked to.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Has a file system written again and again, from a moment after this is made until it is dropped and once more then, so
 /// that little is left to wait for when everything must be durable. Many small files take the disk as long as they take
