@@ -14,9 +14,11 @@
 //! its place when it is complete, and durable if the layer is; a new layer is not until it is settled. The store does not
 //! look inside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,32 @@ const PACKED: &str = "packed.tar";
 const UNPACKED: &str = "fs";
 /// About what a file or directory takes beside its bytes: half a block that is not full, and an inode.
 const ENTRY_BYTES: u64 = 2_560;
+
+/// How many records are remembered: 10 MB at most.
+const RECORDS_MAX: usize = 1 << 14;
+
+/// Records that were read, each with the file that it was read from.
+pub(crate) type Records = HashMap<LayerId, (Stamp, LayerRecord)>;
+
+/// Tells whether a file is still the one that was read: records are replaced and never changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    changed: (i64, i64),
+    bytes: u64,
+}
+
+fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata?,
+    };
+    Ok(Some(Stamp {
+        inode: metadata.ino(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+        bytes: metadata.size(),
+    }))
+}
 
 /// What is recorded of a layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +154,7 @@ impl Store {
     pub fn layer(&self, id: &LayerId) -> Result<Option<Layer>, StoreError> {
         self.protect(&name_of(id))?;
         let directory = self.layer_directory(id);
-        let record = self.read_record(&directory)?;
+        let record = self.known_record(id, &directory)?;
         let record = record.filter(|record| !provisional::is_lost(record));
         if let Some(mark) = record
             .as_ref()
@@ -139,6 +167,43 @@ impl Store {
             record,
             directory,
         }))
+    }
+
+    /// Returns the record of a layer, also of one that is lost. One that did not change since it was read is not read again.
+    fn known_record(
+        &self,
+        id: &LayerId,
+        directory: &Path,
+    ) -> Result<Option<LayerRecord>, StoreError> {
+        let stamp = stamp(&directory.join(RECORD))?;
+        let stamp = match stamp {
+            None => self::stamp(&directory.join(PROVISIONAL))?,
+            some => some,
+        };
+        let Some(stamp) = stamp else {
+            return Ok(None);
+        };
+        if let Some((known, record)) = self.records().get(id)
+            && *known == stamp
+        {
+            return Ok(Some(record.clone()));
+        }
+        let record = self.read_record(directory)?;
+        if let Some(record) = &record {
+            let mut records = self.records();
+            if records.len() >= RECORDS_MAX {
+                records.clear();
+            }
+            records.insert(*id, (stamp, record.clone()));
+        }
+        Ok(record)
+    }
+
+    fn records(&self) -> MutexGuard<'_, Records> {
+        // The map is whole whatever happened to its last user.
+        self.known_records()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the record of a layer, also of one that is lost.
@@ -212,6 +277,8 @@ impl Store {
             None => self.publish_checked(&directory.join(RECORD), &bytes)?,
             Some(_) => self.publish_hint(&directory.join(PROVISIONAL), &bytes)?,
         }
+        // Two writes in one tick of the clock may look alike.
+        self.records().remove(id);
         Ok(())
     }
 }
@@ -296,6 +363,7 @@ impl LayerDraft {
         }
         let name = if mark.is_some() { PROVISIONAL } else { RECORD };
         disk::rename(&self.dir().join(RECORD), &directory.join(name))?;
+        self.store.records().remove(id);
         self.store.note_growth(added);
         match &mark {
             Some(mark) => self.store.unsettled().note(id, mark),

@@ -6,13 +6,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use fs_err as fs;
 
 use crate::disk::{self, Remover};
 use crate::error::StoreError;
 use crate::files;
+use crate::layer::Records;
 use crate::lease::Lease;
 use crate::lock::FileLock;
 use crate::provisional::Unsettled;
@@ -58,6 +59,7 @@ struct Inner {
     found: FoundDamage,
     remover: Option<Remover>,
     unsettled: Unsettled,
+    records: Mutex<Records>,
 }
 
 impl Store {
@@ -83,6 +85,7 @@ impl Store {
                 found: FoundDamage::default(),
                 remover,
                 unsettled: Unsettled::default(),
+                records: Mutex::default(),
             }),
             lease: None,
         };
@@ -120,6 +123,10 @@ impl Store {
 
     pub(crate) fn unsettled(&self) -> &Unsettled {
         &self.inner.unsettled
+    }
+
+    pub(crate) fn known_records(&self) -> &Mutex<Records> {
+        &self.inner.records
     }
 
     fn version_path(&self) -> PathBuf {
