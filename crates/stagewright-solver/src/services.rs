@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use stagewright_digest::{ActionKey, LayerId};
@@ -90,6 +90,8 @@ pub struct LazySandbox {
     namespace: Option<Arc<UserNamespace>>,
     store: Store,
     probed: OnceLock<Sandbox>,
+    /// Held while the host is probed: steps that begin at once wait for one to do it.
+    probing: Mutex<()>,
 }
 
 impl LazySandbox {
@@ -101,11 +103,17 @@ impl LazySandbox {
             namespace,
             store,
             probed: OnceLock::new(),
+            probing: Mutex::default(),
         }
     }
 
     /// Returns the sandbox, probing the host if nobody did.
     pub fn get(&self) -> Result<&Sandbox, StepError> {
+        if let Some(sandbox) = self.probed.get() {
+            return Ok(sandbox);
+        }
+        // Nothing is behind it that could be half done.
+        let _alone = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sandbox) = self.probed.get() {
             return Ok(sandbox);
         }
