@@ -326,6 +326,16 @@ impl LayerDraft {
         let _lock = self.store.lock_layer(id)?;
         let directory = self.store.layer_directory(id);
         let existing = self.store.layer(id)?;
+        if let Some(layer) = &existing
+            && !self.adds_to(layer)
+        {
+            // Nothing is made durable that is about to be removed.
+            let known = merged(layer.record.clone(), record);
+            if known != layer.record {
+                self.store.write_record(id, &known)?;
+            }
+            return Ok(Layer::new(*id, known, directory));
+        }
         let fresh = existing.is_none();
         let added_bytes = record.content_bytes + record.entries * ENTRY_BYTES;
         // A form that is added gives a layer that is provisional a new mark: who settles it may have synced before.
@@ -378,6 +388,13 @@ impl LayerDraft {
             record,
             directory,
         })
+    }
+
+    /// Says whether a form was made that a layer does not have.
+    fn adds_to(&self, layer: &Layer) -> bool {
+        [PACKED, UNPACKED, INDEX]
+            .iter()
+            .any(|name| self.dir().join(name).exists() && !layer.directory.join(name).exists())
     }
 
     /// Writes the record beside the forms.

@@ -239,6 +239,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_again_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        publish(&store, "files");
+        store.settle().unwrap();
+        let record = store.layer_directory(&id()).join(RECORD);
+        let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&record).unwrap());
+        let before = inode();
+        publish(&store, "files");
+        assert_eq!(inode(), before);
+        assert_eq!(provisional(&store), None);
+        let left = fs::read_dir(store.path().join("tmp")).unwrap().count();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
     fn a_form_that_comes_later_does_not_make_a_layer_provisional_again() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder);
