@@ -44,3 +44,37 @@ impl Ahead {
         Self { _going: going }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Waits until somebody writes, or nobody does.
+    fn wait(writing: &AtomicBool, wanted: bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while writing.load(Ordering::Relaxed) != wanted {
+            assert!(Instant::now() < deadline, "{wanted}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn it_ends_whenever_it_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let writing = Arc::default();
+        drop(Ahead::of(folder.path(), &writing));
+        drop(Ahead::of(&folder.path().join("missing"), &writing));
+        for _ in 0..2 {
+            let ahead = Ahead::of(folder.path(), &writing);
+            wait(&writing, true);
+            let second = Ahead::of(folder.path(), &writing);
+            std::thread::sleep(2 * PATIENCE);
+            drop(second);
+            assert!(writing.load(Ordering::Relaxed), "the first one goes on");
+            drop(ahead);
+            wait(&writing, false);
+        }
+    }
+}
