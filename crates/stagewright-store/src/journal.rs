@@ -82,13 +82,11 @@ impl Store {
     /// # Errors
     /// When its layer is not stored, or the record cannot be written.
     pub fn record_action(&self, key: &ActionKey, result: &ActionResult) -> Result<(), StoreError> {
-        let durable = match &result.layer {
-            None => true,
-            Some(id) => {
-                let layer = self.layer(id)?.ok_or(StoreError::NoLayer(*id))?;
-                layer.record.provisional.is_none()
-            }
-        };
+        if let Some(layer) = &result.layer
+            && self.layer(layer)?.is_none()
+        {
+            return Err(StoreError::NoLayer(*layer));
+        }
         let record = record(key, result)?;
         let path = self.shard_path(key);
         self.protect(&name_of(key))?;
@@ -102,7 +100,11 @@ impl Store {
         }
         file.seek(SeekFrom::Start(end as u64))?;
         disk::write_all(&mut file, &path, &record)?;
-        if !durable {
+        // Looked at now that it is written: who settles the layer makes this durable after that.
+        if let Some(layer) = &result.layer
+            && let Some(layer) = self.layer(layer)?
+            && layer.record.provisional.is_some()
+        {
             return Ok(());
         }
         disk::sync_data(file.file(), &path)?;
