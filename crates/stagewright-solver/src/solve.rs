@@ -38,7 +38,10 @@ pub async fn solve(
     let store = services.store.clone();
     let results = schedule::run(plan, services, jobs).await;
     // What was made is kept, also by a build that failed: that a step failed is told before that a disk is full.
-    let settled = tokio::task::spawn_blocking(move || store.settle()).await;
+    let settled = match store.is_settled() {
+        true => Ok(Ok(())),
+        false => tokio::task::spawn_blocking(move || store.settle()).await,
+    };
     let results = results?;
     settled
         .map_err(|join| SolveError::from_panic(&join))?

@@ -54,7 +54,7 @@ pub(crate) struct Stamp {
     bytes: u64,
 }
 
-fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
+fn stamp_of(path: &Path) -> io::Result<Option<Stamp>> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         metadata => metadata?,
@@ -175,12 +175,11 @@ impl Store {
         id: &LayerId,
         directory: &Path,
     ) -> Result<Option<LayerRecord>, StoreError> {
-        let stamp = stamp(&directory.join(RECORD))?;
-        let stamp = match stamp {
-            None => self::stamp(&directory.join(PROVISIONAL))?,
-            some => some,
+        let found = match stamp_of(&directory.join(RECORD))? {
+            None => stamp_of(&directory.join(PROVISIONAL))?,
+            found => found,
         };
-        let Some(stamp) = stamp else {
+        let Some(stamp) = found else {
             return Ok(None);
         };
         if let Some((known, record)) = self.records().get(id)
@@ -340,7 +339,8 @@ impl LayerDraft {
         let added_bytes = record.content_bytes + record.entries * ENTRY_BYTES;
         // A form that is added gives a layer that is provisional a new mark: who settles it may have synced before.
         let settled = |layer: &Layer| layer.record.provisional.is_none();
-        let mark = provisional::mark().filter(|_| !existing.as_ref().is_some_and(settled));
+        let mark =
+            provisional::mark(self.dir()).filter(|_| !existing.as_ref().is_some_and(settled));
         let record = match existing {
             None => record,
             Some(layer) => merged(layer.record, record),

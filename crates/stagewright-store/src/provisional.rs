@@ -9,15 +9,15 @@
 //! names, then that is made durable. A result whose layer has a mark is only as durable as the layer.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 use stagewright_digest::LayerId;
 
 use crate::disk;
 use crate::error::StoreError;
+use crate::files::file_name;
 use crate::layer::{LayerRecord, PROVISIONAL, RECORD};
 use crate::store::Store;
 
@@ -41,6 +41,11 @@ impl Unsettled {
 }
 
 impl Store {
+    /// Says whether there is nothing to settle.
+    pub fn is_settled(&self) -> bool {
+        self.unsettled().marks().is_empty()
+    }
+
     /// Makes durable whatever this process stored and found that is not yet, before something is reported that
     /// needs it. Nothing happens when there is nothing of the kind.
     ///
@@ -83,14 +88,9 @@ impl Store {
     }
 }
 
-/// Returns a new mark, where the boot of the machine can be told.
-pub(crate) fn mark() -> Option<String> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let boot = boot()?;
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let (process, nanos) = (std::process::id(), since.as_nanos());
-    Some(format!("{boot} {process}-{nanos}-{number}"))
+/// Returns the mark of a layer that was made in a draft, whose name is its own, where the boot of the machine can be told.
+pub(crate) fn mark(draft: &Path) -> Option<String> {
+    Some(format!("{} {}", boot()?, file_name(draft)))
 }
 
 /// Says whether a layer is lost: it had a mark when the power went.
@@ -131,6 +131,12 @@ mod tests {
         let draft = store.layer_draft().unwrap();
         fs::write(draft.packed(), text).unwrap();
         fs::write(draft.index(), "an index").unwrap();
+        draft.publish(&id(), LayerRecord::default()).unwrap()
+    }
+
+    fn publish_unpacked(store: &Store) -> Layer {
+        let draft = store.layer_draft().unwrap();
+        fs::create_dir(draft.fs()).unwrap();
         draft.publish(&id(), LayerRecord::default()).unwrap()
     }
 
@@ -229,9 +235,7 @@ mod tests {
         let (store, other) = (open(&folder), open(&folder));
         publish(&store, "files");
         let before = provisional(&other).unwrap();
-        let draft = store.layer_draft().unwrap();
-        fs::create_dir(draft.fs()).unwrap();
-        draft.publish(&id(), LayerRecord::default()).unwrap();
+        publish_unpacked(&store);
         other.take_mark_off(&id(), &before).unwrap();
         assert!(provisional(&store).is_some());
         store.settle().unwrap();
@@ -260,9 +264,7 @@ mod tests {
         let store = open(&folder);
         publish(&store, "files");
         store.settle().unwrap();
-        let draft = store.layer_draft().unwrap();
-        fs::create_dir(draft.fs()).unwrap();
-        let both = draft.publish(&id(), LayerRecord::default()).unwrap();
+        let both = publish_unpacked(&store);
         assert!(both.unpacked_path().is_some() && both.packed_path().is_some());
         assert_eq!(provisional(&store), None);
     }

@@ -98,9 +98,9 @@ impl Store {
             let path = path.to_owned();
             Ok(vec![Damage { path, reason }])
         };
-        let record = match files::check(&path.join(RECORD))? {
-            Checked::Absent => files::check(&path.join(PROVISIONAL))?,
-            found => found,
+        let (record, is_provisional) = match files::check(&path.join(RECORD))? {
+            Checked::Absent => (files::check(&path.join(PROVISIONAL))?, true),
+            found => (found, false),
         };
         let record = match record {
             Checked::Absent => return Ok(Vec::new()),
@@ -110,9 +110,8 @@ impl Store {
         let Ok(record) = serde_json::from_slice::<LayerRecord>(&record) else {
             return damage(path, "its record cannot be read".to_owned());
         };
-        let provisional = !path.join(RECORD).exists();
         // As good as never finished.
-        if provisional && is_lost(&record) {
+        if is_provisional && is_lost(&record) {
             return Ok(Vec::new());
         }
         let Ok(id) = LayerId::from_file_name(&file_name(path)) else {
