@@ -14,15 +14,19 @@ pub struct InvalidDigest {
     pub algorithm: &'static str,
 }
 
-/// Writes 32 bytes as 64 lower-case hex digits.
-pub(crate) fn write(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Puts 32 bytes into `text` as 64 lower-case hex digits.
+pub(crate) fn digits<'a>(bytes: &[u8; 32], text: &'a mut [u8; 64]) -> &'a str {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0u8; 64];
     for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    f.write_str(std::str::from_utf8(&text).expect("because hex digits are ASCII"))
+    std::str::from_utf8(text).expect("because hex digits are ASCII")
+}
+
+/// Writes 32 bytes as 64 lower-case hex digits.
+pub(crate) fn write(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(digits(bytes, &mut [0; 64]))
 }
 
 /// Parses `algorithm:hex`.
@@ -71,6 +75,11 @@ macro_rules! name_text {
             /// Returns the 32 bytes.
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
+            }
+
+            /// Appends the 64 hex digits without the algorithm to a text.
+            pub fn append_hex(&self, text: &mut String) {
+                text.push_str(crate::hex::digits(&self.0, &mut [0; 64]));
             }
 
             /// Returns the 64 hex digits without the algorithm, for file names.

@@ -218,19 +218,26 @@ pub(crate) struct Body<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Body<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], IndexError> {
-        let (taken, rest) = self
-            .0
-            .split_at_checked(count)
-            .ok_or(IndexError::Malformed)?;
+        let Some((taken, rest)) = self.0.split_at_checked(count) else {
+            return Err(IndexError::Malformed);
+        };
         self.0 = rest;
         Ok(taken)
     }
 
     fn byte(&mut self) -> Result<u8, IndexError> {
-        Ok(self.take(1)?[0])
+        let Some((byte, rest)) = self.0.split_first() else {
+            return Err(IndexError::Malformed);
+        };
+        self.0 = rest;
+        Ok(*byte)
     }
 
     fn number(&mut self) -> Result<u64, IndexError> {
+        if let [byte @ ..0x80, rest @ ..] = self.0 {
+            self.0 = rest;
+            return Ok(u64::from(*byte));
+        }
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

@@ -92,8 +92,9 @@ impl From<Entry> for Record {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LayerIndex {
     records: Vec<Record>,
-    /// Follows from the records.
+    /// Follows from the records, as what comes after it.
     implied: Vec<EntryPath>,
+    has_hard_links: bool,
 }
 
 /// One name in a directory of a layer.
@@ -127,7 +128,11 @@ impl LayerIndex {
         let mut index = Self {
             records,
             implied: Vec::new(),
+            has_hard_links: false,
         };
+        let is_link = |entry: &Entry| matches!(entry.kind, EntryKind::Hardlink { .. });
+        let has_hard_links = index.entries().any(is_link);
+        index.has_hard_links = has_hard_links;
         index.validate()?;
         index.implied = index.find_implied();
         Ok(index)
@@ -170,6 +175,11 @@ impl LayerIndex {
             last = Some(path);
         }
         Ok(())
+    }
+
+    /// Returns whether a file may have several names.
+    pub fn has_hard_links(&self) -> bool {
+        self.has_hard_links
     }
 
     /// Returns the directories that hold entries and have none themselves, in order.

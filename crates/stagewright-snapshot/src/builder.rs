@@ -26,6 +26,8 @@ pub struct LayerBuilder {
     parent: MergedTree,
     forms: Forms,
     entries: PathMap<NewEntry>,
+    /// All entries in the order of their paths, where they came so: then the map is empty.
+    sorted: Vec<NewEntry>,
 }
 
 impl LayerBuilder {
@@ -35,6 +37,7 @@ impl LayerBuilder {
             parent,
             forms,
             entries: PathMap::default(),
+            sorted: Vec::new(),
         }
     }
 
@@ -59,19 +62,20 @@ impl LayerBuilder {
 
     /// Adds an entry of any kind.
     pub fn entry(&mut self, entry: NewEntry) -> &mut Self {
+        for earlier in self.sorted.drain(..) {
+            self.entries.insert(earlier.path().clone(), earlier);
+        }
         self.entries.insert(entry.path().clone(), entry);
         self
     }
 
-    /// Makes room for so many entries more.
-    pub fn reserve(&mut self, entries: usize) -> &mut Self {
-        self.entries.reserve(entries);
-        self
-    }
-
-    /// Returns what was added at a path so far.
-    pub fn get(&self, path: &EntryPath) -> Option<&NewEntry> {
-        self.entries.get(path)
+    /// Adds entries that are in the order of their paths, each path once.
+    pub fn sorted_entries(&mut self, entries: Vec<NewEntry>) -> &mut Self {
+        if self.sorted.is_empty() && self.entries.is_empty() {
+            self.sorted = entries;
+            return self;
+        }
+        entries.into_iter().fold(self, Self::entry)
     }
 
     /// Adds what a merged view holds at its root directory and below, to lie in `destination`.
@@ -170,10 +174,11 @@ impl LayerBuilder {
     /// # Errors
     /// As there.
     pub fn finish_indexed(mut self) -> Result<Option<(LayerId, Arc<LayerIndex>)>, SnapshotError> {
-        if let Some(path) = self.entries.paths().find(|path| is_reserved(path)) {
-            return Err(stagewright_layer::WriteError::Reserved { path: path.clone() }.into());
-        }
         let mut entries = self.all_entries();
+        if let Some(entry) = entries.iter().find(|entry| is_reserved(entry.path())) {
+            let path = entry.path().clone();
+            return Err(stagewright_layer::WriteError::Reserved { path }.into());
+        }
         if let Some(latest) = self.snapshots.latest() {
             for entry in &mut entries {
                 let mtime = match entry {
@@ -211,18 +216,23 @@ impl LayerBuilder {
 
     /// Returns the entries and the directories above them, in the order of paths.
     pub(crate) fn all_entries(&mut self) -> Vec<NewEntry> {
-        let mut all = std::mem::take(&mut self.entries).into_sorted();
-        let mut missing: Vec<(EntryPath, NewEntry)> = Vec::new();
+        let mut all = std::mem::take(&mut self.sorted);
+        let map = std::mem::take(&mut self.entries);
+        all.extend(map.into_sorted().into_iter().map(|(_, entry)| entry));
+        let mut missing: Vec<NewEntry> = Vec::new();
         // The entry that came last and the directories above it, from the top down, the root left out.
         let mut open: Vec<EntryPath> = Vec::new();
-        for (path, _) in all.iter().filter(|(path, _)| !path.is_root()) {
+        for path in all.iter().map(NewEntry::path) {
+            if path.is_root() {
+                continue;
+            }
             while open.last().is_some_and(|open| !path.is_within(open)) {
                 open.pop();
             }
             // Mostly an entry lies directly in one that is there.
             if !open.last().is_some_and(|open| path.is_directly_in(open)) {
                 for above in path.ancestors().skip(1 + open.len()) {
-                    missing.push((above.clone(), self.directory_above(above.clone())));
+                    missing.push(self.directory_above(above.clone()));
                     open.push(above);
                 }
             }
@@ -230,9 +240,9 @@ impl LayerBuilder {
         }
         if !missing.is_empty() {
             all.extend(missing);
-            all.sort_by(|(one, _), (other, _)| one.cmp(other));
+            all.sort_by(|one, other| one.path().cmp(other.path()));
         }
-        all.into_iter().map(|(_, entry)| entry).collect()
+        all
     }
 
     fn directory_above(&self, path: EntryPath) -> NewEntry {

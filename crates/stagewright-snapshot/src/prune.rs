@@ -36,7 +36,8 @@ pub(crate) fn prune_step(
 /// As [`prune_step`] for entries that are in the order of paths, without leaving out files: what is copied counts.
 pub(crate) fn prune_copy(entries: &mut Vec<NewEntry>, parent: &MergedTree) {
     let mut kept = vec![true; entries.len()];
-    let mut last: Option<EntryPath> = None;
+    // What follows of what is kept: it lies in a directory if anything does.
+    let mut last: Option<&EntryPath> = None;
     for (entry, kept) in entries.iter_mut().zip(&mut kept).rev() {
         if let NewEntry::Other(Entry {
             path,
@@ -53,7 +54,8 @@ pub(crate) fn prune_copy(entries: &mut Vec<NewEntry>, parent: &MergedTree) {
             *kept = *opaque || !only_holds || !is_as_below(metadata, below.as_ref());
         }
         if *kept {
-            last = Some(entry.path().clone());
+            let entry: &NewEntry = entry;
+            last = Some(entry.path());
         }
     }
     let mut kept = kept.into_iter();

@@ -328,7 +328,7 @@ impl Snapshots {
             namespace: self.agent().namespace().cloned(),
         };
         let draft = self.store().layer_draft()?;
-        let mut tar = DraftTar::create(&draft.packed()).map_err(SnapshotError::Draft)?;
+        let mut tar = self.new_tar(&draft)?;
         let written = self.agent().pack(&layer, &mut tar)?;
         drop(tar);
         let id = self.name(&written.index);
@@ -562,7 +562,7 @@ impl Snapshots {
             return Ok(packed);
         }
         let draft = self.store().layer_draft()?;
-        let mut tar = DraftTar::create(&draft.packed()).map_err(SnapshotError::Draft)?;
+        let mut tar = self.new_tar(&draft)?;
         let written = self.agent().pack(&self.tree_layer(id)?, &mut tar)?;
         drop(tar);
         let record = tar_record(&written);
@@ -673,6 +673,12 @@ impl Snapshots {
         self.publish_indexed(draft, id, size_of(index), record)
     }
 
+    /// Makes the tar of a draft.
+    fn new_tar(&self, draft: &LayerDraft) -> Result<DraftTar, SnapshotError> {
+        let tar = DraftTar::create(&draft.packed(), self.store().still_file());
+        tar.map_err(SnapshotError::Draft)
+    }
+
     /// Has the disk begin with what is made in a draft.
     pub(crate) fn ahead(&self, draft: &LayerDraft) -> Ahead {
         Ahead::of(draft.dir(), &self.inner.writing)
@@ -734,7 +740,7 @@ impl Snapshots {
             let index = self.agent().create(&draft.fs(), entries)?;
             return Ok((Arc::new(index), None));
         }
-        let mut tar = DraftTar::create(&draft.packed()).map_err(SnapshotError::Draft)?;
+        let mut tar = self.new_tar(draft)?;
         let UnnamedLayer { index, name, .. } = pack_entries(entries, &mut tar)?;
         drop(tar);
         let index = Arc::new(index);

@@ -310,6 +310,12 @@ impl MergedTree {
         is_file.then(|| Content::layer(Arc::clone(files), record))
     }
 
+    /// Returns whether a file of this view may have several names.
+    pub fn may_be_linked(&self, file: FileId) -> bool {
+        let files = self.layers.get(file.layer);
+        files.is_some_and(|files| files.index().has_hard_links())
+    }
+
     /// Returns the directories that some layer mentions without an entry of its own, so that an
     /// unpacked form of that layer has made-up attributes for them.
     pub(crate) fn implied_directories(&self) -> Vec<EntryPath> {

@@ -134,7 +134,7 @@ pub(crate) fn prepare(
             } else if inputs.len() > 1 {
                 selection = file_step::select(services, op, inputs, event)?;
             }
-            parts.files(FILE, copy::selection_digests(op, &selection));
+            parts.files(FILE, copy::selected_files(op, &selection));
         }
         Op::File(FileOp::Mkdir(op)) => {
             parts
@@ -454,9 +454,9 @@ mod tests {
         assert_eq!(copy_key(&|_, _| {}).to_hex(), PINNED_COPY);
     }
 
-    const PINNED_COPY: &str = "b4daa7776130fb3dbaf5efc0ad4457dd787e672af8741a8c2276e655ea1b8dc5";
+    const PINNED_COPY: &str = "a44d9dc612847272b6c91db1deb177d674eff5bce784f6da25bec43f2130f7ae";
 
-    const PINNED_RUN: &str = "24c028cbcd2a469acc9fa60ce6472c36a66b7326cbe44c942e743cf4b9afeffc";
+    const PINNED_RUN: &str = "d4bfc8b9cbdfbddfa60e13a61fffe13fef7b78c5eb06e0a906906deb485f35a7";
 
     fn copy() -> CopyOp {
         CopyOp {

@@ -218,6 +218,7 @@ fn node(path: EntryPath, entry: &Entry, time: Option<Mtime>) -> Node {
             bytes: entry.bytes,
             content: entry.content,
             inode: None,
+            linked: false,
         },
         EntryKind::Symlink { target } => NodeKind::Symlink {
             target: target.as_os_str().as_bytes().to_vec(),

@@ -206,7 +206,7 @@ fn write(
     sources: &Sources,
 ) -> Result<Option<LayerId>, StepError> {
     let mut expected = Vec::new();
-    builder.reserve(placed.len());
+    let mut entries = Vec::with_capacity(placed.len());
     for (path, placement) in placed {
         let looked_at = match placement.node.kind {
             NodeKind::File { content, .. } => content,
@@ -218,8 +218,9 @@ fn write(
         {
             expected.push((path.clone(), looked_at));
         }
-        builder.entry(entry);
+        entries.push(entry);
     }
+    builder.sorted_entries(entries);
     if services.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
     }

@@ -18,8 +18,9 @@ use stagewright_snapshot::Content;
 
 use crate::action;
 use crate::context_files::ContextFiles;
-use crate::copy::{self, Found, NODE_VERSION, Node, Selection, SourceTree, Sources};
+use crate::copy::{self, Found, Node, Selection, SourceTree, Sources};
 use crate::error::StepError;
+use crate::parts::KEY_VERSION;
 use crate::services::Services;
 use crate::vertex::VertexResult;
 
@@ -65,7 +66,7 @@ impl ListedContext {
         let mut encoder = Encoder::new("copied-stamps", STAMPS_VERSION);
         encoder
             .bytes("copy", unread.as_bytes())
-            .number("node version", u64::from(NODE_VERSION))
+            .number("key version", u64::from(KEY_VERSION))
             // Which of the listed files are selected is what the code says.
             .text("selected by", env!("CARGO_PKG_VERSION"));
         let tree = ListedTree::new(op, Arc::clone(files), &mut encoder).ok()?;

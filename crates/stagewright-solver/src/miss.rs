@@ -1,5 +1,6 @@
 //! Why a result was not in the cache.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use crate::parts::{Part, Parts};
@@ -108,9 +109,25 @@ fn compare(label: &str, before: Option<&Part>, after: Option<&Part>, changes: &m
     if before == after {
         return;
     }
+    let changed = |name: &str, before: Option<String>, after: Option<String>| Change {
+        input: label.to_owned(),
+        name: Some(name.to_owned()),
+        before,
+        after,
+    };
     match (before, after) {
-        (Some(Part::Map(old)), Some(Part::Map(new))) => named(label, old, new, true, changes),
-        (Some(Part::Files(old)), Some(Part::Files(new))) => named(label, old, new, false, changes),
+        (Some(Part::Map(old)), Some(Part::Map(new))) => {
+            differences(old.iter(), new.iter(), |name, before, after| {
+                changes.push(changed(name, before.cloned(), after.cloned()));
+            });
+        }
+        // What is at a path says nothing to a person.
+        (Some(Part::Files(old)), Some(Part::Files(new))) => {
+            differences(old.iter(), new.iter(), |name, before, after| {
+                let known = |value: Option<&str>| value.map(|_| String::new());
+                changes.push(changed(name, known(before), known(after)));
+            });
+        }
         _ => changes.push(Change {
             input: label.to_owned(),
             name: None,
@@ -120,25 +137,29 @@ fn compare(label: &str, before: Option<&Part>, after: Option<&Part>, changes: &m
     }
 }
 
-fn named(
-    label: &str,
-    old: &std::collections::BTreeMap<String, String>,
-    new: &std::collections::BTreeMap<String, String>,
-    values: bool,
-    changes: &mut Vec<Change>,
+/// Passes on the names whose values differ, of two lists in the order of names.
+fn differences<N: Ord + Copy, V: PartialEq + Copy>(
+    old: impl Iterator<Item = (N, V)>,
+    new: impl Iterator<Item = (N, V)>,
+    mut found: impl FnMut(N, Option<V>, Option<V>),
 ) {
-    let show = |value: Option<&String>| {
-        value.map(|value| if values { value.clone() } else { String::new() })
-    };
-    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    for name in names {
-        if old.get(name) != new.get(name) {
-            changes.push(Change {
-                input: label.to_owned(),
-                name: Some(name.clone()),
-                before: show(old.get(name)),
-                after: show(new.get(name)),
-            });
+    let (mut old, mut new) = (old.peekable(), new.peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+        };
+        let before = old.next_if(|_| order.is_le());
+        let after = new.next_if(|_| order.is_ge());
+        let (name, _) = before.or(after).expect("because one of them was there");
+        let (before, after) = (
+            before.map(|(_, value)| value),
+            after.map(|(_, value)| value),
+        );
+        if before != after {
+            found(name, before, after);
         }
     }
 }
@@ -147,7 +168,8 @@ fn shown(part: &Part) -> String {
     match part {
         Part::Text(value) => value.clone(),
         Part::List(values) => values.join(" "),
-        Part::Map(values) | Part::Files(values) => format!("{} entries", values.len()),
+        Part::Map(values) => format!("{} entries", values.len()),
+        Part::Files(files) => format!("{} entries", files.len()),
     }
 }
 
@@ -208,16 +230,14 @@ mod tests {
 
     fn parts(env: &[(&str, &str)], files: &[(&str, &str)], command: &str) -> Parts {
         let map = |pairs: &[(&str, &str)]| {
-            pairs
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect()
+            let owned = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+            pairs.iter().map(owned).collect()
         };
         let mut parts = Parts::default();
         parts
             .text("command", command)
             .map("environment", map(env))
-            .files("file", map(files));
+            .files("file", files.iter().copied().collect());
         parts
     }
 

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{ActionKey, Encoder};
 
+use crate::file_list::FileList;
+
 /// The schema version of keys. Raise it whenever an input is added or its meaning changes: every
 /// cached result is then forgotten.
-const KEY_VERSION: u32 = 1;
+pub(crate) const KEY_VERSION: u32 = 2;
 
 /// Everything that an action's key depends on, by label.
 ///
@@ -28,8 +30,8 @@ pub enum Part {
     List(Vec<String>),
     /// Named values: environment variables.
     Map(BTreeMap<String, String>),
-    /// Paths and the digests of what is there.
-    Files(BTreeMap<String, String>),
+    /// Paths and what is there.
+    Files(FileList),
 }
 
 impl Parts {
@@ -49,7 +51,7 @@ impl Parts {
     }
 
     /// Adds files.
-    pub fn files(&mut self, label: &str, files: BTreeMap<String, String>) -> &mut Self {
+    pub fn files(&mut self, label: &str, files: FileList) -> &mut Self {
         self.insert(label, Part::Files(files))
     }
 
@@ -79,7 +81,7 @@ impl Parts {
                 Part::Text(value) => encoder.text(label, value),
                 Part::List(values) => encoder.list(label, values),
                 Part::Map(values) => encoder.map(label, values),
-                Part::Files(files) => encoder.flag("files", true).map(label, files),
+                Part::Files(files) => encoder.flag("files", true).map(label, files.iter()),
             };
         }
         ActionKey::from_bytes(encoder.finish())
@@ -87,7 +89,14 @@ impl Parts {
 
     /// Encodes the parts for the store.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("because maps with text keys always serialise")
+        let files = self.parts.values().map(|part| match part {
+            Part::Files(files) => files.stored_bytes(),
+            _ => 0,
+        });
+        let mut bytes = Vec::with_capacity(files.sum::<usize>() + 1024);
+        serde_json::to_writer(&mut bytes, self)
+            .expect("because maps with text keys always serialise");
+        bytes
     }
 
     /// Decodes what [`Parts::encode`] wrote; nothing for anything else.
@@ -107,7 +116,7 @@ mod tests {
             .text("command", "npm ci")
             .list("argv", vec!["a".into(), "b".into()])
             .map("env", [("A".into(), "1".into())].into())
-            .files("files", [("x".into(), "blake3:0".into())].into());
+            .files("files", [("x", "blake3:0")].into_iter().collect());
         assert_eq!(Parts::decode(&parts.encode()), Some(parts));
         assert_eq!(Parts::decode(b"nonsense"), None);
     }
@@ -115,7 +124,7 @@ mod tests {
     #[test]
     fn a_map_of_files_is_not_a_map_of_values() {
         let mut files = Parts::default();
-        files.files("x", BTreeMap::new());
+        files.files("x", FileList::default());
         let mut map = Parts::default();
         map.map("x", BTreeMap::new());
         assert_ne!(files.key(), map.key());

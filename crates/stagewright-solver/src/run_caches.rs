@@ -85,7 +85,7 @@ pub(crate) fn mount(
             };
         }
         let mut content = Parts::default();
-        content.files("file", copy::selection_digests(&op, &selection));
+        content.files("file", copy::selected_files(&op, &selection));
         id = format!("{id} of {}", content.key());
         seed = Some(Seed { op, selection });
     }

@@ -73,8 +73,8 @@ pub(crate) fn parts(
             }
             _ => {
                 let (op, selection) = bound(services, mount, source, inputs, event)?;
-                let digests = copy::selection_digests(&op, &selection);
-                parts.files(&format!("{label} file"), digests);
+                let files = copy::selected_files(&op, &selection);
+                parts.files(&format!("{label} file"), files);
             }
         }
     }

@@ -18,6 +18,31 @@ impl SnapshotFiles {
         Self { tree, description }
     }
 
+    fn node(&self, entry: TreeEntry) -> Node {
+        let inode = entry.file_id();
+        let Entry {
+            path,
+            kind,
+            metadata,
+        } = entry.entry;
+        let kind = match kind {
+            EntryKind::File { bytes, content } => NodeKind::File {
+                bytes,
+                content: Some(content),
+                inode,
+                linked: inode.is_some_and(|file| self.tree.may_be_linked(file)),
+            },
+            EntryKind::Directory { .. } => NodeKind::Directory,
+            EntryKind::Symlink { target } => NodeKind::Symlink { target },
+            special => NodeKind::Special(special),
+        };
+        Node {
+            path,
+            kind,
+            metadata,
+        }
+    }
+
     /// Goes one component down: to the one of that name, or to all that the pattern matches.
     fn step_into(
         &self,
@@ -89,7 +114,7 @@ impl SourceTree for SnapshotFiles {
         let mut all = Vec::with_capacity(walk.entries_max());
         all.extend(walk.map(|entry| {
             let relative = entry.path().relative_to(path).unwrap_or_default();
-            (relative, node(entry))
+            (relative, self.node(entry))
         }));
         Ok(all)
     }
@@ -117,7 +142,7 @@ impl SourceTree for SnapshotFiles {
 
 impl Below for SnapshotFiles {
     fn node(&self, path: &EntryPath) -> Result<Option<Node>, StepError> {
-        Ok(self.tree.lookup(path).map(node))
+        Ok(self.tree.lookup(path).map(|entry| self.node(entry)))
     }
 }
 
@@ -125,28 +150,4 @@ fn child(directory: &EntryPath, name: &[u8]) -> Result<EntryPath, StepError> {
     directory
         .child(name)
         .map_err(|error| StepError::Copy(error.to_string()))
-}
-
-fn node(entry: TreeEntry) -> Node {
-    let inode = entry.file_id();
-    let Entry {
-        path,
-        kind,
-        metadata,
-    } = entry.entry;
-    let kind = match kind {
-        EntryKind::File { bytes, content } => NodeKind::File {
-            bytes,
-            content: Some(content),
-            inode,
-        },
-        EntryKind::Directory { .. } => NodeKind::Directory,
-        EntryKind::Symlink { target } => NodeKind::Symlink { target },
-        special => NodeKind::Special(special),
-    };
-    Node {
-        path,
-        kind,
-        metadata,
-    }
 }

@@ -244,11 +244,11 @@ async fn execute(
     });
     // The parts of a copy of many files are long: what is explained with them is found and written meanwhile. A command has
     // the disk to itself: what fails for want of room is the store, which says so.
-    let (explained, executed) = match &vertex.op {
-        Op::File(_) => tokio::join!(explained, executed),
+    let (executed, explained) = match &vertex.op {
+        Op::File(_) => tokio::join!(executed, explained),
         _ => {
             let executed = executed.await?;
-            (explained.await, Ok(executed))
+            (Ok(executed), explained.await)
         }
     };
     let (layer, took) = executed?;

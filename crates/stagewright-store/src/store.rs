@@ -102,6 +102,11 @@ impl Store {
         &self.inner.path
     }
 
+    /// Returns a file in it that nobody writes to.
+    pub fn still_file(&self) -> PathBuf {
+        self.version_path()
+    }
+
     pub(crate) fn remover(&self) -> Option<&Remover> {
         self.inner.remover.as_ref()
     }

@@ -9,12 +9,12 @@
 //! its own metadata is not; directories in it overwrite the metadata of those that are there;
 //! missing directories above the destination are made with mode 0755.
 
-mod digest;
+mod described;
 mod place;
 mod select;
 mod tree;
 
-pub(crate) use digest::{NODE_VERSION, selection_digests};
+pub(crate) use described::selected_files;
 pub(crate) use place::{Below, Bytes, Owner, Placement, Placing, clean, place};
 pub(crate) use select::{MAIN_INPUT, Selection, looked_up, select};
 pub(crate) use tree::{Found, Node, NodeKind, SourceTree, Sources};

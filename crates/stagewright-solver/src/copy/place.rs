@@ -66,8 +66,8 @@ pub(crate) struct Placing<'a> {
     created_mode: u32,
     /// The first place of each group of linked files.
     links: HashMap<FileId, EntryPath>,
-    /// The directory that was made last: mostly the next entry goes there too.
-    last_made: Option<EntryPath>,
+    /// The directory that was made last, and whether it is new: mostly the next entry goes there too.
+    last_made: Option<(EntryPath, bool)>,
 }
 
 /// Places everything that a copy selected, and the directory that archives were unpacked into.
@@ -96,7 +96,6 @@ pub(crate) fn place(
     let selected = selection.matches.iter().map(|matched| matched.below.len());
     let selected = selected.sum();
     placing.entries.reserve(selected);
-    placing.links.reserve(selected);
     for matched in selection.matches {
         placing.matched(op, matched)?;
     }
@@ -133,6 +132,7 @@ impl<'a> Placing<'a> {
                 bytes: text.len() as u64,
                 content: None,
                 inode: None,
+                linked: false,
             },
             metadata: Metadata {
                 mtime: self.now,
@@ -217,13 +217,14 @@ impl<'a> Placing<'a> {
             above = child(&above, part)?;
             self.directory_above(&above)?;
         }
-        self.last_made = Some(above);
+        let is_new = self.below.node(&above)?.is_none();
+        self.last_made = Some((above, is_new));
         Ok(())
     }
 
     /// Makes the directories that hold an entry, where they are missing.
     fn directories_above(&mut self, path: &EntryPath) -> Result<(), StepError> {
-        if let Some(last) = &self.last_made
+        if let Some((last, _)) = &self.last_made
             && path.is_directly_in(last)
         {
             return Ok(());
@@ -305,7 +306,9 @@ impl<'a> Placing<'a> {
             Bytes::None
         };
         if let NodeKind::File {
-            inode: Some(inode), ..
+            inode: Some(inode),
+            linked: true,
+            ..
         } = &node.kind
         {
             match self.links.get(inode) {
@@ -340,6 +343,10 @@ impl<'a> Placing<'a> {
         }
         if let Some(placed) = self.entries.get(path) {
             return Ok(Some(placed.node.kind.clone()));
+        }
+        let is_in_new = |(last, is_new): &(EntryPath, bool)| *is_new && path.is_directly_in(last);
+        if self.last_made.as_ref().is_some_and(is_in_new) {
+            return Ok(None);
         }
         Ok(self.below.node(path)?.map(|node| node.kind))
     }

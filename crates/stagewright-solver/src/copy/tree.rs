@@ -26,6 +26,8 @@ pub(crate) enum NodeKind {
         content: Option<ContentDigest>,
         /// Files that are links of each other share this.
         inode: Option<FileId>,
+        /// Whether there may be such links.
+        linked: bool,
     },
     Directory,
     Symlink {
