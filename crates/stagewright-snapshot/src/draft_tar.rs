@@ -12,6 +12,8 @@ use crate::sys;
 const STRETCH_BYTES: u64 = 1 << 20;
 /// After so many it is asked to empty its cache.
 const CACHED_BYTES: u64 = 4 << 20;
+/// The thread that asks calls one function.
+const STACK_BYTES: usize = 64 * 1024;
 
 /// A new file that the disk writes while it is filled, so that little is left to wait for at its end. A disk that has a cache is
 /// asked to empty that too: it takes longer for it than for all else.
@@ -30,7 +32,7 @@ pub(crate) struct DraftTar {
 }
 
 impl DraftTar {
-    /// Makes the file, which must not be there. `still` is a file beside which nobody writes to.
+    /// Makes the file, which must not be there. `still` is a file of the same file system that nobody writes to.
     pub(crate) fn create(path: &Path, still: PathBuf) -> io::Result<Self> {
         Ok(Self {
             file: fs::File::create_new(path)?,
@@ -68,7 +70,8 @@ fn start(still: &Path) -> Option<SyncSender<()>> {
             }
         }
     };
-    std::thread::Builder::new().spawn(work).ok()?;
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+    thread.spawn(work).ok()?;
     Some(ask)
 }
 
