@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::host;
+use crate::{host, test};
 
 /// The variable that takes guards away.
 const VARIABLE: &str = "STAGEWRIGHT_WEAKEN";
@@ -42,6 +42,7 @@ pub(crate) fn run() -> Result<()> {
     if !host::is_root() {
         bail!("the suite of escapes needs root");
     }
+    let user = test::make_user()?;
     let mut build = host::cargo();
     build.args(["build", "--quiet", "--locked"]);
     build.args(["--package=stagewright-cli", "--package=stagewright-exec"]);
@@ -52,8 +53,9 @@ pub(crate) fn run() -> Result<()> {
     let program = folder.path().join("stagewright");
     fs_err::copy(host::target_folder()?.join("debug/stagewright"), &program)?;
     let failing = |guards: &str| -> Result<Vec<String>> {
-        let mut test = host::cargo();
-        test.args(["nextest", "run", "--package=stagewright-tests", "--locked"])
+        let mut suite = host::cargo();
+        suite
+            .args(["nextest", "run", "--package=stagewright-tests", "--locked"])
             .args([
                 "--run-ignored=all",
                 "--no-fail-fast",
@@ -61,8 +63,9 @@ pub(crate) fn run() -> Result<()> {
                 SUITE,
             ])
             .env("STAGEWRIGHT_BIN", &program)
+            .env(user.0, &user.1)
             .env(VARIABLE, guards);
-        failures(&mut test)
+        failures(&mut suite)
     };
     let failed = failing("")?;
     if !failed.is_empty() {

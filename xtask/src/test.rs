@@ -95,7 +95,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
         return run_tests(arguments, &Environment::default());
     }
     host::install_missing(TOOLS)?;
-    make_user()?;
+    let user = make_user()?;
     register_emulator()?;
     let registry = state.serve_bases()?;
     let command = host::build_command()?;
@@ -105,7 +105,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
         variables: vec![
             ("STAGEWRIGHT_BIN", command.display().to_string()),
             ("STAGEWRIGHT_TEST_MIRROR", registry.address().to_owned()),
-            ("STAGEWRIGHT_TEST_USER", USER.to_owned()),
+            user,
             ("CONTAINERS_CONF", containers),
         ],
     };
@@ -165,8 +165,8 @@ fn run_tests(arguments: &TestArguments, environment: &Environment) -> Result<()>
     host::run(&mut command)
 }
 
-/// Makes the unprivileged user with a range of subordinate ids, when it is not there.
-fn make_user() -> Result<()> {
+/// Makes the unprivileged user with a range of subordinate ids, when it is not there. Returns the variable that tells tests of it.
+pub(crate) fn make_user() -> Result<(&'static str, String)> {
     let known = |file: &str| -> Result<bool> {
         let text = fs_err::read_to_string(file)?;
         Ok(text
@@ -186,7 +186,7 @@ fn make_user() -> Result<()> {
         ];
         host::run(Command::new("usermod").args(ranges).arg(USER))?;
     }
-    Ok(())
+    Ok(("STAGEWRIGHT_TEST_USER", USER.to_owned()))
 }
 
 /// Has the kernel hand programs of arm64 to the emulator, if nothing of this machine has done so.
