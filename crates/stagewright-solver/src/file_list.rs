@@ -65,35 +65,36 @@ impl FileList {
 
     /// Puts the files in order. Of those that have the same path, all but the first get behind it what `apart` says of them, by
     /// when they were added.
-    pub(crate) fn sort(&mut self, apart: impl Fn(usize) -> String) {
-        let mut order: Vec<usize> = (0..self.files.len()).collect();
-        order.sort_by(|one, other| self.path(*one).cmp(self.path(*other)));
-        let again: Vec<usize> = order
-            .windows(2)
-            .filter(|pair| self.path(pair[0]) == self.path(pair[1]))
-            .map(|pair| pair[1])
-            .collect();
-        self.files = order.iter().map(|at| self.files[*at]).collect();
-        if again.is_empty() {
+    pub(crate) fn sort(&mut self, apart: &dyn Fn(usize) -> String) {
+        let order = self.order();
+        let same = |pair: &[usize]| self.path(pair[0]) == self.path(pair[1]);
+        let again: Vec<bool> = order.windows(2).map(same).collect();
+        self.arrange(&order);
+        if !again.contains(&true) {
             return;
         }
-        for (place, at) in self.files.iter_mut().zip(&order) {
-            if again.contains(at) {
-                let begin = self.text.len();
-                self.text.extend_from_within(place.path..place.value);
-                self.text.push_str(&apart(*at));
-                let middle = self.text.len();
-                self.text.extend_from_within(place.value..place.end);
-                *place = Place {
-                    path: begin,
-                    value: middle,
-                    end: self.text.len(),
-                };
-            }
+        for (at, _) in again.iter().enumerate().filter(|(_, again)| **again) {
+            let place = self.files[at + 1];
+            let path = self.text.len();
+            self.text.extend_from_within(place.path..place.value);
+            self.text.push_str(&apart(order[at + 1]));
+            let value = self.text.len();
+            self.text.extend_from_within(place.value..place.end);
+            let end = self.text.len();
+            self.files[at + 1] = Place { path, value, end };
         }
-        let text = &self.text;
-        self.files
-            .sort_by(|one, other| text[one.path..one.value].cmp(&text[other.path..other.value]));
+        self.arrange(&self.order());
+    }
+
+    /// Returns the files by their paths, of equal ones the first first.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.files.len()).collect();
+        order.sort_by(|one, other| self.path(*one).cmp(self.path(*other)));
+        order
+    }
+
+    fn arrange(&mut self, order: &[usize]) {
+        self.files = order.iter().map(|at| self.files[*at]).collect();
     }
 
     fn path(&self, at: usize) -> &str {
@@ -152,7 +153,7 @@ impl<P: AsRef<str>, V: AsRef<str>> FromIterator<(P, V)> for FileList {
                 |text| text.push_str(value.as_ref()),
             );
         }
-        list.sort(|_| String::new());
+        list.sort(&|_| String::new());
         list
     }
 }
@@ -192,7 +193,7 @@ impl<'de> Visitor<'de> for ReadFiles {
             list.files.push(Place { path, value, end });
         }
         // It was written in order.
-        list.sort(|_| String::new());
+        list.sort(&|_| String::new());
         Ok(list)
     }
 }
@@ -256,7 +257,7 @@ mod tests {
         for (path, value) in [("b", "1"), ("a", "2"), ("b", "3"), ("a!", "4"), ("b", "5")] {
             list.push(|text| text.push_str(path), |text| text.push_str(value));
         }
-        list.sort(|at| format!(" ({at})"));
+        list.sort(&|at| format!(" ({at})"));
         let expected = [
             ("a", "2"),
             ("a!", "4"),
@@ -271,7 +272,7 @@ mod tests {
     fn lists_put_together_are_one() {
         let mut list: FileList = [("b", "1"), ("c", "2")].into_iter().collect();
         list.append([("a", "3")].into_iter().collect());
-        list.sort(|_| String::new());
+        list.sort(&|_| String::new());
         assert_eq!(
             list,
             [("a", "3"), ("b", "1"), ("c", "2")].into_iter().collect()

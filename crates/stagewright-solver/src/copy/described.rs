@@ -61,7 +61,7 @@ pub(crate) fn selected_files(op: &CopyOp, selection: &Selection) -> FileList {
         }
     }
     // Two sources may give the same name, or a name that is not UTF-8: both stay apart.
-    files.sort(|at| {
+    files.sort(&|at| {
         let (source, path) = origins[at];
         format!(" ({source}, {})", ContentDigest::of(path).to_hex())
     });
