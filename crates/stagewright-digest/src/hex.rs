@@ -84,13 +84,9 @@ macro_rules! name_text {
 
             /// Returns the 64 hex digits without the algorithm, for file names.
             pub fn to_hex(&self) -> String {
-                struct Hex<'a>(&'a [u8; 32]);
-                impl std::fmt::Display for Hex<'_> {
-                    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        crate::hex::write(self.0, f)
-                    }
-                }
-                Hex(&self.0).to_string()
+                let mut text = String::with_capacity(64);
+                self.append_hex(&mut text);
+                text
             }
         }
 

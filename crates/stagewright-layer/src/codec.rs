@@ -226,11 +226,7 @@ impl<'a> Body<'a> {
     }
 
     fn byte(&mut self) -> Result<u8, IndexError> {
-        let Some((byte, rest)) = self.0.split_first() else {
-            return Err(IndexError::Malformed);
-        };
-        self.0 = rest;
-        Ok(*byte)
+        Ok(self.take(1)?[0])
     }
 
     fn number(&mut self) -> Result<u64, IndexError> {

@@ -125,14 +125,12 @@ impl LayerIndex {
     /// # Errors
     /// When they are not, or do not make a layer.
     pub(crate) fn from_sorted(records: Vec<Record>) -> Result<Self, IndexFault> {
+        let is_link = |record: &Record| matches!(record.entry.kind, EntryKind::Hardlink { .. });
         let mut index = Self {
+            has_hard_links: records.iter().any(is_link),
             records,
             implied: Vec::new(),
-            has_hard_links: false,
         };
-        let is_link = |entry: &Entry| matches!(entry.kind, EntryKind::Hardlink { .. });
-        let has_hard_links = index.entries().any(is_link);
-        index.has_hard_links = has_hard_links;
         index.validate()?;
         index.implied = index.find_implied();
         Ok(index)

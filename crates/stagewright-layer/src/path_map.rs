@@ -50,11 +50,6 @@ impl<V> PathMap<V> {
         }
     }
 
-    /// Returns whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.run.is_empty() && self.rest.is_empty()
-    }
-
     /// Returns everything in the order of paths.
     pub fn into_sorted(self) -> Vec<(EntryPath, V)> {
         let mut all = self.run;
@@ -96,7 +91,6 @@ mod tests {
                 map.insert(path.clone(), number);
                 tree.insert(path, number);
             }
-            assert!(!map.is_empty());
             assert!(
                 tree.iter()
                     .all(|(path, value)| map.get(path) == Some(value))

@@ -8,7 +8,7 @@ use fs_err as fs;
 use stagewright_digest::LayerId;
 use stagewright_layer::{
     Entry, EntryKind, EntryPath, IndexBuilder, LayerIndex, LayerItem, LayerReader, Metadata,
-    PathMap, Record, decompress, is_reserved,
+    Record, decompress, is_reserved,
 };
 use stagewright_store::LayerRecord;
 
@@ -25,9 +25,8 @@ pub struct LayerBuilder {
     snapshots: Snapshots,
     parent: MergedTree,
     forms: Forms,
-    entries: PathMap<NewEntry>,
-    /// All entries in the order of their paths, where they came so: then the map is empty.
-    sorted: Vec<NewEntry>,
+    /// In the order in which they were added.
+    entries: Vec<NewEntry>,
 }
 
 impl LayerBuilder {
@@ -36,8 +35,7 @@ impl LayerBuilder {
             snapshots,
             parent,
             forms,
-            entries: PathMap::default(),
-            sorted: Vec::new(),
+            entries: Vec::new(),
         }
     }
 
@@ -62,20 +60,14 @@ impl LayerBuilder {
 
     /// Adds an entry of any kind.
     pub fn entry(&mut self, entry: NewEntry) -> &mut Self {
-        for earlier in self.sorted.drain(..) {
-            self.entries.insert(earlier.path().clone(), earlier);
-        }
-        self.entries.insert(entry.path().clone(), entry);
+        self.entries.push(entry);
         self
     }
 
-    /// Adds entries that are in the order of their paths, each path once.
-    pub fn sorted_entries(&mut self, entries: Vec<NewEntry>) -> &mut Self {
-        if self.sorted.is_empty() && self.entries.is_empty() {
-            self.sorted = entries;
-            return self;
-        }
-        entries.into_iter().fold(self, Self::entry)
+    /// Makes room for so many entries more.
+    pub fn reserve(&mut self, entries: usize) -> &mut Self {
+        self.entries.reserve(entries);
+        self
     }
 
     /// Adds what a merged view holds at its root directory and below, to lie in `destination`.
@@ -216,9 +208,14 @@ impl LayerBuilder {
 
     /// Returns the entries and the directories above them, in the order of paths.
     pub(crate) fn all_entries(&mut self) -> Vec<NewEntry> {
-        let mut all = std::mem::take(&mut self.sorted);
-        let map = std::mem::take(&mut self.entries);
-        all.extend(map.into_sorted().into_iter().map(|(_, entry)| entry));
+        let mut all = std::mem::take(&mut self.entries);
+        // Mostly they come out of a walk, in this order.
+        if !all.is_sorted_by(|one, other| one.path() < other.path()) {
+            // The last of equal paths comes first, and stays.
+            all.reverse();
+            all.sort_by(|one, other| one.path().cmp(other.path()));
+            all.dedup_by(|one, other| one.path() == other.path());
+        }
         let mut missing: Vec<NewEntry> = Vec::new();
         // The entry that came last and the directories above it, from the top down, the root left out.
         let mut open: Vec<EntryPath> = Vec::new();

@@ -459,17 +459,7 @@ mod tests {
     const PINNED_RUN: &str = "d4bfc8b9cbdfbddfa60e13a61fffe13fef7b78c5eb06e0a906906deb485f35a7";
 
     fn copy() -> CopyOp {
-        CopyOp {
-            sources: vec![CopySource::Path("a".to_owned())],
-            dest: "/d".to_owned(),
-            chown: None,
-            chmod: None,
-            link: false,
-            parents: false,
-            exclude: Vec::new(),
-            unpack: false,
-            from: CopyFrom::Context,
-        }
+        CopyOp::of("a", "/d", CopyFrom::Context)
     }
 
     fn copy_key(change: &dyn Fn(&mut CopyOp, &mut VertexResult)) -> ActionKey {

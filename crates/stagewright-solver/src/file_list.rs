@@ -17,7 +17,7 @@ pub struct FileList {
 
 /// Where a path and what is at it lie in the text: from `path` to `value`, and from there to `end`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+struct Place {
     path: usize,
     value: usize,
     end: usize,
@@ -66,6 +66,9 @@ impl FileList {
     /// Puts the files in order. Of those that have the same path, all but the first get behind it what `apart` says of them, by
     /// when they were added.
     pub(crate) fn sort(&mut self, apart: &dyn Fn(usize) -> String) {
+        if self.iter().is_sorted_by(|(one, _), (other, _)| one < other) {
+            return;
+        }
         let order = self.order();
         let same = |pair: &[usize]| self.path(pair[0]) == self.path(pair[1]);
         let again: Vec<bool> = order.windows(2).map(same).collect();
@@ -100,12 +103,6 @@ impl FileList {
     fn path(&self, at: usize) -> &str {
         let place = self.files[at];
         &self.text[place.path..place.value]
-    }
-
-    /// Returns about how long it is as a map in JSON.
-    pub(crate) fn stored_bytes(&self) -> usize {
-        const AROUND_BYTES: usize = 6;
-        self.text.len() + self.files.len() * AROUND_BYTES
     }
 
     /// Returns how many files there are.

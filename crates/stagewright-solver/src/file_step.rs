@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stagewright_digest::{ContentDigest, LayerId};
 use stagewright_layer::{Entry, EntryKind, EntryPath, LayerIndex};
-use stagewright_plan::{CopyFrom, CopyOp, CopySource, MkdirOp, Vertex};
+use stagewright_plan::{CopyFrom, CopyOp, MkdirOp, Vertex};
 use stagewright_snapshot::{Content, Forms, LayerBuilder, MergedTree, NewEntry};
 
 use crate::accounts::{Account, Accounts};
@@ -52,15 +52,8 @@ pub(crate) fn layer_of(
     forms: Forms,
 ) -> Result<Option<LayerId>, StepError> {
     let op = CopyOp {
-        sources: vec![CopySource::Path("/".to_owned())],
-        dest: "/".to_owned(),
-        chown: None,
-        chmod: None,
         link: true,
-        parents: false,
-        exclude: Vec::new(),
-        unpack: false,
-        from: CopyFrom::Context,
+        ..CopyOp::of("/", "/", CopyFrom::Context)
     };
     let mut sources = Sources::default();
     sources.insert(1, files);
@@ -206,7 +199,7 @@ fn write(
     sources: &Sources,
 ) -> Result<Option<LayerId>, StepError> {
     let mut expected = Vec::new();
-    let mut entries = Vec::with_capacity(placed.len());
+    builder.reserve(placed.len());
     for (path, placement) in placed {
         let looked_at = match placement.node.kind {
             NodeKind::File { content, .. } => content,
@@ -218,9 +211,8 @@ fn write(
         {
             expected.push((path.clone(), looked_at));
         }
-        entries.push(entry);
+        builder.entry(entry);
     }
-    builder.sorted_entries(entries);
     if services.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
     }

@@ -89,14 +89,7 @@ impl Parts {
 
     /// Encodes the parts for the store.
     pub fn encode(&self) -> Vec<u8> {
-        let files = self.parts.values().map(|part| match part {
-            Part::Files(files) => files.stored_bytes(),
-            _ => 0,
-        });
-        let mut bytes = Vec::with_capacity(files.sum::<usize>() + 1024);
-        serde_json::to_writer(&mut bytes, self)
-            .expect("because maps with text keys always serialise");
-        bytes
+        serde_json::to_vec(self).expect("because maps with text keys always serialise")
     }
 
     /// Decodes what [`Parts::encode`] wrote; nothing for anything else.

@@ -7,7 +7,7 @@ use fs_err as fs;
 use stagewright_digest::LayerId;
 use stagewright_dockerfile::mount::{CacheSharing, MountKind};
 use stagewright_exec::Mount as ExecMount;
-use stagewright_plan::{CopyFrom, CopyOp, CopySource, ExecOp, MountOp, PlanMount};
+use stagewright_plan::{CopyFrom, CopyOp, ExecOp, MountOp, PlanMount};
 use stagewright_snapshot::Forms;
 use stagewright_store::{CacheMountLease, TempDir};
 
@@ -187,15 +187,8 @@ pub(crate) fn bound(
     };
     let path = if source.is_empty() { "/" } else { source };
     let op = CopyOp {
-        sources: vec![CopySource::Path(path.to_owned())],
-        dest: format!("/{BOUND}/"),
-        chown: None,
-        chmod: None,
         link: true,
-        parents: false,
-        exclude: Vec::new(),
-        unpack: false,
-        from,
+        ..CopyOp::of(path, &format!("/{BOUND}/"), from)
     };
     let scratch = VertexResult::Snapshot(Snapshot::scratch());
     let selection = file_step::select(services, &op, &[scratch, input], event)?;

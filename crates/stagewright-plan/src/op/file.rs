@@ -34,6 +34,23 @@ pub struct CopyOp {
     pub from: CopyFrom,
 }
 
+impl CopyOp {
+    /// Returns the copy of one path that has no flag.
+    pub fn of(path: &str, dest: &str, from: CopyFrom) -> Self {
+        Self {
+            sources: vec![CopySource::Path(path.to_owned())],
+            dest: dest.to_owned(),
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: false,
+            from,
+        }
+    }
+}
+
 /// Where the paths of a copy are looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopyFrom {

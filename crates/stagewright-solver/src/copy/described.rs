@@ -151,23 +151,13 @@ mod tests {
 
     use stagewright_dockerfile::chmod::Chmod;
     use stagewright_layer::{EntryPath, Metadata, Mtime};
-    use stagewright_plan::{CopyFrom, CopySource};
+    use stagewright_plan::CopyFrom;
 
     use super::*;
     use crate::copy::select::Match;
 
     fn op() -> CopyOp {
-        CopyOp {
-            sources: vec![CopySource::Path("x".to_owned())],
-            dest: "/".to_owned(),
-            chown: None,
-            chmod: None,
-            link: false,
-            parents: false,
-            exclude: Vec::new(),
-            unpack: false,
-            from: CopyFrom::Context,
-        }
+        CopyOp::of("x", "/", CopyFrom::Context)
     }
 
     fn node(kind: NodeKind) -> Node {
