@@ -93,21 +93,27 @@ impl Account {
         command
     }
 
+    /// Makes a folder that only the user can look into.
+    pub(crate) fn private_folder(&self, name: &str) -> std::path::PathBuf {
+        let folder = self.path(name);
+        fs_err::create_dir(&folder).unwrap();
+        let private = std::fs::Permissions::from_mode(0o700);
+        fs_err::set_permissions(&folder, private).unwrap();
+        self.give(&[], &folder);
+        folder
+    }
+
+    fn give(&self, options: &[&str], path: &Path) {
+        let mut chown = Command::new("chown");
+        chown.args(options).arg(format!("{0}:{0}", self.user));
+        let _ = output(chown.arg(path)).success();
+    }
+
     /// Returns a program that runs as the user, to whom a project is given.
     pub(crate) fn run_as(&self, program: &str, project: &Project) -> Command {
-        let owned = output(
-            Command::new("chown")
-                .args(["-R", &format!("{0}:{0}", self.user)])
-                .arg(self.path("busybox"))
-                .arg(project.path()),
-        );
-        let _ = owned.success();
-        let owned = output(
-            Command::new("chown")
-                .arg(format!("{0}:{0}", self.user))
-                .arg(self.folder.path()),
-        );
-        let _ = owned.success();
+        self.give(&["-R"], &self.path("busybox"));
+        self.give(&["-R"], project.path());
+        self.give(&[], self.folder.path());
         let readable = std::fs::Permissions::from_mode(0o755);
         fs_err::set_permissions(self.folder.path(), readable).unwrap();
         let mut command = Command::new("setpriv");

@@ -1,7 +1,7 @@
 //! Inside containers that were given no privileges.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use stagewright_testkit::{
@@ -19,7 +19,8 @@ const PROJECT: &str = "/project";
 pub(crate) struct Podman<'a> {
     pub(crate) account: &'a Account,
     pub(crate) project: &'a Project,
-    pub(crate) as_root: bool,
+    /// Where a user's podman keeps what runs; root's keeps it where it always does.
+    pub(crate) runtime: Option<Runtime>,
     /// Options of `podman run`.
     pub(crate) options: Vec<String>,
     /// How podman keeps root file systems.
@@ -30,12 +31,36 @@ pub(crate) struct Podman<'a> {
     pub(crate) programs: &'static [&'static str],
 }
 
+/// The folder of what runs for a user, of one test. In a user's folder of all tests, podman would
+/// find the number of the process that holds the namespaces of another, and trust it when that
+/// process is gone and the number is another one's.
+pub(crate) struct Runtime {
+    folder: PathBuf,
+}
+
+impl Runtime {
+    fn new(account: &Account) -> Self {
+        Self {
+            folder: account.private_folder("runtime"),
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // It holds the namespaces until it is told to end.
+        if let Ok(pid) = fs_err::read_to_string(self.folder.join("libpod/tmp/pause.pid")) {
+            let _ = output(Command::new("kill").arg(pid.trim()));
+        }
+    }
+}
+
 impl<'a> Podman<'a> {
     pub(crate) fn new(account: &'a Account, project: &'a Project, as_root: bool) -> Self {
         Self {
             account,
             project,
-            as_root,
+            runtime: (!as_root).then(|| Runtime::new(account)),
             options: Vec::new(),
             storage: "vfs",
             store: format!("{HERE}/store"),
@@ -84,11 +109,15 @@ impl Podman<'_> {
 
     fn podman(&self, verb: &str) -> Command {
         let podman = program("podman", "podman");
-        let mut command = if self.as_root {
-            Command::new(podman)
-        } else {
-            self.account
-                .run_as(&podman.display().to_string(), self.project)
+        let mut command = match &self.runtime {
+            None => Command::new(podman),
+            Some(runtime) => {
+                let mut command = self.account.run_as("env", self.project);
+                command
+                    .arg(format!("XDG_RUNTIME_DIR={}", runtime.folder.display()))
+                    .arg(podman);
+                command
+            }
         };
         let folder = self.account.path("podman");
         command
