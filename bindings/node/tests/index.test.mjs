@@ -161,6 +161,26 @@ test('failures are errors by kind', async () => {
   assert.throws(() => Stage.scratch().env('A B', 'c').toDockerfile(), library.RequestError);
 });
 
+test('options that are none, and names that nothing has, are refused', async () => {
+  const { builder, project } = fresh();
+  const wrong = (message) => ({ name: 'TypeError', code: 'request', message });
+  const object = wrong('the options of a build are an object, { name: value }, not "."');
+  await assert.rejects(builder.build('.'), object);
+  await assert.rejects(builder.explain(null), { code: 'request' });
+  assert.throws(() => new Builder('store'), { code: 'request' });
+  await assert.rejects(builder.verifyCache({ repare: true }), wrong(/no option 'repare'.* repair$/));
+  await assert.rejects(builder.pruneCache({ al: true }), { code: 'request' });
+  await assert.rejects(builder.copyImage('a:1', 'b:1', 'linux/amd64'), { code: 'request' });
+  const image = await builder.build({ context: project });
+  await assert.rejects(image.exportCache('type=local,dest=x', { onevent() {} }), { code: 'request' });
+  await assert.rejects(image.export('x', ['gzip']), { code: 'request' });
+  assert.throws(() => Stage.scratch().run('true', { mount: [] }), wrong(/^run has no option 'mount'/));
+  for (const mount of [{ type: 'tmpfs', target: '/t', size: 1 }, { type: 'volume', target: '/t' }]) {
+    const stage = Stage.scratch().run('true', { mounts: [mount] });
+    assert.throws(() => stage.toDockerfile(), { code: 'request' });
+  }
+});
+
 test('a signal stops a build', async () => {
   const { builder, project } = fresh();
   const controller = new AbortController();

@@ -1,10 +1,11 @@
 import { Build } from './build';
 import type { CheckReport, Outline, Targets } from './describe';
-import { awaiting, calling, wrongType } from './errors';
+import { awaiting, calling } from './errors';
 import type { Explained } from './events';
 import { Image } from './image';
 import { camelled, snaked } from './names';
 import { native, type NativeBuilder } from './native';
+import { checked } from './options';
 import { type SecretValue, secretJson, Stage, Table } from './stage';
 import { transferred, type TransferOptions } from './transfer';
 
@@ -196,7 +197,8 @@ export interface HostReport {
 }
 
 function request(options: BuildOptions): string {
-  const { signal, stage, buildContexts = {}, secrets = {}, ...rest } = options;
+  const given = checked('a build', options);
+  const { signal, stage, buildContexts = {}, secrets = {}, ...rest } = given;
   const table = new Table();
   const contexts = Object.entries(buildContexts).map(([name, it]) => [name, table.name(it)]);
   const chosen = stage && (table.name(stage) as { stage: number }).stage;
@@ -216,10 +218,9 @@ export class Builder {
 
   /** Opens a store, or makes it. */
   constructor(options: BuilderOptions = {}) {
-    const { store, registryMirrors = {}, environment = process.env, storeLimit, ...rest } = options;
-    for (const name of Object.keys(rest)) {
-      throw wrongType(`a builder has no option '${name}'`);
-    }
+    const names = ['store', 'registryMirrors', 'environment', 'storeLimit'];
+    const given = checked('a builder', options, names);
+    const { store, registryMirrors = {}, environment = process.env, storeLimit } = given;
     const mirrors = Object.entries(registryMirrors).map(([name, place]) => `${name}=${place}`);
     const variables: Record<string, string> = {};
     for (const [name, value] of Object.entries(environment)) {
@@ -282,14 +283,14 @@ export class Builder {
 
   /** Pulls an image from its registry into the store, under its name. */
   async pullImage(name: string, options: CopyOptions = {}): Promise<void> {
-    const { onEvent, ...rest } = options;
+    const { onEvent, ...rest } = checked('pullImage', options);
     const asked = JSON.stringify(rest);
     await transferred((isTold) => this.#native.pullImage(name, asked, isTold), onEvent);
   }
 
   /** Loads the images of an archive or layout into the store, and returns their names. */
   async loadImages(path: string, options: CopyOptions = {}): Promise<string[]> {
-    const { onEvent, ...rest } = options;
+    const { onEvent, ...rest } = checked('loadImages', options);
     const asked = JSON.stringify(rest);
     const names = await transferred((told) => this.#native.loadImages(path, asked, told), onEvent);
     return JSON.parse(names ?? '[]');
@@ -300,15 +301,20 @@ export class Builder {
    * `docker://NAME`, `oci:PATH[:NAME]`, `oci-archive:FILE`, `docker-archive:FILE`,
    * `containers-storage:NAME` and `docker-daemon:NAME`.
    */
-  copyImage(source: string, dest: string, options: CopyOptions = {}): Promise<string | null> {
-    const { onEvent, ...rest } = options;
+  async copyImage(
+    source: string,
+    dest: string,
+    options: CopyOptions = {},
+  ): Promise<string | null> {
+    const { onEvent, ...rest } = checked('copyImage', options);
     const asked = JSON.stringify(rest);
     return transferred((told) => this.#native.copyImage(source, dest, asked, told), onEvent);
   }
 
   /** Looks at an image in any place: its config, platforms, and what is attested of it. */
   async inspectImage(place: string, options: InspectOptions = {}): Promise<InspectedImage> {
-    return JSON.parse(await awaiting(this.#native.inspectImage(place, JSON.stringify(options))));
+    const asked = JSON.stringify(checked('inspectImage', options));
+    return JSON.parse(await awaiting(this.#native.inspectImage(place, asked)));
   }
 
   /** Measures what the store takes on disk. */
@@ -323,13 +329,14 @@ export class Builder {
 
   /** Removes from the store what nobody needs, the least recently used first. */
   async pruneCache(options: PruneOptions = {}): Promise<Pruned> {
-    const asked = JSON.stringify(snaked(options));
+    const asked = JSON.stringify(snaked(checked('pruneCache', options)));
     return camelled(JSON.parse(await awaiting(this.#native.pruneCache(asked))));
   }
 
   /** Checks what the store holds against its digests. */
   async verifyCache(options: { repair?: boolean } = {}): Promise<CacheVerification> {
-    return JSON.parse(await awaiting(this.#native.verifyCache(options.repair ?? false)));
+    const { repair = false } = checked('verifyCache', options, ['repair']);
+    return JSON.parse(await awaiting(this.#native.verifyCache(repair)));
   }
 
   /** Says what this host can do for steps. */

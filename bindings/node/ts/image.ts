@@ -1,6 +1,7 @@
 import { awaiting, calling, made, wrongType } from './errors';
 import { camelled, snaked } from './names';
 import { native, type NativeImage } from './native';
+import { checked } from './options';
 import { transferred, type TransferOptions } from './transfer';
 
 export type Compression = 'gzip' | 'zstd' | 'estargz' | 'uncompressed';
@@ -88,7 +89,7 @@ export class Image {
    * its files is thrown away.
    */
   async run(options: ImageRunOptions = {}): Promise<number> {
-    const { signal, ...rest } = options;
+    const { signal, ...rest } = checked('run', options);
     const run = calling(() => this.#native.run(JSON.stringify(snaked(rest))));
     const abort = () => run.cancel();
     if (signal?.aborted) {
@@ -119,8 +120,9 @@ export class Image {
    * what `--cache-to` takes: `type=registry,ref=REF,mode=max`, `type=local,dest=FOLDER`. Only an image
    * that was just built has a cache.
    */
-  exportCache(to: string, options: TransferOptions = {}): Promise<string | null> {
-    return transferred((isTold) => this.#native.exportCache(to, isTold), options.onEvent);
+  async exportCache(to: string, options: TransferOptions = {}): Promise<string | null> {
+    const { onEvent } = checked('exportCache', options, ['onEvent']);
+    return transferred((isTold) => this.#native.exportCache(to, isTold), onEvent);
   }
 }
 
@@ -138,7 +140,7 @@ export async function exportImages(
   dest: string,
   options: ExportOptions = {},
 ): Promise<string | null> {
-  const text = JSON.stringify({ kind: 'oci_directory', ...snaked(options), dest });
+  const text = JSON.stringify({ kind: 'oci_directory', ...snaked(checked('an export', options)), dest });
   return awaiting(native.exportImages(natives(images), text));
 }
 
@@ -147,7 +149,7 @@ export async function pushImages(
   images: readonly Image[],
   options: PushOptions = {},
 ): Promise<string | null> {
-  const { onEvent, ...rest } = options;
+  const { onEvent, ...rest } = checked('a push', options);
   const asked = JSON.stringify(snaked(rest));
   return transferred((isTold) => native.pushImages(natives(images), asked, isTold), onEvent);
 }

@@ -1,5 +1,7 @@
 import { calling, wrongType } from './errors';
+import { snaked } from './names';
 import { native } from './native';
+import { checked } from './options';
 
 /** A text for the shell, or a program and its arguments. */
 export type Command = string | readonly string[];
@@ -60,7 +62,7 @@ export class Stage {
       throw wrongType(`a stage starts from a name or a stage, not ${typeof base}`);
     }
     this.#base = base;
-    this.#options = options;
+    this.#options = checked('a stage', options);
     this.#steps = steps;
   }
 
@@ -85,7 +87,7 @@ export class Stage {
 
   /** Runs a command: a text in the shell, or a list without one. */
   run(command: Command, options: RunOptions = {}): Stage {
-    const { mounts = [], network } = options;
+    const { mounts = [], network } = checked('run', options, ['mounts', 'network']);
     return this.#with((table) => ({
       run: { command, network, mounts: mounts.map((mount) => mountJson(mount, table)) },
     }));
@@ -93,7 +95,7 @@ export class Stage {
 
   /** Copies files. */
   copy(sources: string | readonly string[], dest: string, options: CopyOptions = {}): Stage {
-    const { from, ...rest } = options;
+    const { from, ...rest } = checked('copy', options);
     const list = typeof sources === 'string' ? [sources] : sources;
     return this.#with((table) => ({
       copy: { sources: list, dest, ...rest, from: from && table.name(from) },
@@ -187,11 +189,17 @@ function mountJson(mount: Mount, table: Table): unknown {
       const { type, from, ...rest } = mount;
       return { bind: { ...rest, from: from && table.name(from) } };
     }
-    case 'tmpfs':
-      return { tmpfs: { target: mount.target, size_bytes: mount.sizeBytes } };
+    case 'tmpfs': {
+      const { type, ...rest } = mount;
+      return { tmpfs: snaked(rest) };
+    }
     case 'secret': {
       const { type, value, ...rest } = mount;
       return { secret: { ...rest, value: value === undefined ? null : secretJson(value) } };
+    }
+    default: {
+      const { type } = mount as { type?: unknown };
+      throw wrongType(`a mount has the type cache, bind, tmpfs or secret, not ${JSON.stringify(type)}`);
     }
   }
 }
