@@ -96,6 +96,40 @@ fn a_missing_dockerfile_is_named() {
 }
 
 #[test]
+fn a_path_on_the_command_line_that_is_not_there_is_named() {
+    let stagewright = Stagewright::new();
+    let project = Project::new().file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    for (arguments, message) in [
+        (
+            ["--secret", "id=s,src=/missing/x"],
+            "the secret \"s\": /missing/x does not exist",
+        ),
+        (
+            ["--ssh", "default=/missing/x"],
+            "the ssh agent \"default\": /missing/x does not exist",
+        ),
+        (
+            ["--build-context", "a=/missing/x"],
+            "can't open the build context /missing/x",
+        ),
+    ] {
+        assert_fails(&plain(&stagewright, &project, &arguments), &[message]);
+    }
+    for (arguments, message) in [
+        (
+            ["build", "/missing/x"],
+            "the build context /missing/x does not exist",
+        ),
+        (["inspect", "oci:/missing/x"], "open file `/missing/x`"),
+    ] {
+        let mut command = stagewright.command(arguments[0]);
+        command.arg("--store").arg(stagewright.store());
+        let output = output(command.arg(arguments[1]));
+        assert_fails(&Build { output }, &[message]);
+    }
+}
+
+#[test]
 fn an_unreachable_registry_is_named() {
     // Nothing listens on port 1 of the loopback interface.
     let project = Project::new().file("Dockerfile", "FROM 127.0.0.1:1/base:1\nCOPY Dockerfile /\n");

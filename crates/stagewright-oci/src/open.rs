@@ -16,7 +16,7 @@ use crate::layout_archive::LayoutArchive;
 /// An archive that is both, as those of current Docker are, is read as a layout: it has the
 /// manifests that the image really has.
 pub fn open_image(path: &Path) -> Result<Box<dyn ImageSource>, ImageError> {
-    if fs::metadata(path)?.is_dir() {
+    if fs::File::open(path)?.metadata()?.is_dir() {
         return Ok(Box::new(ImageLayout::open(path)?));
     }
     let archive = Archive::open(path, "an image archive")?;

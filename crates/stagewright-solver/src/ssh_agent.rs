@@ -69,7 +69,10 @@ impl SshAgent {
         }
         let mut keys = Vec::new();
         for path in paths {
-            let about = fs::metadata(path).map_err(|error| fail(error.to_string()))?;
+            let about = fs::metadata(path).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => fail(format!("{} does not exist", path.display())),
+                _ => fail(error.to_string()),
+            })?;
             if !about.file_type().is_socket() {
                 keys.push(read_key(path, &about)?);
             } else if let [socket] = paths {

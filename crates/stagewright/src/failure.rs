@@ -1,6 +1,8 @@
 //! Errors of the parts, as errors of the library.
 
+use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 use stagewright_dockerfile::{Diagnostic, ParseError, Span};
 use stagewright_exec::{ExecError, Resource, Ulimit};
@@ -30,6 +32,14 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Says why a path that somebody named cannot be looked at.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
+        _ => error.to_string(),
+    }
 }
 
 /// Adds the place in the Dockerfile and a drawing of it.

@@ -171,8 +171,8 @@ fn context_root(
     match context {
         ContextSource::Directory(path) => {
             let metadata = fs::metadata(path).map_err(|error| {
-                let message = format!("the build context cannot be read: {error}");
-                Error::new(ErrorKind::NotFound, message)
+                let why = failure::unreadable(path, &error);
+                Error::new(ErrorKind::NotFound, format!("the build context {why}"))
             })?;
             if !metadata.is_dir() {
                 return Err(fail(format!(

@@ -1,6 +1,7 @@
 //! One build, from its request to its image.
 
 mod attesting;
+mod credentials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Once};
@@ -15,11 +16,12 @@ use stagewright_plan::{
 use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
     CancellationToken, ContextFiles, EventKind, EventSink, Explained, FailedPlace, Images,
-    ImportedCache, Limits, Remotes, Reporter, Secret, Services, SolveOptions, SshAgent, StepError,
-    UsedResults, fetch_context, solve,
+    ImportedCache, Limits, Remotes, Reporter, Services, SolveOptions, StepError, UsedResults,
+    fetch_context, solve,
 };
 use tokio::sync::OnceCell;
 
+use self::credentials::{secret_values, ssh_agents};
 use crate::builder::Builder;
 use crate::cache_transfer::{self, CacheFrom};
 use crate::checks::{self, CheckReport};
@@ -28,7 +30,7 @@ use crate::error::{Error, ErrorKind};
 use crate::failure;
 use crate::image::{Image, Made, StageSize};
 use crate::input::{Input, RemoteContext};
-use crate::request::{self, BuildRequest, ContextSource, Network, SecretValue};
+use crate::request::{self, BuildRequest, ContextSource, Network};
 use crate::tagging::{put_name, unix_ms_now};
 
 /// The build argument that gives everything its time.
@@ -520,16 +522,7 @@ impl Job {
     ) -> Result<Services, Error> {
         let inner = self.builder.inner();
         let request = &self.request;
-        let secrets: BTreeMap<String, Secret> = secrets
-            .iter()
-            .map(|secret| {
-                let value = match &secret.value {
-                    SecretValue::File(path) => Secret::File(path.clone()),
-                    SecretValue::Bytes(bytes) => Secret::Bytes(bytes.clone()),
-                };
-                (secret.id.clone(), value)
-            })
-            .collect();
+        let secrets = secret_values(secrets)?;
         let ssh = ssh_agents(&request.ssh)?;
         let mut allow = request.allow.clone();
         // Who asks for the host's network for the whole build allows it.
@@ -599,23 +592,6 @@ fn without_input(services: Arc<Services>) -> Arc<Services> {
         // A step that was cut off has not let go of them yet.
         Err(services) => services,
     }
-}
-
-fn ssh_agents(given: &[request::SshAgent]) -> Result<BTreeMap<String, SshAgent>, Error> {
-    let mut agents = BTreeMap::new();
-    for request::SshAgent { id, paths } in given {
-        let fail = |message: String| {
-            Error::new(
-                ErrorKind::Request,
-                format!("the ssh agent {id:?}: {message}"),
-            )
-        };
-        let agent = SshAgent::open(paths).map_err(|error| fail(error.to_string()))?;
-        if agents.insert(id.clone(), agent).is_some() {
-            return Err(fail("it is given twice".to_owned()));
-        }
-    }
-    Ok(agents)
 }
 
 fn cancelled() -> Error {

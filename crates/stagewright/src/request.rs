@@ -282,7 +282,7 @@ pub struct SshAgent {
 /// The value of a [`Secret`].
 #[derive(Clone, PartialEq, Eq)]
 pub enum SecretValue {
-    /// The content of a file, read when a step needs it.
+    /// The content of a file, which is there when the build starts and is read when a step needs it.
     File(PathBuf),
     /// The bytes themselves.
     Bytes(Vec<u8>),
