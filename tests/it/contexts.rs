@@ -122,6 +122,112 @@ fn the_ignore_file_of_a_dockerfile_goes_before_that_of_the_context() {
     assert_eq!(paths(&stagewright, b"", &["-f", &file, &folder]), ["f"]);
 }
 
+/// The file that a build says it read.
+fn definition(out: &Output) -> &str {
+    let lines = out.stderr.lines();
+    let said = lines.filter_map(|line| line.split_once("load build definition from "));
+    said.map(|(_, name)| name).next().unwrap_or_default()
+}
+
+#[test]
+fn a_containerfile_is_read_where_there_is_no_dockerfile() {
+    let stagewright = Stagewright::new();
+    let project = Project::new().file("Containerfile", "FROM scratch\nCOPY f /container\n");
+    let project = project.file("f", "f");
+    let folder = project.path().display().to_string();
+    let plain = ["--progress=plain", folder.as_str()];
+    let built = build(&stagewright, b"", &plain).success();
+    assert_eq!(definition(&built), "Containerfile", "{built}");
+    assert_eq!(paths(&stagewright, b"", &[&folder]), ["container"]);
+    let archive = tar(project.path(), "");
+    assert_eq!(paths(&stagewright, &archive, &["-"]), ["container"]);
+    let server = GitServer::start();
+    server.commit(
+        "a.git",
+        &[("Containerfile", "FROM scratch\nWORKDIR /git\n")],
+    );
+    assert_eq!(paths(&stagewright, b"", &[&server.url("a.git")]), ["git"]);
+    // What is named is what is read.
+    let file = project.path().join("Dockerfile").display().to_string();
+    for (stdin, arguments) in [
+        (&b""[..], vec!["-f", &file, &folder]),
+        (&archive[..], vec!["-f", "Dockerfile", "-"]),
+    ] {
+        let missing = build(&stagewright, stdin, &arguments);
+        assert_eq!(missing.code(), Some(1), "{missing}");
+        assert!(
+            missing.stderr.contains("Dockerfile does not exist"),
+            "{missing}"
+        );
+        assert!(!missing.stderr.contains("Containerfile"), "{missing}");
+    }
+    project.write("Dockerfile", "FROM scratch\nCOPY f /docker\n");
+    let built = build(&stagewright, b"", &plain).success();
+    assert_eq!(definition(&built), "Dockerfile", "{built}");
+    assert_eq!(paths(&stagewright, b"", &[&folder]), ["docker"]);
+    let empty = Project::new();
+    let missing = build(&stagewright, b"", &[&empty.path().display().to_string()]);
+    assert!(
+        missing.stderr.contains("nor does Containerfile"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn the_first_ignore_file_that_is_there_counts() {
+    const FILES: [&str; 4] = [
+        ".containerignore",
+        ".dockerignore",
+        "Dockerfile.containerignore",
+        "Dockerfile.dockerignore",
+    ];
+    let stagewright = Stagewright::new();
+    let project = Project::new().file("Dockerfile", "FROM scratch\nCOPY files /\n");
+    for name in FILES.iter().chain(&["given"]) {
+        project.write(&format!("files/{name}"), "");
+    }
+    let folder = project.path().display().to_string();
+    // Each file leaves out the one that is called as it is, and goes before those that came before.
+    for name in FILES {
+        project.write(name, format!("files/{name}\n"));
+        let left = paths(&stagewright, b"", &[&folder]);
+        assert!(!left.contains(&name.to_owned()), "{name}: {left:?}");
+        assert_eq!(left.len(), FILES.len(), "{name}: {left:?}");
+    }
+    let rules = Project::new()
+        .file("rules", "files/given\n")
+        .file("empty", "");
+    let rules = rules.path().display().to_string();
+    let given = |name: &str| format!("--ignorefile={rules}/{name}");
+    assert!(!paths(&stagewright, b"", &[&given("rules"), &folder]).contains(&"given".to_owned()));
+    assert_eq!(
+        paths(&stagewright, b"", &[&given("empty"), &folder]).len(),
+        5
+    );
+    let missing = build(&stagewright, b"", &[&given("none"), &folder]);
+    assert_eq!(missing.code(), Some(1), "{missing}");
+    assert!(missing.stderr.contains("none does not exist"), "{missing}");
+    // There it would do nothing.
+    let archive = tar(project.path(), "");
+    let refused = build(&stagewright, &archive, &[&given("rules"), "-"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    assert!(
+        refused.stderr.contains("a folder of this machine"),
+        "{refused}"
+    );
+    let other = Project::new().file("a", "").file("b", "");
+    other.write(".containerignore", "a\n.c*\n");
+    let named = format!("other={}", other.path().display());
+    let file = project.path().join("other").display().to_string();
+    project.write("other", "FROM scratch\nCOPY --from=other . /\n");
+    let left = paths(
+        &stagewright,
+        b"",
+        &["-f", &file, "--build-context", &named, &folder],
+    );
+    assert_eq!(left, ["b"]);
+}
+
 #[test]
 fn a_repository_is_a_context() {
     let server = GitServer::start();

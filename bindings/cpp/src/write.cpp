@@ -40,6 +40,7 @@ std::string request_json(const BuildOptions& options) {
   };
   put(json, "context", options.context);
   if (options.context_archive) json["context_archive"] = options.context_archive->string();
+  if (options.ignore_file) json["ignore_file"] = options.ignore_file->string();
   put(json, "dockerfile", options.dockerfile);
   put(json, "dockerfile_text", options.dockerfile_text);
   put(json, "target", options.target);

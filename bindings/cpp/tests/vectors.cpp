@@ -120,6 +120,7 @@ BuildOptions options_of(const Json& request) {
     if (name == "context") options.context = value.get<std::string>();
     else if (name == "dockerfile") options.dockerfile = value.get<std::string>();
     else if (name == "dockerfile_text") options.dockerfile_text = value.get<std::string>();
+    else if (name == "ignore_file") options.ignore_file = value.get<std::string>();
     else if (name == "target") options.target = value.get<std::string>();
     else if (name == "platform") options.platform = value.get<std::string>();
     else if (name == "network") options.network = value.get<std::string>();

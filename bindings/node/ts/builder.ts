@@ -33,6 +33,8 @@ export interface BuildOptions {
   dockerfile?: string;
   /** The Dockerfile's text. */
   dockerfileText?: string;
+  /** What of the context is left out, in place of its ignore file. */
+  ignoreFile?: string;
   /** A stage in code, built instead of a Dockerfile, or on one that is named as well. */
   stage?: Stage;
   buildContexts?: Record<string, string | Stage>;

@@ -16,10 +16,12 @@ use stagewright_store::{Store, TempDir};
 use crate::definition::{Definition, add_secrets, definition};
 use crate::error::{Error, ErrorKind};
 use crate::failure;
+use crate::ignore_file;
 use crate::request::{BuildRequest, ContextSource, DockerfileSource, NamedContext, Secret};
 
-const IGNORE_FILE: &str = ".dockerignore";
 const DOCKERFILE: &str = "Dockerfile";
+/// What a Dockerfile may be called where none is named; the first that is there is read.
+const USUAL: [&str; 3] = [DOCKERFILE, "dockerfile", "Containerfile"];
 
 /// A Dockerfile's text and what it is called.
 #[derive(Debug, Clone, Default)]
@@ -94,8 +96,15 @@ impl Input {
         };
         const MAIN: &str = "the build context";
         // As in BuildKit, ignore rules are for what lies on this machine.
+        let given = request.ignore_file.as_deref();
         let ignore = match &request.context {
-            ContextSource::Directory(_) => Some(read_ignore(&root, beside)?),
+            ContextSource::Directory(_) => {
+                Some(ignore_file::rules(&root, beside.as_deref(), given)?)
+            }
+            _ if given.is_some() => {
+                let message = "an ignore file is for a context that is a folder of this machine";
+                return Err(Error::new(ErrorKind::Request, message));
+            }
             _ => None,
         };
         let main = match &ignore {
@@ -112,7 +121,7 @@ impl Input {
         for (name, context) in &request.named_contexts {
             let source = match context {
                 NamedContext::Directory(path) => {
-                    let ignore = read_ignore(path, None)?;
+                    let ignore = ignore_file::rules(path, None, None)?;
                     let description = format!("the context {name:?}");
                     contexts.insert(name.to_lowercase(), open(path, ignore, &description)?);
                     NamedSource::Files
@@ -230,97 +239,94 @@ fn remote_dockerfile(
     remote: &RemoteContext,
 ) -> Result<Source, Error> {
     const BYTES_MAX: u64 = 16 << 20;
-    let name = match dockerfile {
-        DockerfileSource::InContext(name) => name,
+    let mut names = match dockerfile {
+        DockerfileSource::Usual => USUAL.to_vec(),
+        DockerfileSource::InContext(name) => names_of(name),
         other => return Ok(read_dockerfile(other, Path::new(""))?.0),
     };
-    let read = |name: &str| {
+    let named = names[0];
+    let is_file = matches!(remote.op, SourceOp::Http { .. });
+    if is_file && named == DOCKERFILE {
+        names.push(SourceOp::CONTEXT_FILE);
+    }
+    for name in names {
         let bytes = remote
             .tree
             .read_small(name.as_bytes(), BYTES_MAX)
             .map_err(|error| Error::new(ErrorKind::Request, failure::chain(&error)))?;
-        Ok::<_, Error>(bytes.map(|bytes| Source {
-            name: name.to_owned(),
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-        }))
-    };
-    if let Some(source) = read(name)? {
-        return Ok(source);
-    }
-    if name == DOCKERFILE {
-        let is_file = matches!(remote.op, SourceOp::Http { .. });
-        let found = match read(&DOCKERFILE.to_lowercase())? {
-            None if is_file => read(SourceOp::CONTEXT_FILE)?,
-            found => found,
-        };
-        if let Some(source) = found {
-            return Ok(source);
+        if let Some(bytes) = bytes {
+            return Ok(Source {
+                name: name.to_owned(),
+                text: String::from_utf8_lossy(&bytes).into_owned(),
+            });
         }
     }
-    Err(no_dockerfile(name))
+    Err(no_dockerfile(dockerfile, named))
 }
 
-fn no_dockerfile(name: &str) -> Error {
+/// Returns the names that a file of the context is looked for under.
+fn names_of(name: &str) -> Vec<&str> {
+    match name {
+        // As BuildKit does, the name in lower case is taken too.
+        DOCKERFILE => USUAL[..2].to_vec(),
+        name => vec![name],
+    }
+}
+
+fn no_dockerfile(dockerfile: &DockerfileSource, name: &str) -> Error {
+    let other = match dockerfile {
+        DockerfileSource::Usual => ", nor does Containerfile",
+        _ => "",
+    };
     Error::new(
         ErrorKind::NotFound,
-        format!("failed to read the Dockerfile: {name} does not exist"),
+        format!("failed to read the Dockerfile: {name} does not exist{other}"),
     )
 }
 
-/// Reads the Dockerfile, and the ignore file beside it that goes before that of the context.
+/// Reads the Dockerfile, and returns where it lies if it is a file.
 fn read_dockerfile(
     dockerfile: &DockerfileSource,
     root: &Path,
-) -> Result<(Source, Option<String>), Error> {
-    let path = match dockerfile {
+) -> Result<(Source, Option<PathBuf>), Error> {
+    let names = match dockerfile {
         DockerfileSource::Nothing => return Ok((Source::default(), None)),
         DockerfileSource::Text(text) => {
-            return Ok((
-                Source {
-                    name: DOCKERFILE.to_owned(),
-                    text: text.clone(),
-                },
-                None,
-            ));
+            let source = Source {
+                name: DOCKERFILE.to_owned(),
+                text: text.clone(),
+            };
+            return Ok((source, None));
         }
-        DockerfileSource::File(path) => path.clone(),
-        DockerfileSource::InContext(name) => {
-            let path = root.join(name);
-            // As BuildKit does, the name in lower case is taken too.
-            if name == DOCKERFILE && !path.exists() {
-                root.join(DOCKERFILE.to_lowercase())
-            } else {
-                path
-            }
+        DockerfileSource::File(path) => {
+            let name = path.display().to_string();
+            return read_file(path)?
+                .map(|text| {
+                    (
+                        Source {
+                            name: name.clone(),
+                            text,
+                        },
+                        Some(path.clone()),
+                    )
+                })
+                .ok_or_else(|| no_dockerfile(dockerfile, &name));
         }
+        DockerfileSource::Usual => USUAL.to_vec(),
+        DockerfileSource::InContext(name) => names_of(name),
     };
-    let name = match dockerfile {
-        DockerfileSource::InContext(name) => name.clone(),
-        _ => path.display().to_string(),
-    };
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(no_dockerfile(&name));
+    for name in &names {
+        let path = root.join(name);
+        if let Some(text) = read_file(&path)? {
+            let name = (*name).to_owned();
+            return Ok((Source { name, text }, Some(path)));
         }
-        Err(error) => return Err(Error::new(ErrorKind::Request, error.to_string())),
-    };
-    let mut ignore = path.clone().into_os_string();
-    ignore.push(IGNORE_FILE);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok((Source { name, text }, read_text(Path::new(&ignore))?))
+    }
+    Err(no_dockerfile(dockerfile, names[0]))
 }
 
-fn read_ignore(root: &Path, beside: Option<String>) -> Result<Patterns, Error> {
-    let text = match beside {
-        Some(text) => Some(text),
-        None => read_text(&root.join(IGNORE_FILE))?,
-    };
-    Patterns::parse(&text.unwrap_or_default())
-        .map_err(|error| Error::new(ErrorKind::Request, format!("{IGNORE_FILE}: {error}")))
-}
-
-fn read_text(path: &Path) -> Result<Option<String>, Error> {
+/// Reads a file of text; nothing if it is not there.
+pub(crate) fn read_file(path: &Path) -> Result<Option<String>, Error> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -38,6 +38,7 @@ mod export;
 mod failed_step;
 mod failure;
 mod files;
+mod ignore_file;
 mod image;
 mod input;
 mod job;

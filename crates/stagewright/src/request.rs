@@ -17,6 +17,10 @@ pub struct BuildRequest {
     pub context: ContextSource,
     /// The Dockerfile.
     pub dockerfile: DockerfileSource,
+    /// A file with the rules of what of the context is left out, in place of those that are looked for:
+    /// the Dockerfile's name with `.dockerignore` or `.containerignore` behind it, then the context's
+    /// `.dockerignore` or `.containerignore`. For a context that is a directory.
+    pub ignore_file: Option<PathBuf>,
     /// Named contexts (`--build-context`).
     pub named_contexts: Vec<(String, NamedContext)>,
     /// The stage to build: a name or an index. The last stage if absent.
@@ -103,7 +107,8 @@ impl BuildRequest {
     pub fn directory(path: impl Into<PathBuf>) -> Self {
         Self {
             context: ContextSource::Directory(path.into()),
-            dockerfile: DockerfileSource::InContext("Dockerfile".to_owned()),
+            dockerfile: DockerfileSource::Usual,
+            ignore_file: None,
             named_contexts: Vec::new(),
             target: None,
             stage: None,
@@ -199,6 +204,9 @@ pub fn is_remote_source(text: &str) -> bool {
 /// Where the Dockerfile comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DockerfileSource {
+    /// The one at the context's root that is called `Dockerfile`, `dockerfile` or `Containerfile`, the
+    /// first that is there.
+    Usual,
     /// A path relative to the context's root.
     InContext(String),
     /// A path outside the context.

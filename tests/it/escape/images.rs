@@ -118,6 +118,13 @@ fn privileged_files_that_steer_the_build_are_no_links_out_of_the_context() {
             )
             .symlink(".dockerignore", target);
         let _ = confined(&stagewright, &outside, &ignored, &[]);
+        let contained = Project::new()
+            .file(
+                "Containerfile",
+                "FROM busybox\nCOPY . /all\nRUN cat /all/* /all/.c*; true\n",
+            )
+            .symlink(".containerignore", target);
+        let _ = confined(&stagewright, &outside, &contained, &[]);
         let own = Project::new()
             .file(
                 "Dockerfile",

@@ -209,6 +209,8 @@ struct BuildOptions {
   std::optional<std::string> dockerfile;
   /// The Dockerfile's text.
   std::optional<std::string> dockerfile_text;
+  /// What of the context is left out, in place of its ignore file.
+  std::optional<std::filesystem::path> ignore_file;
   /// A stage in code, built instead of a Dockerfile, or on one that is named as well.
   std::optional<Stage> stage;
   std::map<std::string, Source> build_contexts;

@@ -32,6 +32,8 @@ class BuildOptions(TypedDict, total=False):
     """The Dockerfile itself, to be read."""
     text: str | None
     """The Dockerfile itself."""
+    ignore_file: Path | None
+    """What of the context is left out, in place of its ignore file."""
     archive: Path | None
     """The context as a tar archive, in place of ``path``."""
     tag: str | None
@@ -138,6 +140,7 @@ _ELSEWHERE = {
     "progress": "a build prints nothing: iterate over start()",
     "cache": "write nocache=True",
     "cache_to": "call export_cache() of the image",
+    "ignorefile": "write ignore_file=PATH",
     "context_path": "the context is called path, and comes first",
     "custom_context": "write archive=PATH",
     "gzip": "write archive=PATH",
@@ -324,6 +327,7 @@ _PLAIN: dict[str, tuple[str, Callable[[str, Mapping[str, Any]], Any] | None]] = 
     "archive": ("context_archive", _path_of),
     "dockerfile": ("dockerfile", _path_of),
     "text": ("dockerfile_text", None),
+    "ignore_file": ("ignore_file", _path_of),
     "target": ("target", None),
     "buildargs": ("build_args", _texts_by_name),
     "labels": ("labels", _texts_by_name),

@@ -24,9 +24,13 @@ pub(crate) struct BuildArguments {
     #[arg(value_name = "CONTEXT", default_value = ".")]
     pub(crate) context: String,
 
-    /// The Dockerfile; `-` reads it from stdin [default: CONTEXT/Dockerfile]
+    /// The Dockerfile; `-` reads it from stdin [default: CONTEXT/Dockerfile, else CONTEXT/Containerfile]
     #[arg(short, long, value_name = "FILE", overrides_with = "file")]
     pub(crate) file: Option<PathBuf>,
+    /// What of the context is left out [default: FILE.dockerignore, FILE.containerignore,
+    /// CONTEXT/.dockerignore or CONTEXT/.containerignore, the first that is there]
+    #[arg(long, value_name = "FILE", overrides_with = "ignorefile")]
+    pub(crate) ignorefile: Option<PathBuf>,
     /// Name the image `NAME[:TAG]`; may be repeated
     #[arg(short, long, value_name = "NAME")]
     pub(crate) tag: Vec<String>,

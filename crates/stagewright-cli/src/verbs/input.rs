@@ -43,6 +43,7 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
     let request = BuildRequest {
         context,
         dockerfile,
+        ignore_file: arguments.ignorefile.clone(),
         named_contexts: arguments
             .build_context
             .iter()
@@ -142,13 +143,12 @@ fn sources(arguments: &BuildArguments) -> Result<Sources, Failure> {
         }
         let archive = NamedTempFile::new()?;
         fs_err::write(archive.path(), &bytes)?;
-        let name = arguments
-            .file
-            .clone()
-            .unwrap_or_else(|| PathBuf::from("Dockerfile"));
         return Ok((
             ContextSource::Archive(archive.path().to_path_buf()),
-            DockerfileSource::InContext(name.display().to_string()),
+            match &arguments.file {
+                None => DockerfileSource::Usual,
+                Some(name) => DockerfileSource::InContext(name.display().to_string()),
+            },
             Some(archive),
         ));
     }
@@ -159,7 +159,7 @@ fn sources(arguments: &BuildArguments) -> Result<Sources, Failure> {
         None => ContextSource::Directory(PathBuf::from(&arguments.context)),
     };
     let dockerfile = match &arguments.file {
-        None => DockerfileSource::InContext("Dockerfile".to_owned()),
+        None => DockerfileSource::Usual,
         Some(_) if file_on_stdin => DockerfileSource::Text(text(read_stdin()?)?),
         Some(file) if is_remote => DockerfileSource::InContext(file.display().to_string()),
         Some(file) => DockerfileSource::File(file.clone()),

@@ -78,7 +78,9 @@ fn config_source(facts: &Facts<'_>) -> Value {
         object.insert("digest".to_owned(), digest(material));
     }
     let path = match &facts.request.dockerfile {
-        DockerfileSource::InContext(_) => Some(facts.source.name.as_str()),
+        DockerfileSource::Usual | DockerfileSource::InContext(_) => {
+            Some(facts.source.name.as_str())
+        }
         DockerfileSource::File(path) => path.file_name().and_then(|name| name.to_str()),
         DockerfileSource::Text(_) | DockerfileSource::Nothing => None,
     };
@@ -146,7 +148,10 @@ fn locals(facts: &Facts<'_>) -> Vec<String> {
 fn is_local(request: &BuildRequest) -> bool {
     !matches!(
         (&request.dockerfile, &request.context),
-        (DockerfileSource::InContext(_), ContextSource::Remote(_))
+        (
+            DockerfileSource::Usual | DockerfileSource::InContext(_),
+            ContextSource::Remote(_)
+        )
     )
 }
 

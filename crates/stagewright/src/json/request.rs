@@ -28,6 +28,8 @@ struct RequestJson {
     dockerfile: Option<String>,
     /// The Dockerfile's text.
     dockerfile_text: Option<String>,
+    /// What of the context is left out, in place of its ignore file.
+    ignore_file: Option<PathBuf>,
     /// Stages that are written in code, each after those that it needs.
     stages: Vec<StageJson>,
     /// The stage to build, of `stages`.
@@ -164,7 +166,7 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
         (Some(file), None) if file.starts_with('/') => DockerfileSource::File(file.into()),
         (Some(file), None) => DockerfileSource::InContext(file),
         (None, None) if stage.is_some() => DockerfileSource::Nothing,
-        (None, None) => DockerfileSource::InContext("Dockerfile".to_owned()),
+        (None, None) => DockerfileSource::Usual,
     };
     let context = match (json.context, json.context_archive) {
         (Some(_), Some(_)) => return Err(fail("the context is given twice")),
@@ -188,6 +190,7 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
     Ok(BuildRequest {
         context,
         dockerfile,
+        ignore_file: json.ignore_file,
         named_contexts,
         target: json.target,
         stage,

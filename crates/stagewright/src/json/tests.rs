@@ -11,10 +11,7 @@ use crate::request::{ContextSource, DockerfileSource, NamedContext};
 fn a_request_with_nothing_builds_a_dockerfile_without_a_context() {
     let request = parse_request("{}").unwrap();
     assert_eq!(request.context, ContextSource::Empty);
-    assert_eq!(
-        request.dockerfile,
-        DockerfileSource::InContext("Dockerfile".to_owned())
-    );
+    assert_eq!(request.dockerfile, DockerfileSource::Usual);
 }
 
 #[test]
