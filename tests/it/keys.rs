@@ -144,6 +144,12 @@ const ROWS: &[Row] = &[
         Arguments(&["--add-host=a:1.2.3.4"]),
         &[BASE, COPY_LEFT, RUN_LEFT, COPY_RIGHT, RUN_RIGHT],
     ),
+    // Who is asked for names is as their addresses.
+    row(Arguments(&["--dns=192.0.2.1", "--dns-option=ndots:2"]), &[]),
+    row(
+        Arguments(&["--dns-search=a.example"]),
+        &[BASE, COPY_LEFT, RUN_LEFT, COPY_RIGHT, RUN_RIGHT],
+    ),
     row(
         Text("WORKDIR /work\n", "WORKDIR /other\n"),
         &[

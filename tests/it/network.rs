@@ -127,6 +127,49 @@ fn privileged_a_network_of_the_steps_own_leads_out_and_not_to_the_hosts_loopback
     );
 }
 
+#[test]
+#[ignore = "needs root"]
+fn privileged_steps_ask_the_name_servers_that_are_given() {
+    let stagewright = Stagewright::with_busybox();
+    let project = Project::new().file(
+        "Dockerfile",
+        "FROM busybox AS own\nRUN mkdir -p /etc && echo own > /etc/resolv.conf; true\nRUN cp /etc/resolv.conf /seen\n",
+    );
+    let see = |arguments: &[&str]| {
+        let out = tempfile::tempdir().unwrap();
+        let dest = format!("type=local,dest={}", out.path().display());
+        let all = [arguments, &["--no-cache", "-o", &dest]].concat();
+        let _ = stagewright.build(&project, &all).success();
+        let read = |name: &str| fs_err::read_to_string(out.path().join(name)).unwrap_or_default();
+        (read("seen"), read("etc/resolv.conf"))
+    };
+    let (seen, kept) = see(&["--dns=192.0.2.1,192.0.2.2", "--dns-search=a.example"]);
+    assert!(
+        seen.starts_with("nameserver 192.0.2.1\nnameserver 192.0.2.2\nsearch a.example\n"),
+        "{seen}"
+    );
+    assert_eq!(kept, "", "it is in a layer");
+    for network in ["pasta", "slirp4netns"] {
+        let network = format!("--network={network}");
+        let (seen, _) = see(&[&network, "--dns=192.0.2.1", "--dns-option=ndots:2"]);
+        assert!(
+            seen.starts_with("nameserver 192.0.2.1\noptions ndots:2\n"),
+            "{seen}"
+        );
+    }
+    // What a step writes there is the image's, then.
+    let own = ("own\n".to_owned(), "own\n".to_owned());
+    assert_eq!(see(&["--dns=none"]), own);
+    for (arguments, expected) in [
+        (&["--dns=192.0.2.1", "--network=none"][..], "have a network"),
+        (&["--dns=here"], "no address of a name server"),
+        (&["--dns=none", "--dns-search=a"], "as it is"),
+    ] {
+        let refused = stagewright.build(&project, arguments).output.failure(1);
+        assert!(refused.to_string().contains(expected), "{refused}");
+    }
+}
+
 /// Returns the programs that connect networks and whose step is gone: they are no children of what
 /// runs a step.
 fn connectors() -> Vec<String> {

@@ -128,6 +128,9 @@ BuildOptions options_of(const Json& request) {
     else if (name == "labels") options.labels = value.get<Texts>();
     else if (name == "tags") options.tags = value.get<std::vector<std::string>>();
     else if (name == "cache_from") options.cache_from = value.get<std::vector<std::string>>();
+    else if (name == "dns") options.dns = value.get<std::vector<std::string>>();
+    else if (name == "dns_search") options.dns_search = value.get<std::vector<std::string>>();
+    else if (name == "dns_options") options.dns_options = value.get<std::vector<std::string>>();
     else if (name == "source_date_epoch") options.source_date_epoch = value.get<std::uint64_t>();
     else if (name == "step_timeout_ms") options.step_timeout_ms = value.get<std::uint64_t>();
     else if (name == "reproducible") options.reproducible = value.get<bool>();

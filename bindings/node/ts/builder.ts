@@ -53,6 +53,10 @@ export interface BuildOptions {
   /** The socket of an ssh agent, or files of keys, by id. */
   ssh?: Record<string, readonly string[]>;
   extraHosts?: Record<string, string>;
+  /** Name servers of steps, by address; `none` leaves the image's `/etc/resolv.conf` as it is. */
+  dns?: readonly string[];
+  dnsSearch?: readonly string[];
+  dnsOptions?: readonly string[];
   shmBytes?: number;
   /** The most memory of a step; it needs a cgroup, as the next seven do. */
   memoryBytes?: number;

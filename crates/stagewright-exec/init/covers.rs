@@ -60,15 +60,13 @@ impl Covers {
         let hosts = root::hosts(step);
         self.file("/etc/hosts".as_ref(), hosts.as_bytes(), 0o644, (0, 0))?;
         match &step.resolv_conf {
-            ResolvConf::Host => self.resolv_conf(&means.resolv_conf.0)?,
-            ResolvConf::Given(bytes) => self.resolv_conf(bytes)?,
+            ResolvConf::Host | ResolvConf::With(_) => {
+                let bytes = &means.resolv_conf.0;
+                self.file("/etc/resolv.conf".as_ref(), bytes, 0o644, (0, 0))?;
+            }
             ResolvConf::Image => {}
         }
         step.mounts.iter().try_for_each(|mount| self.mount(mount))
-    }
-
-    fn resolv_conf(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.file("/etc/resolv.conf".as_ref(), bytes, 0o644, (0, 0))
     }
 
     /// Makes room for something at a path in the root.

@@ -313,8 +313,7 @@ impl Place<'_> {
         let hosts = hosts(step);
         self.file("/etc/hosts".as_ref(), hosts.as_bytes(), 0o644, 0, 0, false)?;
         let resolv_conf = match &step.resolv_conf {
-            ResolvConf::Host => &means.resolv_conf.0,
-            ResolvConf::Given(bytes) => bytes,
+            ResolvConf::Host | ResolvConf::With(_) => &means.resolv_conf.0,
             ResolvConf::Image => return Ok(()),
         };
         self.file("/etc/resolv.conf".as_ref(), resolv_conf, 0o644, 0, 0, false)

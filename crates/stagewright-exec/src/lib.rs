@@ -34,6 +34,7 @@ pub use orphans::end_processes_in;
 pub use report::{HostFinding, HostReport, Mode, Stacking};
 pub use sandbox::{CancelHandle, ProbeOptions, Sandbox, Stream};
 pub use step::{
-    Exit, Limits, Mount, Network, ResolvConf, Resource, RootFs, Security, Step, Ulimit, User,
+    Exit, Limits, Mount, NameServers, Network, ResolvConf, Resource, RootFs, Security, Step,
+    Ulimit, User,
 };
 pub use tree::{TreeChange, TreeNode};

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::step::{
-    Exit, Limits, Mount, Network, ResolvConf, Resource, RootFs, Security, Step, Ulimit, User,
+    Exit, Limits, Mount, NameServers, Network, ResolvConf, Resource, RootFs, Security, Step,
+    Ulimit, User,
 };
 use crate::tree::{TreeChange, TreeNode};
 use crate::wire::{Bytes, Input, Malformed, Wire, wire_enum, wire_struct};
@@ -32,7 +33,7 @@ pub(crate) struct Means {
     pub(crate) way: Way,
     /// The user namespace to join, as a file of `/proc`.
     pub(crate) user_namespace: Option<PathBuf>,
-    /// The contents of the host's `/etc/resolv.conf`.
+    /// What the step sees as `/etc/resolv.conf`, unless that is its image's.
     pub(crate) resolv_conf: Bytes,
     /// The cgroups that were made for the step, one a hierarchy.
     pub(crate) cgroups: Vec<CgroupPlace>,
@@ -251,6 +252,11 @@ wire_struct!(Step {
     timeout,
 });
 wire_struct!(User { uid, gid, groups });
+wire_struct!(NameServers {
+    servers,
+    search,
+    options
+});
 wire_enum!(Network { 1 => Host, 2 => None, 3 => Pasta, 4 => Slirp4netns });
 wire_enum!(Security { 1 => Sandbox, 2 => Insecure });
 wire_struct!(Ulimit {
@@ -314,9 +320,9 @@ impl Wire for ResolvConf {
     fn put(&self, out: &mut Vec<u8>) {
         match self {
             Self::Host => out.push(1),
-            Self::Given(bytes) => {
+            Self::With(servers) => {
                 out.push(2);
-                bytes.put(out);
+                servers.put(out);
             }
             Self::Image => out.push(3),
         }
@@ -325,7 +331,7 @@ impl Wire for ResolvConf {
     fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
         match u8::take(input)? {
             1 => Ok(Self::Host),
-            2 => Ok(Self::Given(Wire::take(input)?)),
+            2 => Ok(Self::With(Wire::take(input)?)),
             3 => Ok(Self::Image),
             _ => Err(Malformed),
         }

@@ -255,7 +255,7 @@ impl Sandbox {
     ) -> Result<Exit, ExecError> {
         let mut means = self.means()?;
         means.network_program = network::program(step.network)?;
-        means.resolv_conf = Bytes(network::resolv_conf(step.network, &self.resolv_conf));
+        means.resolv_conf = Bytes(network::resolv_conf(step, &self.resolv_conf));
         // Removed after the executable has ended.
         let cgroups = StepCgroups::of(step)?;
         means.cgroups = cgroups.places().to_vec();

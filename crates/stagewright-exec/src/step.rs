@@ -217,14 +217,26 @@ pub enum Security {
 }
 
 /// What `/etc/resolv.conf` shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ResolvConf {
     /// The host's.
+    #[default]
     Host,
-    /// These bytes.
-    Given(Vec<u8>),
+    /// The host's, with these in place of its own.
+    With(NameServers),
     /// The root file system's own, if it has one.
     Image,
+}
+
+/// What stands in `/etc/resolv.conf`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NameServers {
+    /// The name servers; none leaves those that there are.
+    pub servers: Vec<IpAddr>,
+    /// The search domains; nothing leaves those that there are.
+    pub search: Option<Vec<String>>,
+    /// The options; none leaves those that there are.
+    pub options: Vec<String>,
 }
 
 /// A resource limit of the kernel.

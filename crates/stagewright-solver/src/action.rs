@@ -12,7 +12,8 @@
 //! | working directory | text | in the destination | in the path |
 //! | user | text ² | – | text ² |
 //! | network, confinement, name of the host | text | – | – |
-//! | limits, `/dev/shm` size, extra hosts' names | text | – | – |
+//! | limits, `/dev/shm` size, extra hosts' names, search domains | text | – | – |
+//! | extra hosts' addresses, name servers and their options | no | – | – |
 //! | limits of memory and processors, cgroup, way to the network (`pasta`), timeout | no | – | – |
 //! | heredoc script | text | text | – |
 //! | bind mount | target, and the content that it shows | – | – |
@@ -46,6 +47,7 @@ use std::collections::BTreeMap;
 
 use stagewright_context::glob::has_wildcards;
 use stagewright_digest::{LayerId, StampsDigest};
+use stagewright_exec::{NameServers, ResolvConf};
 use stagewright_plan::{CopyOp, CopySource, ExecOp, FileOp, Op, Vertex};
 
 use crate::copy::{self, Selection};
@@ -254,6 +256,14 @@ fn exec_parts(options: &SolveOptions, op: &ExecOp, inputs: &[VertexResult], part
                 .collect(),
         );
     }
+    if let ResolvConf::With(NameServers {
+        search: Some(domains),
+        ..
+    }) = &limits.resolv_conf
+    {
+        // As of the hosts, what names mean counts, and where it is asked for does not.
+        parts.list("search domains", domains.clone());
+    }
     base_part(inputs, parts);
 }
 
@@ -413,6 +423,8 @@ mod tests {
             &|options, _, _| {
                 options.limits.extra_hosts = vec![("db".to_owned(), [127, 0, 0, 1].into())];
             },
+            &|options, _, _| options.limits.resolv_conf = searched(&[], &["a"]),
+            &|options, _, _| options.limits.resolv_conf = searched(&[], &[]),
             &|_, _, below| *below = root("another"),
         ];
         let keys: BTreeSet<ActionKey> = changes.iter().map(|change| exec_key(change)).collect();
@@ -441,6 +453,29 @@ mod tests {
             }
         };
         assert_eq!(exec_key(&host(1)), exec_key(&host(2)));
+        let servers = |options: &mut SolveOptions, _: &mut ExecOp, _: &mut VertexResult| {
+            options.limits.resolv_conf = ResolvConf::With(NameServers {
+                servers: vec![[192, 0, 2, 1].into()],
+                options: vec!["ndots:2".to_owned()],
+                search: None,
+            });
+        };
+        assert_eq!(unchanged, exec_key(&servers));
+        assert_eq!(
+            exec_key(&|options, _, _| options.limits.resolv_conf = searched(&[], &["a"])),
+            exec_key(&|options, _, _| options.limits.resolv_conf = searched(&[1], &["a"]))
+        );
+    }
+
+    fn searched(servers: &[u8], domains: &[&str]) -> ResolvConf {
+        ResolvConf::With(NameServers {
+            servers: servers
+                .iter()
+                .map(|last| [192, 0, 2, *last].into())
+                .collect(),
+            search: Some(domains.iter().map(ToString::to_string).collect()),
+            options: Vec::new(),
+        })
     }
 
     /// A change here makes every stored result of a step unfindable: raise the version on purpose.

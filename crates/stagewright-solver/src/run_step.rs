@@ -82,6 +82,7 @@ pub(crate) fn run(
         ulimits: limits.ulimits.clone(),
         shm_bytes: limits.shm_bytes.unwrap_or(SHM_BYTES),
         extra_hosts: limits.extra_hosts.clone(),
+        resolv_conf: limits.resolv_conf.clone(),
         timeout: limits.timeout,
         cgroup_parent: limits.cgroup_parent.clone(),
         limits: limits.cgroup.clone(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stagewright_digest::{ActionKey, LayerId};
 use stagewright_exec::{
-    HostReport, Mode, Network, ProbeOptions, Sandbox, Stacking, Ulimit, UserNamespace,
+    HostReport, Mode, Network, ProbeOptions, ResolvConf, Sandbox, Stacking, Ulimit, UserNamespace,
 };
 use stagewright_layer::Mtime;
 use stagewright_plan::Vertex;
@@ -54,6 +54,8 @@ pub struct SolveOptions {
 pub struct Limits {
     /// Names for addresses in `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
+    /// What `/etc/resolv.conf` shows. Of it the search domains enter keys.
+    pub resolv_conf: ResolvConf,
     /// The size of `/dev/shm` in bytes.
     pub shm_bytes: Option<u64>,
     /// Resource limits.

@@ -43,6 +43,7 @@ mod image;
 mod input;
 mod job;
 pub mod json;
+mod name_servers;
 mod named_context;
 mod outgoing;
 mod parse;

@@ -54,6 +54,14 @@ pub struct BuildRequest {
     pub ssh: Vec<SshAgent>,
     /// Names for addresses in the steps' `/etc/hosts`, as `(name, address)`.
     pub extra_hosts: Vec<(String, String)>,
+    /// The name servers of the steps' `/etc/resolv.conf`, by their addresses; those of the host, or of a
+    /// network of the steps' own, if there are none. `none` alone leaves the image's file as it is. They
+    /// enter no key, as the addresses of `extra_hosts`.
+    pub dns: Vec<String>,
+    /// The search domains there; the host's if there are none. `.` alone is none at all.
+    pub dns_search: Vec<String>,
+    /// The options there; the host's if there are none.
+    pub dns_options: Vec<String>,
     /// The size of the steps' `/dev/shm`, in bytes; 64 MiB if absent.
     pub shm_bytes: Option<u64>,
     /// The most memory of a step, in bytes. As all limits here, it needs a cgroup of the host's.
@@ -124,6 +132,9 @@ impl BuildRequest {
             secrets: Vec::new(),
             ssh: Vec::new(),
             extra_hosts: Vec::new(),
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
             shm_bytes: None,
             memory_bytes: None,
             memory_swap_bytes: None,

@@ -230,6 +230,10 @@ struct BuildOptions {
   /// The socket of an ssh agent, or files of keys, by id.
   std::map<std::string, std::vector<std::filesystem::path>> ssh;
   std::map<std::string, std::string> extra_hosts;
+  /// Name servers of steps, by address; "none" leaves the image's /etc/resolv.conf as it is.
+  std::vector<std::string> dns;
+  std::vector<std::string> dns_search;
+  std::vector<std::string> dns_options;
   std::optional<std::uint64_t> shm_bytes;
   /// The most memory of a step; it needs a cgroup, as the next seven do.
   std::optional<std::uint64_t> memory_bytes;

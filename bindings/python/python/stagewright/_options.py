@@ -63,6 +63,10 @@ class BuildOptions(TypedDict, total=False):
     extra_hosts: Mapping[str, str] | None
     add_hosts: Mapping[str, str] | None
     """The same as ``extra_hosts``."""
+    dns: str | Sequence[str]
+    """Name servers of steps, by address; ``none`` leaves the image's ``/etc/resolv.conf`` as it is."""
+    dns_search: str | Sequence[str]
+    dns_options: str | Sequence[str]
     shmsize: int | None
     container_limits: Mapping[str, int | str] | None
     """``memory``, ``memswap``, ``cpushares`` and ``cpusetcpus`` of steps, which need a cgroup as the
@@ -340,6 +344,9 @@ _PLAIN: dict[str, tuple[str, Callable[[str, Mapping[str, Any]], Any] | None]] = 
     "secrets": ("secrets", _secrets),
     "ssh": ("ssh", _ssh),
     "extra_hosts": ("extra_hosts", _texts_by_name),
+    "dns": ("dns", _texts),
+    "dns_search": ("dns_search", _texts),
+    "dns_options": ("dns_options", _texts),
     "shmsize": ("shm_bytes", None),
     "cpu_quota": ("cpu_quota_us", None),
     "cpu_period": ("cpu_period_us", None),

@@ -136,6 +136,16 @@ pub(crate) struct BuildArguments {
     /// Add a line to the steps' /etc/hosts
     #[arg(long, value_name = "HOST:IP")]
     pub(crate) add_host: Vec<ExtraHost>,
+    /// A name server of the steps' /etc/resolv.conf; `none` leaves the image's file as it is [default:
+    /// the host's]
+    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    pub(crate) dns: Vec<String>,
+    /// A search domain there; `.` for none at all [default: the host's]
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
+    pub(crate) dns_search: Vec<String>,
+    /// An option there, such as ndots:2 [default: the host's]
+    #[arg(long, value_name = "OPTION", value_delimiter = ',')]
+    pub(crate) dns_option: Vec<String>,
     /// Size of the steps' /dev/shm, such as 64m
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, overrides_with = "shm_size")]
     pub(crate) shm_size: Option<u64>,

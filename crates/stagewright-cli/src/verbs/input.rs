@@ -85,6 +85,9 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
             .iter()
             .map(|host| (host.name.clone(), host.address.to_string()))
             .collect(),
+        dns: arguments.dns.clone(),
+        dns_search: arguments.dns_search.clone(),
+        dns_options: arguments.dns_option.clone(),
         shm_bytes: arguments.shm_size,
         memory_bytes: arguments.memory,
         memory_swap_bytes: arguments.memory_swap,

@@ -50,6 +50,9 @@ struct RequestJson {
     /// Sockets or files of keys by id.
     ssh: BTreeMap<String, Vec<PathBuf>>,
     extra_hosts: BTreeMap<String, String>,
+    dns: Vec<String>,
+    dns_search: Vec<String>,
+    dns_options: Vec<String>,
     shm_bytes: Option<u64>,
     memory_bytes: Option<u64>,
     memory_swap_bytes: Option<i64>,
@@ -217,6 +220,9 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
             .map(|(id, paths)| SshAgent { id, paths })
             .collect(),
         extra_hosts: json.extra_hosts.into_iter().collect(),
+        dns: json.dns,
+        dns_search: json.dns_search,
+        dns_options: json.dns_options,
         shm_bytes: json.shm_bytes,
         memory_bytes: json.memory_bytes,
         memory_swap_bytes: json.memory_swap_bytes,
