@@ -49,4 +49,5 @@ mod rootless;
 mod ssh;
 mod step_environment;
 mod transfers;
+mod unset;
 mod vectors;

@@ -24,6 +24,9 @@ std::string request_json(const BuildOptions& options) {
   Json json = {
       {"build_args", options.build_args},
       {"labels", options.labels},
+      {"unset_env", options.unset_env},
+      {"unset_labels", options.unset_labels},
+      {"inherit_labels", options.inherit_labels},
       {"tags", options.tags},
       {"no_cache", options.no_cache},
       {"no_cache_filter", options.no_cache_filter},

@@ -41,6 +41,12 @@ export interface BuildOptions {
   target?: string;
   buildArgs?: Record<string, string>;
   labels?: Record<string, string>;
+  /** Variables that the image has not. Steps see them all the same. */
+  unsetEnv?: readonly string[];
+  /** Labels that the image has not. */
+  unsetLabels?: readonly string[];
+  /** Take over the labels of what a stage starts from; usual. */
+  inheritLabels?: boolean;
   tags?: readonly string[];
   platform?: string;
   noCache?: boolean;

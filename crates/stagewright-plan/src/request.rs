@@ -15,6 +15,8 @@ pub struct LowerOptions {
     pub build_args: BTreeMap<String, String>,
     /// `--label`s, set after all of the Dockerfile's.
     pub labels: Vec<(String, String)>,
+    /// Variables and labels that the image has not, whoever set them.
+    pub unset: Unset,
     /// The platform of the image.
     pub platform: Platform,
     /// The platform of the machine that builds.
@@ -34,6 +36,17 @@ pub struct LowerOptions {
     pub source_date_epoch: Option<u64>,
     /// Names the Dockerfile across builds; enters [`crate::Vertex::place`].
     pub project: String,
+}
+
+/// What an image does not take over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unset {
+    /// Variables, which the steps see all the same.
+    pub env: Vec<String>,
+    /// Labels.
+    pub labels: Vec<String>,
+    /// All labels of what a stage starts from.
+    pub inherited_labels: bool,
 }
 
 /// What a named context is.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use stagewright_dockerfile::{Diagnostic, Dockerfile};
 use stagewright_oci::{ImageConfig, Platform};
 use stagewright_plan::{
-    ImageNeed, KnownImage, KnownImages, LowerOptions, Lowered, NetworkMode, Plan, lower,
+    ImageNeed, KnownImage, KnownImages, LowerOptions, Lowered, NetworkMode, Plan, Unset, lower,
 };
 
 fn options() -> LowerOptions {
@@ -20,6 +20,7 @@ fn options() -> LowerOptions {
         target: None,
         build_args: BTreeMap::new(),
         labels: Vec::new(),
+        unset: Unset::default(),
         platform: Platform::new("linux", "amd64", None),
         build_platform: Platform::new("linux", "amd64", None),
         no_cache: false,

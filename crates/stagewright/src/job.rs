@@ -11,7 +11,7 @@ use stagewright_dockerfile::{Dockerfile, did_you_mean};
 use stagewright_fetch::{RegistryOptions, git_commit_time};
 use stagewright_oci::Platform;
 use stagewright_plan::{
-    KnownImages, LowerOptions, Lowered, NetworkMode, Plan, SourceOp, StageInfo, lower,
+    KnownImages, LowerOptions, Lowered, NetworkMode, Plan, SourceOp, StageInfo, Unset, lower,
 };
 use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
@@ -403,6 +403,20 @@ impl Job {
         Ok(image)
     }
 
+    /// Checks the names of what is to be unset.
+    fn check_unset(&self) -> Result<(), Error> {
+        let (env, labels) = (&self.request.unset_env, &self.request.unset_labels);
+        let is_wrong = |name: &&String| name.is_empty() || name.contains('=');
+        let wrong = env.iter().find(is_wrong);
+        match wrong.or(labels.iter().find(|name| name.is_empty())) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("{name:?} is no name of a variable or a label to unset");
+                Err(Error::new(ErrorKind::Request, message))
+            }
+        }
+    }
+
     /// Lowers the Dockerfile, finding out about the images that it turns out to need.
     async fn plan(
         &self,
@@ -410,6 +424,7 @@ impl Job {
         images: &Images,
         target: Option<String>,
     ) -> Result<Plan, Error> {
+        self.check_unset()?;
         let options = LowerOptions {
             target,
             ..self.lower_options(input)
@@ -458,6 +473,11 @@ impl Job {
             target: input.target.clone(),
             build_args: self.build_args(),
             labels: request.labels.clone(),
+            unset: Unset {
+                env: request.unset_env.clone(),
+                labels: request.unset_labels.clone(),
+                inherited_labels: !request.inherit_labels,
+            },
             platform: self.platform.clone(),
             build_platform: Platform::host(),
             no_cache: request.no_cache,

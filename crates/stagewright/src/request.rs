@@ -33,6 +33,12 @@ pub struct BuildRequest {
     pub build_args: Vec<(String, String)>,
     /// Labels, set after all of the Dockerfile's.
     pub labels: Vec<(String, String)>,
+    /// Variables that the image does not have, whoever set them. Steps see them all the same.
+    pub unset_env: Vec<String>,
+    /// Labels that the image does not have, whoever set them.
+    pub unset_labels: Vec<String>,
+    /// Take over the labels of what a stage starts from; usual.
+    pub inherit_labels: bool,
     /// Names for the image in the store: `name[:tag]`.
     pub tags: Vec<String>,
     /// The platform of the image, as `os/architecture[/variant]`; the host's if absent.
@@ -122,6 +128,9 @@ impl BuildRequest {
             stage: None,
             build_args: Vec::new(),
             labels: Vec::new(),
+            unset_env: Vec::new(),
+            unset_labels: Vec::new(),
+            inherit_labels: true,
             tags: Vec::new(),
             platform: None,
             no_cache: false,

@@ -217,6 +217,12 @@ struct BuildOptions {
   std::optional<std::string> target;
   std::map<std::string, std::string> build_args;
   std::map<std::string, std::string> labels;
+  /// Variables that the image has not. Steps see them all the same.
+  std::vector<std::string> unset_env;
+  /// Labels that the image has not.
+  std::vector<std::string> unset_labels;
+  /// Take over the labels of what a stage starts from.
+  bool inherit_labels = true;
   std::vector<std::string> tags;
   std::optional<std::string> platform;
   bool no_cache = false;

@@ -44,6 +44,12 @@ class BuildOptions(TypedDict, total=False):
     build_contexts: Mapping[str, Path | Stage] | None
     target: str | None
     labels: Mapping[str, str] | None
+    unset_env: str | Sequence[str]
+    """Variables that the image has not. Steps see them all the same."""
+    unset_labels: str | Sequence[str]
+    """Labels that the image has not."""
+    inherit_labels: bool
+    """Take over the labels of what a stage starts from; usual."""
     platform: str | None
     nocache: bool
     no_cache: bool
@@ -335,6 +341,9 @@ _PLAIN: dict[str, tuple[str, Callable[[str, Mapping[str, Any]], Any] | None]] = 
     "target": ("target", None),
     "buildargs": ("build_args", _texts_by_name),
     "labels": ("labels", _texts_by_name),
+    "unset_env": ("unset_env", _texts),
+    "unset_labels": ("unset_labels", _texts),
+    "inherit_labels": ("inherit_labels", None),
     "platform": ("platform", None),
     "nocache": ("no_cache", None),
     "no_cache_filter": ("no_cache_filter", _texts),

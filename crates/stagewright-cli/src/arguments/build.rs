@@ -47,6 +47,17 @@ pub(crate) struct BuildArguments {
     /// Set a label of the image
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) label: Vec<KeyValue>,
+    /// Leave a variable out of the image; steps see it all the same
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) unsetenv: Vec<String>,
+    /// Leave a label out of the image
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) unsetlabel: Vec<String>,
+    /// Take over the labels of what a stage starts from [default: true]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "true", default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, hide_default_value = true, overrides_with = "inherit_labels")]
+    pub(crate) inherit_labels: bool,
     /// Build for this platform, as `OS/ARCHITECTURE[/VARIANT]`
     #[arg(
         long,

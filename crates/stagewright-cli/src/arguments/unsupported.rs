@@ -33,6 +33,8 @@ const FLAGS: &[Flag] = &[
     flag("--builder", Takes::Value, &[]),
     flag("--compress", Takes::OptionalValue, FALSE),
     flag("--debug", Takes::OptionalValue, FALSE),
+    // Annotations of a base are never taken over.
+    flag("--inherit-annotations", Takes::OptionalValue, FALSE),
     flag("--isolation", Takes::Value, &["default", ""]),
     flag("--policy", Takes::Value, &[]),
     flag("--resource", Takes::Value, &[]),

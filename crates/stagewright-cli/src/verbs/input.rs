@@ -57,6 +57,9 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
             .iter()
             .map(|label| (label.name.clone(), label.value.clone().unwrap_or_default()))
             .collect(),
+        unset_env: arguments.unsetenv.clone(),
+        unset_labels: arguments.unsetlabel.clone(),
+        inherit_labels: arguments.inherit_labels,
         tags: arguments.tag.clone(),
         platform: arguments.platform.first().cloned(),
         no_cache: arguments.no_cache,

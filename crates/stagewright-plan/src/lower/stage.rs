@@ -128,6 +128,7 @@ impl StageState<'_, '_> {
             Source::Stage(base) => {
                 self.end = self.lowering.ends[&base].clone();
                 self.end.config.config.on_build.clear();
+                self.forget_labels();
                 return Ok(());
             }
             Source::Scratch => {
@@ -155,7 +156,15 @@ impl StageState<'_, '_> {
         self.end.config = config;
         self.end.config.config.on_build.clear();
         self.end.platform = platform;
+        self.forget_labels();
         Ok(())
+    }
+
+    /// As in Buildah, what a stage starts from may be a stage.
+    fn forget_labels(&mut self) {
+        if self.lowering.options.unset.inherited_labels {
+            self.end.config.config.labels.clear();
+        }
     }
 
     /// Adds the vertex of an image.
@@ -381,6 +390,7 @@ impl StageState<'_, '_> {
         if is_target {
             let labels = self.lowering.options.labels.iter().cloned();
             self.end.config.config.labels.extend(labels);
+            self.unset();
             let platform = &self.end.platform;
             self.end.config.os.clone_from(&platform.os);
             self.end
@@ -392,6 +402,17 @@ impl StageState<'_, '_> {
             }
         }
         Ok(self.end)
+    }
+
+    /// Takes away what the image is not to have. Steps have seen it.
+    fn unset(&mut self) {
+        let unset = &self.lowering.options.unset;
+        let config = &mut self.end.config.config;
+        config.env.retain(|pair| {
+            let name = pair.split('=').next().unwrap_or_default();
+            !unset.env.iter().any(|unset| unset == name)
+        });
+        config.labels.retain(|key, _| !unset.labels.contains(key));
     }
 }
 

@@ -102,6 +102,17 @@ fn request(facts: &Facts<'_>, max: bool) -> Value {
     if let Some(target) = &request.target {
         args.insert("target".to_owned(), target.clone());
     }
+    for (name, unset) in [
+        ("unset-env", &request.unset_env),
+        ("unset-label", &request.unset_labels),
+    ] {
+        if !unset.is_empty() {
+            args.insert(name.to_owned(), unset.join(","));
+        }
+    }
+    if !request.inherit_labels {
+        args.insert("inherit-labels".to_owned(), "false".to_owned());
+    }
     if request.no_cache {
         args.insert("no-cache".to_owned(), String::new());
     } else if !request.no_cache_filter.is_empty() {
