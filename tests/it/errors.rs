@@ -1,8 +1,8 @@
 //! What goes wrong is told clearly, and breaks nothing.
 
-use std::process::Command;
-
 use stagewright_testkit::{Build, Project, Stagewright, output};
+
+use crate::tmpfs::Tmpfs;
 
 /// Asserts that a build failed as builds fail, and that what it printed holds each of the words.
 fn assert_fails(build: &Build, words: &[&str]) {
@@ -184,41 +184,12 @@ fn privileged_a_command_that_is_not_there_is_told() {
     );
 }
 
-/// A small file system of its own, gone when dropped.
-struct Tmpfs(tempfile::TempDir);
-
-impl Tmpfs {
-    fn mount(megabytes: u32) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let size = format!("size={megabytes}m");
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(folder.path());
-        let _ = output(&mut mount).success();
-        Self(folder)
-    }
-
-    fn resize(&self, megabytes: u32) {
-        let options = format!("remount,size={megabytes}m");
-        let mut mount = Command::new("mount");
-        let _ = output(mount.args(["-o", &options]).arg(self.0.path())).success();
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // A test that failed in the middle may have left it busy; the folder then stays.
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 #[ignore = "needs root"]
 fn privileged_a_full_disk_is_told_and_breaks_nothing() {
     let disk = Tmpfs::mount(24);
     let stagewright = Stagewright::with_busybox();
-    let store = disk.0.path().join("store");
+    let store = disk.path().join("store");
     let dockerfile =
         "FROM busybox\nRUN echo kept > /kept\nRUN dd if=/dev/urandom of=/big bs=1M count=40\n";
     let project = Project::new().file("Dockerfile", dockerfile);

@@ -48,6 +48,7 @@ mod reproducible;
 mod rootless;
 mod ssh;
 mod step_environment;
+mod tmpfs;
 mod transfers;
 mod unset;
 mod vectors;

@@ -6,6 +6,8 @@ use serde_json::Value;
 use stagewright::{BuildRequest, Builder, BuilderOptions, NamedContext};
 use stagewright_testkit::{Output, Project, Stagewright, output};
 
+use crate::tmpfs::Tmpfs;
+
 fn cache(stagewright: &Stagewright, arguments: &[&str]) -> Output {
     let mut command: Command = stagewright.command("cache");
     command
@@ -71,6 +73,9 @@ fn a_size_to_keep_takes_the_least_recently_used_first() {
     assert_eq!(before["bytes"], 0, "{before}");
     let left = before["left_bytes"].as_u64().unwrap();
     let keep = format!("--keep-storage={}", left - 200_000);
+    // What is reserved is more than what may be used: as in BuildKit, it is kept.
+    let reserved = pruned(&stagewright, &["--max-used-space=1", "--reserved-space=1t"]);
+    assert_eq!(reserved["bytes"], 0, "{reserved}");
     let gone = pruned(&stagewright, &[&keep]);
     assert!(gone["bytes"].as_u64().unwrap() >= 200_000, "{gone}");
     assert_eq!(stagewright.build(&new, &[]).success().executed().len(), 0);
@@ -110,6 +115,97 @@ fn a_store_is_kept_below_its_limit_by_the_builds_themselves() {
     assert!(bytes < 6 << 20, "{bytes} bytes are left");
     let last = stagewright.build(&project(39), &[]).success().executed();
     assert_eq!(last.len(), 0, "what was used last is gone");
+}
+
+/// Of a stage that copies a file of so many megabytes.
+fn large(name: &str, megabytes: usize) -> Project {
+    Project::new()
+        .file("Dockerfile", "FROM scratch\nCOPY file /file\n")
+        .file("file", name.repeat((megabytes << 20) / name.len()))
+}
+
+fn total_bytes(stagewright: &Stagewright) -> u64 {
+    let usage = cache(stagewright, &["du", "--format=json"]).stdout;
+    let usage: Value = serde_json::from_str(&usage).unwrap();
+    usage["total_bytes"].as_u64().unwrap()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_room_is_kept_free_on_the_disk_by_the_builds_and_on_demand() {
+    const MB: u64 = 1 << 20;
+    let disk = Tmpfs::mount(64);
+    let stagewright = Stagewright::new_in(disk.path())
+        .option("--store-limit=0")
+        .option("--store-min-free=75%")
+        .option("--store-reserved=1m");
+    let named = large("named", 3);
+    let _ = stagewright.build(&named, &["-t", "named:1"]).success();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let _ = stagewright.build(&large(name, 3), &[]).success();
+    }
+    let bytes = total_bytes(&stagewright);
+    assert!(bytes <= 16 * MB, "{bytes} bytes are left, and 16 MB may be");
+    let executed = |project: &Project| stagewright.build(project, &[]).success().executed().len();
+    assert_eq!(executed(&large("f", 3)), 0, "what was used last is gone");
+    assert_eq!(executed(&named), 0, "what has a name is gone");
+    // Now by hand: with enough free nothing goes, and what is reserved stays.
+    for arguments in [
+        ["--min-free-space=50%", "--reserved-space=0"],
+        ["--min-free-space=64m", "--reserved-space=16m"],
+    ] {
+        let gone = pruned(&stagewright, &arguments);
+        assert_eq!(gone["bytes"], 0, "{arguments:?}: {gone}");
+    }
+    let gone = pruned(&stagewright, &["--min-free-space=57m"]);
+    let left = gone["left_bytes"].as_u64().unwrap();
+    assert!((3 * MB..=7 * MB).contains(&left), "{gone}");
+    let gone = pruned(&stagewright, &["--min-free-space=100%"]);
+    let left = gone["left_bytes"].as_u64().unwrap();
+    assert!(
+        (3 * MB..4 * MB).contains(&left),
+        "only what has a name is left: {gone}"
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_build_that_finds_the_disk_full_makes_room_and_begins_anew() {
+    let disk = Tmpfs::mount(56);
+    let stagewright = Stagewright::with_busybox_in(disk.path())
+        .option("--store-limit=0")
+        .option("--store-min-free=0");
+    let named = large("named", 4);
+    let (old, new) = (large("old", 12), large("new", 12));
+    let _ = stagewright.build(&named, &["-t", "named:1"]).success();
+    let _ = stagewright.build(&old, &[]).success();
+    let _ = stagewright.build(&new, &[]).success();
+    let wants = |project: &Project| {
+        let build = stagewright.build(project, &[]).success();
+        let told = build.output.to_string();
+        assert!(told.contains("the disk of the store was full"), "{told}");
+    };
+    // A copy, which says that the disk is full, and a command, which only fails.
+    wants(&large("more", 32));
+    let executed = |project: &Project| stagewright.build(project, &[]).success().executed().len();
+    assert_eq!(executed(&named), 0, "what has a name is gone");
+    let command = "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=40 && rm /big\n";
+    wants(&Project::new().file("Dockerfile", command));
+    assert_eq!(executed(&named), 0, "what has a name is gone");
+    assert!(
+        cache(&stagewright, &["verify"])
+            .stdout
+            .contains("all whole")
+    );
+    // What no room helps fails, once.
+    let command = command.replace("count=40", "count=80");
+    let failed = stagewright.build(&Project::new().file("Dockerfile", &command), &[]);
+    assert_eq!(failed.output.code(), Some(1), "{}", failed.output);
+    let told = failed.output.to_string();
+    assert!(
+        told.contains("free on the disk that the store is on"),
+        "{told}"
+    );
 }
 
 /// Of twenty builds at once there are five kinds, whose first two steps are the same. Each step notes that it ran in a cache

@@ -27,6 +27,8 @@ mod ffi {
             mirrors: Vec<String>,
             environment: Vec<String>,
             store_limit: &str,
+            store_min_free: &str,
+            store_reserved: &str,
         ) -> Result<Box<NativeBuilder>>;
         fn to_dockerfile(stages: &str) -> Result<String>;
 

@@ -15,12 +15,14 @@ use crate::transfer::{NativeTransfer, Outcome};
 pub(crate) struct NativeBuilder(Owned<Builder>);
 
 /// Opens a store; that of the user if none is named. The environment is given as `NAME=value`;
-/// the limit is a number, or nothing for the usual one.
+/// the limit, what is to be free and what is reserved are numbers, or nothing for what is usual.
 pub(crate) fn open_builder(
     store: &str,
     mirrors: Vec<String>,
     environment: Vec<String>,
     store_limit: &str,
+    store_min_free: &str,
+    store_reserved: &str,
 ) -> Result<Box<NativeBuilder>, Thrown> {
     let environment: HashMap<&str, &str> = environment
         .iter()
@@ -33,16 +35,20 @@ pub(crate) fn open_builder(
     for mirror in mirrors {
         options.add_mirror(&mirror)?;
     }
-    if !store_limit.is_empty() {
-        options.store_limit = Some(store_limit.parse().map_err(|_| {
-            Error::new(
-                ErrorKind::Request,
-                "the store's limit is not a number of bytes",
-            )
-        })?);
-    }
+    options.store_limit = bytes(store_limit)?;
+    options.store_min_free = bytes(store_min_free)?.map(Into::into);
+    options.store_reserved = bytes(store_reserved)?.map(Into::into);
     let builder = Builder::open(options)?;
     Ok(Box::new(NativeBuilder(Owned::new(builder))))
+}
+
+/// Reads a number of bytes, or nothing.
+fn bytes(text: &str) -> Result<Option<u64>, Error> {
+    let read = (!text.is_empty()).then(|| text.parse()).transpose();
+    read.map_err(|_| {
+        let message = format!("{text:?} is not a number of bytes");
+        Error::new(ErrorKind::Request, message)
+    })
 }
 
 /// Writes stages as a Dockerfile.

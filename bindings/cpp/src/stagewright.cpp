@@ -179,9 +179,13 @@ Builder::Builder(const BuilderOptions& options) {
   }
   const auto store = options.store ? options.store->string() : std::string();
   const auto named = text(store);
-  const auto limit = options.store_limit ? std::to_string(*options.store_limit) : std::string();
+  const auto number = [](const std::optional<std::uint64_t>& bytes) { return bytes ? std::to_string(*bytes) : std::string(); };
+  const auto limit = number(options.store_limit);
+  const auto min_free = number(options.store_min_free);
+  const auto reserved = number(options.store_reserved);
   inner_ = std::make_shared<const Inner>(Inner{calling([&] {
-    return native::open_builder(named, std::move(mirrors), std::move(environment), text(limit));
+    return native::open_builder(named, std::move(mirrors), std::move(environment), text(limit), text(min_free),
+                                text(reserved));
   })});
 }
 

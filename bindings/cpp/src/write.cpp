@@ -136,7 +136,9 @@ std::string inspect_json(const InspectOptions& options) {
 
 std::string prune_json(const PruneOptions& options) {
   Json json = {{"all", options.all}, {"kinds", options.kinds}, {"ids", options.ids}};
-  put(json, "keep_bytes", options.keep_bytes);
+  put(json, "max_used_bytes", options.max_used_bytes);
+  put(json, "min_free_bytes", options.min_free_bytes);
+  put(json, "reserved_bytes", options.reserved_bytes);
   put(json, "used_before_unix_ms", options.used_before_unix_ms);
   return written(json);
 }

@@ -201,6 +201,10 @@ void what_nobody_needs_is_pruned() {
   Fresh fresh("prune");
   fresh.builder.build(fresh.project());
   CHECK(fresh.builder.cache_usage().layers.count > 0);
+  PruneOptions reserved;
+  reserved.min_free_bytes = std::uint64_t{1} << 60;
+  reserved.reserved_bytes = std::uint64_t{1} << 40;
+  CHECK(fresh.builder.prune_cache(reserved).bytes == 0);
   PruneOptions all;
   all.all = true;
   const auto pruned = fresh.builder.prune_cache(all);

@@ -19,7 +19,7 @@ fn open(
     store: Option<String>,
     mirrors: &[String],
     environment: &HashMap<String, String>,
-    store_limit: Option<u64>,
+    room: [Option<u64>; 3],
 ) -> Result<Builder, Error> {
     let mut options = BuilderOptions::of_user(store.map(Into::into), &|name| {
         environment.get(name).cloned()
@@ -27,7 +27,10 @@ fn open(
     for mirror in mirrors {
         options.add_mirror(mirror)?;
     }
-    options.store_limit = store_limit;
+    let [limit, min_free, reserved] = room;
+    options.store_limit = limit;
+    options.store_min_free = min_free.map(Into::into);
+    options.store_reserved = reserved.map(Into::into);
     Builder::open(options)
 }
 
@@ -40,9 +43,12 @@ impl NativeBuilder {
         mirrors: Vec<String>,
         environment: HashMap<String, String>,
         store_limit: Option<i64>,
+        store_min_free: Option<i64>,
+        store_reserved: Option<i64>,
     ) -> napi::Result<Self> {
-        let limit = store_limit.map(|bytes| u64::try_from(bytes).unwrap_or_default());
-        let builder = open(store, &mirrors, &environment, limit).map_err(|error| thrown(&error))?;
+        let room = [store_limit, store_min_free, store_reserved]
+            .map(|bytes| bytes.map(|bytes| u64::try_from(bytes).unwrap_or_default()));
+        let builder = open(store, &mirrors, &environment, room).map_err(|error| thrown(&error))?;
         Ok(Self(builder))
     }
 

@@ -254,6 +254,22 @@ test('what nobody needs is pruned', async () => {
   await assert.rejects(builder.pruneCache({ kinds: ['everything'] }), { code: 'request' });
 });
 
+test('room on the disk of the store is kept free', async () => {
+  const { project, store } = fresh();
+  const all = 2 ** 52;
+  const kept = new Builder({ store, environment: {}, storeMinFree: all });
+  await kept.build({ context: project });
+  await collected();
+  const reserved = await kept.pruneCache({ minFreeBytes: all, reservedBytes: 2 ** 40 });
+  assert.deepEqual(reserved.items, []);
+  assert.ok((await kept.cacheUsage()).layers.count > 1);
+  const small = new Builder({ store, environment: {}, storeMinFree: all, storeReserved: 1 });
+  await small.build({ context: project, dockerfileText: 'FROM scratch\nCOPY package.json /\n' });
+  assert.equal((await small.cacheUsage()).layers.count, 1);
+  await collected();
+  assert.ok((await small.pruneCache({ maxUsedBytes: 1 })).items.length > 0);
+});
+
 test('a worker thread builds', async () => {
   const { project, store } = fresh();
   const text = `

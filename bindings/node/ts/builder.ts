@@ -21,6 +21,13 @@ export interface BuilderOptions {
    * usual, 0 is no limit.
    */
   storeLimit?: number;
+  /**
+   * How many bytes are to be free on the store's disk: where less is, what nobody needs goes before
+   * and after a build. A twentieth of the disk and at most 10 GiB is usual.
+   */
+  storeMinFree?: number;
+  /** What the store may take however little is free; half of the limit is usual. */
+  storeReserved?: number;
 }
 
 /** What a build is asked to do. */
@@ -180,7 +187,11 @@ export interface PruneOptions {
   /** Also base images, and results of steps that made no files. */
   all?: boolean;
   /** Stop when the store takes no more than this. */
-  keepBytes?: number;
+  maxUsedBytes?: number;
+  /** Stop when so much is free on the store's disk; if it is, nothing goes. */
+  minFreeBytes?: number;
+  /** What the store may keep in any case. */
+  reservedBytes?: number;
   /** Only what was last used before this time. */
   usedBeforeUnixMs?: number;
   /** Only things of these kinds. */
@@ -230,9 +241,10 @@ export class Builder {
 
   /** Opens a store, or makes it. */
   constructor(options: BuilderOptions = {}) {
-    const names = ['store', 'registryMirrors', 'environment', 'storeLimit'];
+    const names = ['store', 'registryMirrors', 'environment', 'storeLimit', 'storeMinFree', 'storeReserved'];
     const given = checked('a builder', options, names);
-    const { store, registryMirrors = {}, environment = process.env, storeLimit } = given;
+    const { store, registryMirrors = {}, environment = process.env } = given;
+    const { storeLimit, storeMinFree, storeReserved } = given;
     const mirrors = Object.entries(registryMirrors).map(([name, place]) => `${name}=${place}`);
     const variables: Record<string, string> = {};
     for (const [name, value] of Object.entries(environment)) {
@@ -240,7 +252,9 @@ export class Builder {
         variables[name] = value;
       }
     }
-    this.#native = calling(() => new native.NativeBuilder(store, mirrors, variables, storeLimit));
+    this.#native = calling(
+      () => new native.NativeBuilder(store, mirrors, variables, storeLimit, storeMinFree, storeReserved),
+    );
   }
 
   /** Builds an image. */

@@ -51,6 +51,8 @@ interface Native {
     mirrors: string[],
     environment: Record<string, string>,
     storeLimit: number | undefined,
+    storeMinFree: number | undefined,
+    storeReserved: number | undefined,
   ) => NativeBuilder;
   exportImages(images: NativeImage[], options: string): Promise<string | null>;
   pushImages(images: NativeImage[], options: string, isTold: boolean): NativeTransfer;

@@ -25,6 +25,8 @@ impl NativeBuilder {
         mirrors: Vec<String>,
         environment: HashMap<String, String>,
         store_limit: Option<u64>,
+        store_min_free: Option<u64>,
+        store_reserved: Option<u64>,
     ) -> PyResult<Self> {
         let builder = detached(py, || {
             let mut options =
@@ -33,6 +35,8 @@ impl NativeBuilder {
                 options.add_mirror(&mirror)?;
             }
             options.store_limit = store_limit;
+            options.store_min_free = store_min_free.map(Into::into);
+            options.store_reserved = store_reserved.map(Into::into);
             Builder::open(options)
         })?;
         Ok(Self(Owned::new(builder)))

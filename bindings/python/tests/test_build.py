@@ -160,6 +160,23 @@ def test_a_limit_of_the_store_is_kept(project: Path, tmp_path: Path) -> None:
         stagewright.Builder(tmp_path / "small", store_limit=-1)
 
 
+def test_room_on_the_disk_of_the_store_is_kept_free(project: Path, tmp_path: Path) -> None:
+    options = {"environment": {}, "store_min_free": 1 << 60}
+    with stagewright.Builder(tmp_path / "kept", **options) as kept:
+        kept.build(project)
+        assert kept.build(project).config
+        assert kept.cache_usage()["layers"]["count"] == 4
+        pruned = kept.prune_cache(min_free_bytes=1)
+        assert pruned["bytes"] == 0, pruned
+        pruned = kept.prune_cache(min_free_bytes=1 << 60, reserved_bytes=1 << 40)
+        assert pruned["bytes"] == 0, pruned
+        assert kept.prune_cache(max_used_bytes=1)["bytes"] > 0
+    with stagewright.Builder(tmp_path / "small", **options, store_reserved=1) as small:
+        small.build(project)
+        small.build(project)
+        assert small.cache_usage()["layers"]["count"] <= 4
+
+
 def test_events_go_to_the_logger(
     builder: stagewright.Builder, project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

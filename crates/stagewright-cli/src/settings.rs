@@ -1,22 +1,22 @@
 //! What the machine and its user say: the library reads none of it; it is told.
 
-use std::path::Path;
-
 use stagewright::{BuilderOptions, Mirror};
 
-use crate::arguments::MirrorArgument;
+use crate::arguments::{GlobalArguments, MirrorArgument};
 use crate::failure::Failure;
 
 /// Returns the options of the builder: the store's folder and the registries' settings.
 pub(crate) fn builder_options(
-    store: Option<&Path>,
-    store_limit: Option<u64>,
+    global: &GlobalArguments,
     mirrors: &[MirrorArgument],
 ) -> Result<BuilderOptions, Failure> {
     // Mounts are made in another working directory than this one.
-    let store = store.map(std::path::absolute).transpose()?;
+    let store = global.store.as_ref().map(std::path::absolute);
+    let store = store.transpose()?;
     let mut options = BuilderOptions::of_user(store, &variable)?;
-    options.store_limit = store_limit;
+    options.store_limit = global.store_limit;
+    options.store_min_free = global.store_min_free;
+    options.store_reserved = global.store_reserved;
     for mirror in mirrors {
         let place = Mirror {
             location: mirror.location.clone(),

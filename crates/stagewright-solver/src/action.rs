@@ -345,6 +345,7 @@ mod tests {
 
     fn options() -> SolveOptions {
         SolveOptions {
+            bounds: stagewright_store::SpaceBounds::default(),
             now_unix_ms: 1,
             file_time: None,
             limits: Limits::default(),

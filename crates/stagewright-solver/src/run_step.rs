@@ -90,8 +90,12 @@ pub(crate) fn run(
     };
     let ended = execute(services, &step, event).and_then(|ended| check_exit(op, ended));
     if let Err(error) = ended {
+        let ran = is_of_the_program(&error);
+        if ran {
+            services.note_room();
+        }
         if let Some(place) = &services.failed
-            && is_of_the_program(&error)
+            && ran
         {
             let failed = FailedStep::new(services, op, step, prepared, mounts.leases);
             place.put(failed);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use stagewright_exec::{
 use stagewright_layer::Mtime;
 use stagewright_plan::Vertex;
 use stagewright_snapshot::{Forms, MergedTree, Snapshots};
-use stagewright_store::{ActionLock, ActionResult, Store};
+use stagewright_store::{ActionLock, ActionResult, SpaceBounds, Store};
 use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache_document::CachedResult;
@@ -34,6 +36,8 @@ pub struct SolveOptions {
     /// The time that results are recorded with and that made directories carry, in milliseconds
     /// since 1970.
     pub now_unix_ms: u64,
+    /// What is to be free on the store's disk before the first step runs.
+    pub bounds: SpaceBounds,
     /// The time that files carry in place of their own, in seconds since 1970: those of the context
     /// and made directories carry it, others are no later.
     pub file_time: Option<i64>,
@@ -160,6 +164,10 @@ pub struct Services {
     pub mode_told: Once,
     /// Where a step that fails is kept, if it is.
     pub failed: Option<FailedPlace>,
+    /// Set when a step fails while next to nothing is free on the store's disk.
+    pub disk_full: Arc<AtomicBool>,
+    /// Filled when it was seen to that there is room on the store's disk.
+    pub room_kept: OnceCell<()>,
 }
 
 /// What comes of waiting for an action that another build may be running.
@@ -170,7 +178,36 @@ pub(crate) enum Turn {
     Shared(ActionResult),
 }
 
+/// A disk has next to nothing free with less than so many bytes, or than one part in `FULL_SHARE` of it.
+const FULL_BYTES: u64 = 64 << 20;
+const FULL_SHARE: u64 = 64;
+
 impl Services {
+    /// Sees to it, before the first step of a build runs, that there is room on the store's disk. What the build has found or
+    /// made until then stays.
+    pub(crate) async fn keep_room(&self) {
+        let keep = async || {
+            let bounds = self.options.bounds;
+            let room = self.store.disk_room();
+            if room.is_ok_and(|room| room.free_bytes < bounds.min_free_bytes) {
+                let store = self.store.clone();
+                let kept = tokio::task::spawn_blocking(move || store.keep_within(&bounds)).await;
+                // The step may still find room for what it makes.
+                tracing::debug!(?kept, "little is free on the store's disk");
+            }
+        };
+        self.room_kept.get_or_init(keep).await;
+    }
+
+    /// Notes whether the store's disk is full: a step failed, and what it has written is still there.
+    pub(crate) fn note_room(&self) {
+        if let Ok(room) = self.store.disk_room()
+            && room.free_bytes < FULL_BYTES.min(room.total_bytes / FULL_SHARE)
+        {
+            self.disk_full.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Tells once a build how steps run, where that is not as root with overlayfs.
     pub(crate) fn tell_mode(&self, report: &HostReport) {
         self.mode_told.call_once(|| {

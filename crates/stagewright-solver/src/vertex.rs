@@ -223,6 +223,7 @@ async fn execute(
             return Ok((result, Outcome::Shared));
         }
     };
+    services.keep_room().await;
     let folder = action::source_folder(&vertex.op, &work.selection);
     let stamps = work.stamps;
     let parts = std::mem::take(&mut work.parts);

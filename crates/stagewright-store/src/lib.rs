@@ -47,7 +47,7 @@ pub use cache_mount::{CacheMountLease, Sharing};
 pub use disk::Remover;
 pub use document::{CONTEXT_KIND, PlaceRecord, RESOLUTION_KIND, TAG_KIND};
 pub use error::StoreError;
-pub use gc::{Item, ItemKind, PruneOptions, Pruned};
+pub use gc::{DiskRoom, DiskSpace, Item, ItemKind, PruneOptions, Pruned, SpaceBounds};
 pub use index::LayerUse;
 pub use journal::ActionResult;
 pub use layer::{CompressedBlob, Layer, LayerDraft, LayerRecord};

@@ -8,7 +8,7 @@ use stagewright_exec::{HostReport, UserNamespace, end_processes_in};
 use stagewright_fetch::RegistryOptions;
 use stagewright_snapshot::{DirectAgent, MappedAgent, Snapshots, TreeAgent};
 use stagewright_solver::{CancellationToken, FailedPlace, LazySandbox};
-use stagewright_store::{Remover, Store, StoreOptions};
+use stagewright_store::{DiskRoom, DiskSpace, Remover, SpaceBounds, Store, StoreOptions};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,6 +27,12 @@ pub struct BuilderOptions {
     /// How many bytes the store may take: what is above goes after a build, the least recently used
     /// first. Nothing is a tenth of the disk, at most 20 GiB; 0 is no limit.
     pub store_limit: Option<u64>,
+    /// How much is to be free on the store's disk: where less is, results that nobody needs go before a build and after it, the
+    /// least recently used first. Nothing is a twentieth of the disk, at most 10 GiB; 0 is nothing to be kept free.
+    pub store_min_free: Option<DiskSpace>,
+    /// What the store may take however little is free on its disk, and whatever its limit is; only a build that finds the disk
+    /// full does not heed it. Nothing is half of the limit, or without a limit a twentieth of the disk, at most 10 GiB.
+    pub store_reserved: Option<DiskSpace>,
     /// How registries are reached.
     pub registries: RegistryOptions,
 }
@@ -37,6 +43,8 @@ impl BuilderOptions {
         Self {
             store: store.into(),
             store_limit: None,
+            store_min_free: None,
+            store_reserved: None,
             registries: RegistryOptions::default(),
         }
     }
@@ -48,8 +56,8 @@ pub struct Builder(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) store: Store,
-    /// How many bytes it may take; 0 is no limit.
-    pub(crate) store_limit: u64,
+    /// What it may take.
+    pub(crate) bounds: SpaceBounds,
     pub(crate) snapshots: Snapshots,
     pub(crate) sandbox: Arc<LazySandbox>,
     pub(crate) registries: RegistryOptions,
@@ -78,12 +86,14 @@ impl Builder {
             None => Remover::none(),
         }
         .vacating(end_processes_in);
-        let path = options.store;
+        let path = options.store.clone();
         let store = Store::open_with(StoreOptions { path }, Some(remover))?;
-        let store_limit = match options.store_limit {
-            Some(bytes) => bytes,
-            None => usual_limit(store.path()),
-        };
+        // A file system that does not say how large it is has room.
+        let disk = store.disk_room().unwrap_or(DiskRoom {
+            total_bytes: u64::MAX,
+            free_bytes: u64::MAX,
+        });
+        let bounds = space_bounds(&options, &disk);
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let agent: Arc<dyn TreeAgent> = match &namespace {
             None => Arc::new(DirectAgent::of_this_user(threads.get())),
@@ -93,7 +103,7 @@ impl Builder {
             snapshots: Snapshots::new(store.clone(), agent, threads),
             sandbox: Arc::new(LazySandbox::new(namespace, store.clone())),
             store,
-            store_limit,
+            bounds,
             registries: options.registries,
             runtime: OnceLock::new(),
         })))
@@ -187,12 +197,24 @@ impl Builder {
     }
 }
 
-/// Returns a tenth of the disk that a store lies on, and 20 GiB at most.
-fn usual_limit(store: &std::path::Path) -> u64 {
-    const MOST: u64 = 20 << 30;
-    match rustix::fs::statvfs(store) {
-        Ok(disk) => MOST.min(disk.f_blocks.saturating_mul(disk.f_frsize) / 10),
-        Err(_) => MOST,
+/// The share of the disk, one in so many, and the most bytes that are kept free or reserved where nothing is said.
+const USUAL_FREE: (u64, u64) = (20, 10 << 30);
+/// The same of what a store may take.
+const USUAL_LIMIT: (u64, u64) = (10, 20 << 30);
+
+/// Returns what a store on this disk may take.
+fn space_bounds(options: &BuilderOptions, disk: &DiskRoom) -> SpaceBounds {
+    let usual = |(share, most): (u64, u64)| most.min(disk.total_bytes / share);
+    let asked = |space: Option<DiskSpace>| space.map(|space| space.bytes(disk));
+    let max_used_bytes = options.store_limit.unwrap_or_else(|| usual(USUAL_LIMIT));
+    let reserved = match max_used_bytes {
+        0 => usual(USUAL_FREE),
+        limit => limit / 2,
+    };
+    SpaceBounds {
+        max_used_bytes,
+        min_free_bytes: asked(options.store_min_free).unwrap_or_else(|| usual(USUAL_FREE)),
+        reserved_bytes: asked(options.store_reserved).unwrap_or(reserved),
     }
 }
 
@@ -208,5 +230,49 @@ impl Drop for Inner {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[track_caller]
+    fn check(disk_gib: u64, options: BuilderOptions, expected: [u64; 3]) {
+        let disk = DiskRoom {
+            total_bytes: disk_gib * GIB,
+            free_bytes: 0,
+        };
+        let found = space_bounds(&options, &disk);
+        let [max_used_bytes, min_free_bytes, reserved_bytes] =
+            expected.map(|tenths| tenths * GIB / 10);
+        let expected = SpaceBounds {
+            max_used_bytes,
+            min_free_bytes,
+            reserved_bytes,
+        };
+        assert_eq!(found, expected, "{options:?}");
+    }
+
+    #[test]
+    fn a_store_leaves_room_on_its_disk() {
+        let usual = BuilderOptions::at("store");
+        // In tenths of a GiB.
+        check(40, usual.clone(), [40, 20, 20]);
+        check(4000, usual.clone(), [200, 100, 100]);
+        let unlimited = BuilderOptions {
+            store_limit: Some(0),
+            ..usual.clone()
+        };
+        check(40, unlimited, [0, 20, 20]);
+        let asked = BuilderOptions {
+            store_limit: Some(2 * GIB),
+            store_min_free: Some(DiskSpace::Bytes(0)),
+            store_reserved: Some(DiskSpace::Percent(5)),
+            ..usual
+        };
+        check(200, asked, [20, 0, 100]);
     }
 }

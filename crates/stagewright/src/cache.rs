@@ -4,9 +4,13 @@ use crate::builder::Builder;
 use crate::error::Error;
 
 pub use stagewright_store::{
-    Damage as CacheDamage, Item as CacheItem, ItemKind as CacheItemKind, LayerUse, PruneOptions,
-    Pruned, Room as CacheRoom, Usage as CacheUsage, Verification as CacheVerification,
+    Damage as CacheDamage, DiskRoom, DiskSpace, Item as CacheItem, ItemKind as CacheItemKind,
+    LayerUse, PruneOptions, Pruned, Room as CacheRoom, Usage as CacheUsage,
+    Verification as CacheVerification,
 };
+
+/// Less than one part in so many of a disk helps nobody who found it full.
+const WORTH: u64 = 1000;
 
 impl Builder {
     /// Measures what the store takes on disk. Reads every directory and no file.
@@ -36,14 +40,21 @@ impl Builder {
         Ok(self.inner().store.prune(options)?)
     }
 
-    /// Removes the least recently used if the store takes more than it may, down to nine tenths of
-    /// that. Each build ends with it.
+    /// Removes the least recently used if the store takes more than it may, or leaves too little free on its disk. Each build
+    /// ends with it.
     pub(crate) fn keep_limit(&self) -> Result<(), Error> {
         let inner = self.inner();
-        if inner.store_limit > 0 {
-            inner.store.prune_above(inner.store_limit)?;
-        }
+        inner.store.keep_within(&inner.bounds)?;
         Ok(())
+    }
+
+    /// Removes what nobody needs from a store whose disk is full, half of it or the `last` time all; returns how many bytes
+    /// that were, if they are worth to try again what failed.
+    pub(crate) fn make_room(&self, last: bool) -> Result<Option<u64>, Error> {
+        let inner = self.inner();
+        let pruned = inner.store.make_room(inner.bounds.min_free_bytes, last)?;
+        let worth = inner.store.disk_room()?.total_bytes / WORTH;
+        Ok(Some(pruned.bytes).filter(|bytes| *bytes > worth))
     }
 
     /// Returns how often this builder found something in its store damaged, and set it aside. When

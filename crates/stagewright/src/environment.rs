@@ -47,6 +47,8 @@ impl BuilderOptions {
         Ok(Self {
             store,
             store_limit: None,
+            store_min_free: None,
+            store_reserved: None,
             registries,
         })
     }

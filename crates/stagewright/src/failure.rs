@@ -42,6 +42,21 @@ pub(crate) fn unreadable(path: &Path, error: &io::Error) -> String {
     }
 }
 
+/// Says whether an error is that of a disk without room. By its text: on its way up an error of the system becomes that of a
+/// part, and what it was is told by words alone. Errors that quote a user's text are none.
+pub(crate) fn is_of_full_disk(error: &Error) -> bool {
+    let quotes = matches!(
+        error.kind,
+        ErrorKind::StepFailed | ErrorKind::Dockerfile | ErrorKind::Request | ErrorKind::NotFound
+    );
+    let full = |errno: rustix::io::Errno| {
+        error
+            .message
+            .contains(&std::io::Error::from(errno).to_string())
+    };
+    !quotes && (full(rustix::io::Errno::NOSPC) || full(rustix::io::Errno::DQUOT))
+}
+
 /// Adds the place in the Dockerfile and a drawing of it.
 fn at(mut error: Error, span: Span, source: &Source) -> Error {
     let diagnostic = Diagnostic {

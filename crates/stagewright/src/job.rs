@@ -4,6 +4,7 @@ mod attesting;
 mod credentials;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
 use stagewright_digest::LayerId;
@@ -19,6 +20,7 @@ use stagewright_solver::{
     ImportedCache, Limits, Remotes, Reporter, Services, SolveOptions, StepError, UsedResults,
     fetch_context, solve,
 };
+use stagewright_store::SpaceBounds;
 use tokio::sync::OnceCell;
 
 use self::credentials::{secret_values, ssh_agents};
@@ -57,6 +59,9 @@ pub(crate) async fn run(
 
 /// How often a build begins anew because something that it needed turned out to be damaged.
 const RESTARTS_MAX: u32 = 8;
+/// How often a build begins anew because the disk was full.
+const ROOMS_MAX: u32 = 2;
+const FULL_DISK_HELP: &str = "next to nothing is free on the disk that the store is on: make room there, or name another folder for the store";
 
 /// Finds the time that everything is to carry, if it is not to carry its own.
 async fn epoch(request: &BuildRequest) -> Option<u64> {
@@ -166,6 +171,8 @@ struct Job {
     cache: OnceCell<Arc<ImportedCache>>,
     /// Where a step that fails is kept, if it is.
     failed: Option<FailedPlace>,
+    /// A step failed while next to nothing was free on the store's disk.
+    disk_full: Arc<AtomicBool>,
 }
 
 impl Job {
@@ -201,18 +208,29 @@ impl Job {
             started_unix_ms: unix_ms_now(),
             cache: OnceCell::new(),
             failed: None,
+            disk_full: Arc::default(),
         })
     }
 
     /// Builds. What turns out to be damaged is set aside at once and is then as if it had never been
     /// there: the build begins anew, finds the rest in the cache, and makes what is missing. So it does
-    /// when a layer of a cache from elsewhere cannot be had.
+    /// when a layer of a cache from elsewhere cannot be had, and when the disk was full and room could be made.
     async fn run(self) -> Result<Image, Error> {
-        let (mut restarts, mut first) = (0, true);
+        let (mut restarts, mut rooms, mut first) = (0, 0, true);
         loop {
             let (seen, lost) = (self.builder.damage_seen(), self.lost_layers());
-            let result = self.run_once(first).await;
+            let mut result = self.run_once(first).await;
             first = false;
+            if let Err(error) = &mut result
+                && self.found_disk_full(error)
+                && !self.cancel.is_cancelled()
+            {
+                rooms += 1;
+                if rooms <= ROOMS_MAX && self.make_room(rooms == ROOMS_MAX).await {
+                    continue;
+                }
+                error.help.get_or_insert_with(|| FULL_DISK_HELP.to_owned());
+            }
             let damaged = self.builder.damage_seen() > seen;
             for warning in self.builder.take_warnings() {
                 self.reporter.warn(warning);
@@ -237,6 +255,30 @@ impl Job {
 
     fn lost_layers(&self) -> usize {
         self.cache.get().map_or(0, |cache| cache.lost_layers())
+    }
+
+    /// Says whether an error may be that of a full disk.
+    fn found_disk_full(&self, error: &Error) -> bool {
+        // Looked at first: what it says is of this attempt.
+        let step = self.disk_full.swap(false, Ordering::Relaxed);
+        step || failure::is_of_full_disk(error)
+    }
+
+    /// Makes room on the disk that was full; says whether it did.
+    async fn make_room(&self, last: bool) -> bool {
+        let builder = self.builder.clone();
+        let made = tokio::task::spawn_blocking(move || builder.make_room(last)).await;
+        // What cannot be removed is no reason of its own: the build says why it failed.
+        let Ok(Ok(Some(bytes))) = made else {
+            return false;
+        };
+        // What the step that failed has written is still there.
+        drop(self.failed.as_ref().map(FailedPlace::take));
+        self.reporter.warn(format!(
+            "the disk of the store was full: {} MB of results that nobody needs were removed, and the build begins anew",
+            bytes.div_ceil(1_000_000)
+        ));
+        true
     }
 
     /// Makes room in the store if it takes too much. The build is done: a failure is only told.
@@ -582,6 +624,10 @@ impl Job {
             runtime: self.builder.runtime()?.handle().clone(),
             options: SolveOptions {
                 now_unix_ms: self.now_unix_ms,
+                bounds: SpaceBounds {
+                    max_used_bytes: 0,
+                    ..inner.bounds
+                },
                 file_time: self.request.file_time(),
                 network: match request.network {
                     Network::Pasta => stagewright_exec::Network::Pasta,
@@ -598,6 +644,8 @@ impl Job {
             used: UsedResults::default(),
             mode_told: Once::new(),
             failed: self.failed.clone(),
+            disk_full: Arc::clone(&self.disk_full),
+            room_kept: OnceCell::new(),
         })
     }
 }

@@ -60,8 +60,8 @@ pub use attest::{AttestArgument, ProvenanceMode, ProvenanceOptions};
 pub use build::{Build, Canceller, Events};
 pub use builder::{Builder, BuilderOptions};
 pub use cache::{
-    CacheDamage, CacheItem, CacheItemKind, CacheRoom, CacheUsage, CacheVerification, LayerUse,
-    PruneOptions, Pruned,
+    CacheDamage, CacheItem, CacheItemKind, CacheRoom, CacheUsage, CacheVerification, DiskRoom,
+    DiskSpace, LayerUse, PruneOptions, Pruned,
 };
 pub use cache_transfer::{CacheFrom, CacheMode, CachePlace, CacheTo, export_cache};
 pub use checks::{CheckReport, check_dockerfile};

@@ -191,6 +191,11 @@ struct BuilderOptions {
   /// What the store takes above this goes after a build. A tenth of the disk and at most 20 GiB is usual, 0 is no
   /// limit.
   std::optional<std::uint64_t> store_limit;
+  /// How many bytes are to be free on the store's disk: where less is, what nobody needs goes before and after a build.
+  /// A twentieth of the disk and at most 10 GiB is usual.
+  std::optional<std::uint64_t> store_min_free;
+  /// What the store may take however little is free; half of the limit is usual.
+  std::optional<std::uint64_t> store_reserved;
 };
 
 struct Ulimit {
@@ -328,7 +333,11 @@ struct PruneOptions {
   /// Also base images, and results of steps that made no files.
   bool all = false;
   /// Stop when the store takes no more than this.
-  std::optional<std::uint64_t> keep_bytes;
+  std::optional<std::uint64_t> max_used_bytes;
+  /// Stop when so much is free on the store's disk; if it is, nothing goes.
+  std::optional<std::uint64_t> min_free_bytes;
+  /// What the store may keep in any case.
+  std::optional<std::uint64_t> reserved_bytes;
   /// Only what was last used before this time.
   std::optional<std::uint64_t> used_before_unix_ms;
   /// Only things of these kinds: "layer", "base_layer", "blob", "cache_mount", "context".

@@ -36,17 +36,24 @@ class Builder:
         registry_mirrors: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
         store_limit: int | None = None,
+        store_min_free: int | None = None,
+        store_reserved: int | None = None,
     ) -> None:
         """Opens a store, or makes it: that of the command if none is named.
 
         ``environment`` takes the place of ``os.environ``, which says where the store, logins,
         proxies and certificates are. What the store takes above ``store_limit`` bytes goes after a
-        build; a tenth of the disk and at most 20 GiB is usual, 0 is no limit.
+        build; a tenth of the disk and at most 20 GiB is usual, 0 is no limit. Where less than
+        ``store_min_free`` bytes are free on the store's disk, what nobody needs goes before and after
+        a build, down to ``store_reserved`` bytes; a twentieth of the disk and at most 10 GiB, and half
+        of the limit, are usual.
         """
         given = os.environ if environment is None else environment
         mirrors = [f"{name}={place}" for name, place in (registry_mirrors or {}).items()]
         try:
-            opened = NativeBuilder(store, mirrors, dict(given), store_limit)
+            opened = NativeBuilder(
+                store, mirrors, dict(given), store_limit, store_min_free, store_reserved
+            )
         except (TypeError, OverflowError) as error:
             raise RequestTypeError(str(error)) from None
         self._opened: NativeBuilder | None = opened
@@ -191,19 +198,24 @@ class Builder:
         self,
         *,
         all: bool = False,
-        keep_bytes: int | None = None,
+        max_used_bytes: int | None = None,
+        min_free_bytes: int | None = None,
+        reserved_bytes: int | None = None,
         used_before_unix_ms: int | None = None,
         kinds: Sequence[str] = (),
         ids: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Removes from the store what nobody needs, the least recently used first.
 
-        ``all`` takes base images as well, ``keep_bytes`` stops when the store takes no more, and
-        ``kinds`` are of ``layer``, ``base_layer``, ``blob``, ``cache_mount`` and ``context``.
+        ``all`` takes base images as well. It stops when the store takes no more than
+        ``max_used_bytes``, when ``min_free_bytes`` are free on its disk, and in any case at
+        ``reserved_bytes``. ``kinds`` are of ``layer``, ``base_layer``, ``blob``, ``cache_mount`` and ``context``.
         """
         options = {
             "all": all,
-            "keep_bytes": keep_bytes,
+            "max_used_bytes": max_used_bytes,
+            "min_free_bytes": min_free_bytes,
+            "reserved_bytes": reserved_bytes,
             "used_before_unix_ms": used_before_unix_ms,
             "kinds": list(kinds),
             "ids": list(ids),

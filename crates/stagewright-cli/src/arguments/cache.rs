@@ -4,9 +4,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use stagewright::CacheItemKind;
+use stagewright::{CacheItemKind, DiskSpace};
 
-use super::values::parse_bytes;
+use super::values::parse_space;
 
 /// What to do with the cache.
 #[derive(Debug, Clone, Subcommand)]
@@ -44,9 +44,15 @@ pub(crate) struct PruneArguments {
     /// Also base images, and results of steps that made no files
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Stop when the store takes no more than this, such as 5g
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, alias = "max-used-space")]
-    pub(crate) keep_storage: Option<u64>,
+    /// Stop when the store takes no more than this, such as 5g, or 10% of the disk
+    #[arg(long, value_name = "SPACE", value_parser = parse_space)]
+    pub(crate) max_used_space: Option<DiskSpace>,
+    /// Stop when so much is free on the store's disk; if it is, nothing goes
+    #[arg(long, value_name = "SPACE", value_parser = parse_space)]
+    pub(crate) min_free_space: Option<DiskSpace>,
+    /// What the store may keep in any case: stop there
+    #[arg(long, value_name = "SPACE", value_parser = parse_space, visible_alias = "keep-storage")]
+    pub(crate) reserved_space: Option<DiskSpace>,
     /// Only what no build has used for so long, such as 36h or 7d
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) max_age: Option<Duration>,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use stagewright::DiskSpace;
 
 use super::build::BuildArguments;
 use super::cache::CacheVerb;
@@ -11,7 +12,7 @@ use super::image::{
     CopyArguments, ImagesArguments, InspectArguments, LoadArguments, ParseArguments, PullArguments,
     PushArguments, RmiArguments, RunArguments, SaveArguments, SizesArguments, TagArguments,
 };
-use super::values::parse_bytes;
+use super::values::{parse_bytes, parse_space};
 
 /// Container images built from Dockerfiles, with no daemon.
 #[derive(Debug, Parser)]
@@ -41,6 +42,16 @@ pub(crate) struct GlobalArguments {
     #[arg(long, global = true, value_name = "BYTES", env = "STAGEWRIGHT_STORE_LIMIT",
           value_parser = parse_bytes, hide_short_help = true)]
     pub(crate) store_limit: Option<u64>,
+    /// What is to be free on the store's disk before and after a build, such as 20g or 10%: results
+    /// that nobody needs make room [default: a twentieth of the disk, at most 10g]
+    #[arg(long, global = true, value_name = "SPACE", env = "STAGEWRIGHT_STORE_MIN_FREE",
+          value_parser = parse_space, hide_short_help = true)]
+    pub(crate) store_min_free: Option<DiskSpace>,
+    /// What the store may keep however little is free, unless a build finds the disk full [default:
+    /// half of the limit]
+    #[arg(long, global = true, value_name = "SPACE", env = "STAGEWRIGHT_STORE_RESERVED",
+          value_parser = parse_space, hide_short_help = true)]
+    pub(crate) store_reserved: Option<DiskSpace>,
 }
 
 /// What to do.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use stagewright::{CacheFrom, NamedContext};
+use stagewright::{CacheFrom, DiskSpace, NamedContext};
 
 /// `NAME=VALUE`, or `NAME` alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -278,6 +278,17 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
+/// Parses room on a disk: a number of bytes, or a share of the disk such as `10%`.
+pub(crate) fn parse_space(text: &str) -> Result<DiskSpace, String> {
+    let Some(percent) = text.trim().strip_suffix('%') else {
+        return parse_bytes(text).map(DiskSpace::Bytes);
+    };
+    match percent.parse() {
+        Ok(percent @ 0..=100) => Ok(DiskSpace::Percent(percent)),
+        _ => Err(format!("{text:?} is no share of a disk, such as 10%")),
+    }
+}
+
 /// Parses `--memory-swap`: a number of bytes, or -1 for no limit.
 pub(crate) fn parse_swap(text: &str) -> Result<i64, String> {
     if text.trim() == "-1" {
@@ -318,6 +329,22 @@ mod tests {
             ("9e30", None),
         ] {
             assert_eq!(parse_bytes(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn room_is_bytes_or_a_share_of_the_disk() {
+        for (text, expected) in [
+            ("2g", Some(DiskSpace::Bytes(2 << 30))),
+            ("10%", Some(DiskSpace::Percent(10))),
+            ("100%", Some(DiskSpace::Percent(100))),
+            ("101%", None),
+            ("%", None),
+            ("1.5%", None),
+            ("-1%", None),
+            ("x", None),
+        ] {
+            assert_eq!(parse_space(text).ok(), expected, "{text}");
         }
     }
 

@@ -120,7 +120,9 @@ fn usage_text(usage: &CacheUsage) -> String {
 fn prune(builder: &Builder, arguments: &PruneArguments) -> Result<(), Failure> {
     let mut options = PruneOptions {
         all: arguments.all,
-        keep_bytes: arguments.keep_storage,
+        max_used: arguments.max_used_space,
+        min_free: arguments.min_free_space,
+        reserved: arguments.reserved_space,
         ..PruneOptions::default()
     };
     let mut unused_for = arguments.max_age;

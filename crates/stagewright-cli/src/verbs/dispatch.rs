@@ -56,6 +56,6 @@ fn run_with(builder: &Builder, arguments: &Arguments) -> Result<ExitCode, Failur
 }
 
 fn open(global: &GlobalArguments, mirrors: &[MirrorArgument]) -> Result<Builder, Failure> {
-    let options = settings::builder_options(global.store.as_deref(), global.store_limit, mirrors)?;
+    let options = settings::builder_options(global, mirrors)?;
     Ok(Builder::open(options)?)
 }

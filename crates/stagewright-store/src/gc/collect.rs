@@ -54,19 +54,20 @@ impl Store {
             left_bytes: records + found.iter().map(|found| found.item.bytes).sum::<u64>(),
             ..Pruned::default()
         };
-        self.remove_found(found, options, began_unix_ms, &mut pruned)?;
+        let keep = match options.has_end() {
+            true => options.kept_bytes(pruned.left_bytes, &self.disk_room()?),
+            false => None,
+        };
+        self.remove_found(found, options, keep, began_unix_ms, &mut pruned)?;
         if !options.is_narrow() {
-            if options.all && options.keep_bytes.is_none() && options.used_before_unix_ms.is_none()
-            {
+            if options.all && keep.is_none() && options.used_before_unix_ms.is_none() {
                 self.remove_resolutions()?;
             }
             self.remove_dead_locks()?;
             self.remove_unfinished_layers()?;
             self.compact_actions(options, began_unix_ms)?;
         }
-        let missed = options
-            .keep_bytes
-            .is_some_and(|keep| pruned.left_bytes > keep);
+        let missed = keep.is_some_and(|keep| pruned.left_bytes > keep);
         let floor = if missed { pruned.left_bytes } else { 0 };
         self.end_measure(growth, pruned.left_bytes, floor)?;
         Ok(pruned)
@@ -76,11 +77,12 @@ impl Store {
         &self,
         found: Vec<Found>,
         options: &PruneOptions,
+        keep: Option<u64>,
         began_unix_ms: u64,
         pruned: &mut Pruned,
     ) -> Result<(), StoreError> {
         // To reach a size anything goes; asked for outright, base images stay unless they are named.
-        let bases = options.all || options.keep_bytes.is_some() || options.is_narrow();
+        let bases = options.all || keep.is_some() || options.is_narrow();
         let wanted: Vec<Found> = found
             .into_iter()
             .filter(|found| options.names(&found.item) && found.item.is_reclaimable())
@@ -88,11 +90,7 @@ impl Store {
             // The config of a base image is worth little room, and a question to its registry.
             .filter(|found| options.all || !found.base || !matches!(found.place, Place::Blob(_)))
             .collect();
-        let enough = |pruned: &Pruned| {
-            options
-                .keep_bytes
-                .is_some_and(|keep| pruned.left_bytes <= keep)
-        };
+        let enough = |pruned: &Pruned| keep.is_some_and(|keep| pruned.left_bytes <= keep);
         for batch in wanted.chunks(BATCH) {
             if enough(pruned) {
                 break;

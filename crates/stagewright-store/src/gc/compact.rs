@@ -66,7 +66,7 @@ impl Store {
         began_unix_ms: u64,
     ) -> Result<(), StoreError> {
         self.trim_evicted()?;
-        let outright = options.all && options.keep_bytes.is_none();
+        let outright = options.all && !options.has_end();
         let mut kept = Kept {
             store: self,
             evicted: self.evicted()?,

@@ -17,6 +17,8 @@ mod evicted;
 mod options;
 mod roots;
 mod size;
+mod space;
 
 pub use contents::{Item, ItemKind};
 pub use options::{PruneOptions, Pruned};
+pub use space::{DiskRoom, DiskSpace, SpaceBounds};

@@ -1,6 +1,7 @@
 //! What is to be removed, and what was.
 
 use super::contents::{Item, ItemKind};
+use super::space::DiskSpace;
 
 /// What a garbage collection may remove. Nothing that runs, or that an image with a name needs, is
 /// ever removed.
@@ -8,8 +9,13 @@ use super::contents::{Item, ItemKind};
 pub struct PruneOptions {
     /// Also base images, and results of steps that made no files.
     pub all: bool,
-    /// Stop when the store takes no more than this, the least recently used going first.
-    pub keep_bytes: Option<u64>,
+    /// Stop when the store takes no more than this, the least recently used going first. Of this and what
+    /// follows 0 is as if it were not said.
+    pub max_used: Option<DiskSpace>,
+    /// Stop when so much is free on the store's disk, and remove nothing if it is.
+    pub min_free: Option<DiskSpace>,
+    /// What the store may take whatever else is said: stop there.
+    pub reserved: Option<DiskSpace>,
     /// Only what was last used before this time, in milliseconds since 1970.
     pub used_before_unix_ms: Option<u64>,
     /// Only things of these kinds; all when empty.

@@ -7,6 +7,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use super::options::{PruneOptions, Pruned};
+use super::space::{DiskSpace, SpaceBounds};
 use crate::audit::bytes_below;
 use crate::disk;
 use crate::error::StoreError;
@@ -31,30 +32,61 @@ struct Measured {
 }
 
 impl Store {
-    /// Collects garbage if the store takes more than `limit`, down to nine tenths of it. Returns
-    /// nothing when it does not, which is found out by reading two small files: what the store took
-    /// when it was last measured, and what was added since.
-    ///
-    /// What is in use or has a name stays, even if that is more than the limit.
+    /// Collects garbage if the store takes more than it may, down to nine tenths of that, or if there is too little room on its
+    /// disk, until there is a tenth more than that. Returns nothing when neither is so, which is found out by asking the kernel
+    /// what is free and by reading two small files: what the store took when it was last measured, and what was added since.
     ///
     /// # Errors
     /// When the store cannot be measured, or something not removed.
-    pub fn prune_above(&self, limit: u64) -> Result<Option<Pruned>, StoreError> {
+    pub fn keep_within(&self, bounds: &SpaceBounds) -> Result<Option<Pruned>, StoreError> {
+        let (limit, min_free) = (bounds.max_used_bytes, bounds.min_free_bytes);
+        let lacking = match min_free {
+            0 => 0,
+            _ => min_free.saturating_sub(self.disk_room()?.free_bytes),
+        };
+        if limit == 0 && lacking == 0 {
+            return Ok(None);
+        }
         let (estimate, floor) = match self.measured()? {
             Some(measured) => self.estimate(measured)?,
             None => (self.measure()?, 0),
         };
         // Where all is needed, to look again at each build would find nothing more.
-        if estimate <= limit.max(floor.saturating_add(limit / 20)) {
+        let above = limit > 0 && estimate > limit.max(floor.saturating_add(limit / 20));
+        let worth = floor.saturating_add(lacking.min(floor) / 20);
+        let short = lacking > 0 && estimate > bounds.reserved_bytes.max(worth);
+        if !above && !short {
             return Ok(None);
         }
         let options = PruneOptions {
             all: true,
-            keep_bytes: Some(limit - limit / 10),
+            max_used: above.then(|| DiskSpace::Bytes((limit - limit / 10).max(1))),
+            min_free: short.then(|| DiskSpace::Bytes(min_free.saturating_add(min_free / 10))),
+            reserved: Some(DiskSpace::Bytes(bounds.reserved_bytes)),
             unless_running: true,
             ..PruneOptions::default()
         };
         Ok(Some(self.prune(&options)?))
+    }
+
+    /// Makes room for who found the disk full: half of what nobody needs goes, the least recently used first, or more if more
+    /// than that lacks to `min_free_bytes`; the `last` time that it is tried all of it goes. Waits for a collection that runs.
+    ///
+    /// # Errors
+    /// When the store cannot be measured, or something not removed.
+    pub fn make_room(&self, min_free_bytes: u64, last: bool) -> Result<Pruned, StoreError> {
+        let usage = self.usage()?;
+        let lacking = min_free_bytes.saturating_sub(self.disk_room()?.free_bytes);
+        let goes = match last {
+            true => u64::MAX,
+            false => lacking.max(usage.reclaimable_bytes() / 2),
+        };
+        self.prune(&PruneOptions {
+            all: true,
+            // Not 0, which is no bound: what is known of base images would go too.
+            max_used: Some(DiskSpace::Bytes(usage.bytes().saturating_sub(goes).max(1))),
+            ..PruneOptions::default()
+        })
     }
 
     /// Returns about how large the store is, and what it could not be made smaller than.

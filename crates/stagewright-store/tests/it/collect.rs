@@ -3,8 +3,8 @@
 use fs_err as fs;
 use stagewright_digest::{ActionKey, ContentDigest, Digest, LayerId};
 use stagewright_store::{
-    ActionResult, CacheMountLease, CompressedBlob, Item, ItemKind, LayerRecord, PlaceRecord,
-    PruneOptions, Sharing, Store, StoreError, TAG_KIND,
+    ActionResult, CacheMountLease, CompressedBlob, DiskSpace, Item, ItemKind, LayerRecord,
+    PlaceRecord, PruneOptions, Pruned, Sharing, SpaceBounds, Store, StoreError, TAG_KIND,
 };
 use std::collections::BTreeMap;
 
@@ -12,7 +12,9 @@ use crate::step::{key, open};
 
 const ALL: PruneOptions = PruneOptions {
     all: true,
-    keep_bytes: None,
+    max_used: None,
+    min_free: None,
+    reserved: None,
     used_before_unix_ms: None,
     kinds: Vec::new(),
     ids: Vec::new(),
@@ -95,7 +97,7 @@ fn the_least_recently_used_go_until_the_rest_fits() {
     assert_eq!((usage.layers.count, usage.blobs.count), (4, 4));
     let before = usage.bytes();
     let options = PruneOptions {
-        keep_bytes: Some(before - 150_000),
+        max_used: Some(DiskSpace::Bytes(before - 150_000)),
         ..PruneOptions::default()
     };
     let pruned = store.prune(&options).unwrap();
@@ -246,14 +248,79 @@ fn what_dead_processes_left_goes() {
     assert!(store.try_lock_action(&key(1)).unwrap().is_some());
 }
 
+fn below(store: &Store, limit: u64) -> Option<Pruned> {
+    let bounds = SpaceBounds {
+        max_used_bytes: limit,
+        ..SpaceBounds::default()
+    };
+    store.keep_within(&bounds).unwrap()
+}
+
+#[test]
+fn a_disk_with_too_little_room_gets_some_and_is_not_looked_at_in_vain() {
+    let (_folder, store) = store();
+    let free = store.disk_room().unwrap().free_bytes;
+    let short = |reserved_bytes| SpaceBounds {
+        // Nobody has so much.
+        min_free_bytes: 1 << 60,
+        reserved_bytes,
+        max_used_bytes: 0,
+    };
+    (0..4).for_each(|n| step(&store, n));
+    for n in 0..4 {
+        store.note_use(&[id(n)], (1 << 45) + n).unwrap();
+    }
+    let enough = SpaceBounds {
+        min_free_bytes: free / 2,
+        ..SpaceBounds::default()
+    };
+    assert_eq!(store.keep_within(&enough).unwrap(), None);
+    let before = store.usage().unwrap().bytes();
+    let reserved = short(before - 150_000);
+    let pruned = store.keep_within(&reserved).unwrap().unwrap();
+    assert_eq!(
+        [0, 1, 2, 3].map(|n| has(&store, n)),
+        [false, false, true, true],
+        "{pruned:?}"
+    );
+    assert_eq!(store.keep_within(&reserved).unwrap(), None);
+    let session = store.session();
+    session.layer(&id(3)).unwrap();
+    assert!(store.keep_within(&short(0)).unwrap().is_some());
+    assert_eq!(
+        [2, 3].map(|n| has(&store, n)),
+        [false, true],
+        "one is in use"
+    );
+    assert_eq!(store.keep_within(&short(0)).unwrap(), None);
+}
+
+#[test]
+fn room_is_made_by_halves_and_at_last_of_all() {
+    let (_folder, store) = store();
+    (0..4).for_each(|n| step(&store, n));
+    for n in 0..4 {
+        store.note_use(&[id(n)], (1 << 45) + n).unwrap();
+    }
+    let _ = store.make_room(0, false).unwrap();
+    assert_eq!(
+        [0, 1, 2, 3].map(|n| has(&store, n)),
+        [false, false, true, true]
+    );
+    let session = store.session();
+    session.layer(&id(3)).unwrap();
+    let _ = store.make_room(0, true).unwrap();
+    assert_eq!([2, 3].map(|n| has(&store, n)), [false, true]);
+}
+
 #[test]
 fn the_limit_is_kept_and_is_not_looked_at_in_vain() {
     let (_folder, store) = store();
     step(&store, 0);
     let limit = store.usage().unwrap().bytes() + 250_000;
-    assert_eq!(store.prune_above(limit).unwrap(), None);
+    assert_eq!(below(&store, limit), None);
     (1..4).for_each(|n| step(&store, n));
-    let pruned = store.prune_above(limit).unwrap().expect("it is more");
+    let pruned = below(&store, limit).expect("it is more");
     assert!(!pruned.items.is_empty());
     assert!(store.usage().unwrap().bytes() <= limit);
     // All is needed now: there is nothing to gain until more comes.
@@ -261,19 +328,19 @@ fn the_limit_is_kept_and_is_not_looked_at_in_vain() {
     for item in store.items().unwrap() {
         session.layer(&item.id.parse().unwrap()).unwrap();
     }
-    assert!(store.prune_above(1).unwrap().is_some());
-    assert_eq!(store.prune_above(1).unwrap(), None);
+    assert!(below(&store, 1).is_some());
+    assert_eq!(below(&store, 1), None);
 }
 
 #[test]
 fn a_cache_mount_that_grew_counts() {
     let (_folder, store) = store();
-    assert_eq!(store.prune_above(1_000_000).unwrap(), None);
+    assert_eq!(below(&store, 1_000_000), None);
     let mount = made(store.cache_mount("id", Sharing::Shared, &|| true));
     fs::write(mount.path().join("large"), vec![1; 2_000_000]).unwrap();
-    assert_eq!(store.prune_above(1_000_000).unwrap(), None, "it is in use");
+    assert_eq!(below(&store, 1_000_000), None, "it is in use");
     drop(mount);
-    let pruned = store.prune_above(1_000_000).unwrap().expect("it is more");
+    let pruned = below(&store, 1_000_000).expect("it is more");
     assert_eq!(pruned.items[0].kind, ItemKind::CacheMount);
 }
 

@@ -12,7 +12,9 @@ use crate::error::Error;
 #[serde(deny_unknown_fields, default)]
 struct PruneJson {
     all: bool,
-    keep_bytes: Option<u64>,
+    max_used_bytes: Option<u64>,
+    min_free_bytes: Option<u64>,
+    reserved_bytes: Option<u64>,
     used_before_unix_ms: Option<u64>,
     kinds: Vec<KindJson>,
     ids: Vec<String>,
@@ -48,7 +50,9 @@ pub fn parse_prune(text: &str) -> Result<PruneOptions, Error> {
     let json: PruneJson = parse(text)?;
     Ok(PruneOptions {
         all: json.all,
-        keep_bytes: json.keep_bytes,
+        max_used: json.max_used_bytes.map(Into::into),
+        min_free: json.min_free_bytes.map(Into::into),
+        reserved: json.reserved_bytes.map(Into::into),
         used_before_unix_ms: json.used_before_unix_ms,
         kinds: json.kinds.into_iter().map(Into::into).collect(),
         ids: json.ids,

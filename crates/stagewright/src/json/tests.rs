@@ -111,6 +111,10 @@ fn what_is_pruned_is_named_as_what_was_pruned() {
         assert_eq!(options.kinds, [kind]);
     }
     assert_eq!(parse_prune("{}").unwrap(), PruneOptions::default());
+    let asked =
+        parse_prune(r#"{"max_used_bytes": 1, "min_free_bytes": 2, "reserved_bytes": 3}"#).unwrap();
+    let bounds = [asked.max_used, asked.min_free, asked.reserved];
+    assert_eq!(bounds, [1, 2, 3].map(|bytes| Some(bytes.into())));
     let refused = parse_prune(r#"{"keep_storage": 1}"#).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Request);
 }

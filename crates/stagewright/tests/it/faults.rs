@@ -229,6 +229,7 @@ fn privileged_a_disk_that_fills_up_fails_builds_clearly_and_keeps_the_store() {
             let again = lab.build(&builder, n).unwrap();
             lab.check_files(&again.image, n);
         }
-        assert!(failed > 5 && built > 5, "{failed} failed, {built} built");
+        // Builds that find something to remove make room.
+        assert!(failed > 2 && built > 5, "{failed} failed, {built} built");
     }
 }
