@@ -46,6 +46,7 @@ mod real_steps;
 mod registry_faults;
 mod reproducible;
 mod rootless;
+mod squash;
 mod ssh;
 mod step_environment;
 mod tmpfs;

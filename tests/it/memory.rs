@@ -108,6 +108,8 @@ fn privileged_layers_are_larger_than_memory() {
     let _ = limited(&stagewright.build_command(&from, &outputs)).success();
     let image = Image::read(&out.path().join("zstd.tar"));
     assert!(image.rootfs.get("/x/large").is_some());
+    let squashed = ["--squash-all", "-t", "squashed"];
+    let _ = limited(&stagewright.build_command(&from, &squashed)).success();
 }
 
 /// A layer of others is indexed and unpacked without its entries being held as such.

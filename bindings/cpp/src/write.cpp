@@ -50,6 +50,7 @@ std::string request_json(const BuildOptions& options) {
   put(json, "dockerfile", options.dockerfile);
   put(json, "dockerfile_text", options.dockerfile_text);
   put(json, "target", options.target);
+  put(json, "squash", options.squash);
   put(json, "platform", options.platform);
   put(json, "network", options.network);
   put(json, "shm_bytes", options.shm_bytes);

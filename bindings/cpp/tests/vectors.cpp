@@ -128,6 +128,7 @@ BuildOptions options_of(const Json& request) {
     else if (name == "labels") options.labels = value.get<Texts>();
     else if (name == "unset_env") options.unset_env = value.get<std::vector<std::string>>();
     else if (name == "unset_labels") options.unset_labels = value.get<std::vector<std::string>>();
+    else if (name == "squash") options.squash = value.get<std::string>();
     else if (name == "inherit_labels") options.inherit_labels = value.get<bool>();
     else if (name == "tags") options.tags = value.get<std::vector<std::string>>();
     else if (name == "cache_from") options.cache_from = value.get<std::vector<std::string>>();

@@ -54,6 +54,8 @@ export interface BuildOptions {
   unsetLabels?: readonly string[];
   /** Take over the labels of what a stage starts from; usual. */
   inheritLabels?: boolean;
+  /** The layers of the build become one (`true`, `new`), or those of the base too (`all`). */
+  squash?: boolean | 'new' | 'all';
   tags?: readonly string[];
   platform?: string;
   noCache?: boolean;

@@ -63,4 +63,6 @@ pub struct HistoryItem {
     /// The vertex whose layer it stands for; none for an instruction that changes the config only.
     /// A vertex that changed nothing makes the line one of an empty layer.
     pub vertex: Option<VertexId>,
+    /// What the vertex added is in the layer of the last line.
+    pub squashed: bool,
 }

@@ -27,4 +27,4 @@ pub use op::{
     PlanMount, SecurityMode, SourceOp,
 };
 pub use remote::{RemoteKind, shown_url, url_file_name};
-pub use request::{LowerOptions, NamedSource, Unset, proxy_args};
+pub use request::{LowerOptions, NamedSource, Squash, Unset, proxy_args};

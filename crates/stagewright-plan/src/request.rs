@@ -17,6 +17,8 @@ pub struct LowerOptions {
     pub labels: Vec<(String, String)>,
     /// Variables and labels that the image has not, whoever set them.
     pub unset: Unset,
+    /// Which layers become one.
+    pub squash: Squash,
     /// The platform of the image.
     pub platform: Platform,
     /// The platform of the machine that builds.
@@ -36,6 +38,18 @@ pub struct LowerOptions {
     pub source_date_epoch: Option<u64>,
     /// Names the Dockerfile across builds; enters [`crate::Vertex::place`].
     pub project: String,
+}
+
+/// Which layers of an image become one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Squash {
+    /// None.
+    #[default]
+    No,
+    /// Those that the build makes, on those of the base.
+    New,
+    /// All.
+    All,
 }
 
 /// What an image does not take over.

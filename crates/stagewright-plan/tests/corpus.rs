@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use stagewright_dockerfile::{Diagnostic, Dockerfile};
 use stagewright_oci::{ImageConfig, Platform};
 use stagewright_plan::{
-    ImageNeed, KnownImage, KnownImages, LowerOptions, Lowered, NetworkMode, Plan, Unset, lower,
+    ImageNeed, KnownImage, KnownImages, LowerOptions, Lowered, NetworkMode, Plan, Squash, Unset,
+    lower,
 };
 
 fn options() -> LowerOptions {
@@ -21,6 +22,7 @@ fn options() -> LowerOptions {
         build_args: BTreeMap::new(),
         labels: Vec::new(),
         unset: Unset::default(),
+        squash: Squash::default(),
         platform: Platform::new("linux", "amd64", None),
         build_platform: Platform::new("linux", "amd64", None),
         no_cache: false,

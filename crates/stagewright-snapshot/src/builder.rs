@@ -73,8 +73,23 @@ impl LayerBuilder {
     /// Adds what a merged view holds at its root directory and below, to lie in `destination`.
     /// Hard links among it stay hard links.
     pub fn add_tree(&mut self, tree: &MergedTree, destination: &EntryPath) -> &mut Self {
+        self.add_found(tree, &mut tree.walk(&EntryPath::root()), destination)
+    }
+
+    /// Adds what layers change in the parent, on which they lie.
+    pub(crate) fn add_difference(&mut self, layers: &MergedTree) -> &mut Self {
+        let changes = layers.difference(&self.parent);
+        self.add_found(layers, &mut changes.into_iter(), &EntryPath::root())
+    }
+
+    fn add_found(
+        &mut self,
+        tree: &MergedTree,
+        entries: &mut dyn Iterator<Item = TreeEntry>,
+        destination: &EntryPath,
+    ) -> &mut Self {
         let mut first_names: HashMap<FileId, EntryPath> = HashMap::new();
-        for found in tree.walk(&EntryPath::root()) {
+        for found in entries {
             let path = destination.join(found.path());
             let first = found
                 .file_id()

@@ -33,6 +33,7 @@ mod prepared;
 mod prune;
 mod scan;
 mod snapshots;
+mod squash;
 mod step_root;
 mod sys;
 mod tree;

@@ -1,5 +1,7 @@
 //! A read-only view of a stack of layers, merged without mounting or unpacking anything.
 
+mod difference;
+
 use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -135,6 +137,14 @@ struct Node {
     entry: Option<FileId>,
     /// From the top down. Empty for what is not a directory.
     parts: Vec<Part>,
+    /// Nothing that lies below these layers is seen here.
+    hides: bool,
+}
+
+impl Node {
+    fn exists(&self) -> bool {
+        self.entry.is_some() || !self.parts.is_empty() || self.path.is_root()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -354,10 +364,17 @@ impl MergedTree {
     /// Merges the parts of layers, from the top down, that are at or below a path; nothing when
     /// nothing is left there.
     fn merge(&self, path: EntryPath, parts: Vec<Part>) -> Option<Node> {
+        let node = self.stack(path, parts);
+        node.exists().then_some(node)
+    }
+
+    /// Merges the parts of layers, from the top down, that are at or below a path.
+    fn stack(&self, path: EntryPath, parts: Vec<Part>) -> Node {
         let mut node = Node {
             path,
             entry: None,
             parts: Vec::with_capacity(parts.len()),
+            hides: false,
         };
         for part in parts {
             let index = self.layers[part.layer].index();
@@ -375,28 +392,36 @@ impl MergedTree {
                 record: position,
             };
             match own.entry.kind {
-                EntryKind::Whiteout => break,
+                EntryKind::Whiteout => node.hides = true,
                 EntryKind::Directory { opaque } => {
                     node.entry.get_or_insert(id);
                     node.parts.push(part);
-                    if opaque {
-                        break;
-                    }
+                    node.hides = opaque;
                 }
                 _ => {
                     // Below a directory it is hidden.
                     if node.parts.is_empty() {
                         node.entry = Some(id);
                     }
-                    break;
+                    node.hides = true;
                 }
             }
+            if node.hides {
+                break;
+            }
         }
-        let exists = node.entry.is_some() || !node.parts.is_empty() || node.path.is_root();
-        exists.then_some(node)
+        node
     }
 
     fn child_nodes(&self, node: &Node) -> Vec<Node> {
+        let mut nodes = Vec::new();
+        self.each_child(node, |path, parts| nodes.extend(self.merge(path, parts)));
+        nodes
+    }
+
+    /// Gives each path in a directory, in the order of names, and the parts of layers that are at or below
+    /// it.
+    fn each_child(&self, node: &Node, mut give: impl FnMut(EntryPath, Vec<Part>)) {
         let directory = node.path.as_bytes();
         let mut lists: Vec<_> = node
             .parts
@@ -411,13 +436,12 @@ impl MergedTree {
                 )
             })
             .collect();
-        let mut nodes = Vec::new();
         loop {
             let names = lists
                 .iter_mut()
                 .filter_map(|(_, list)| list.peek().map(|next| next.name));
             let Some(name) = names.min() else {
-                return nodes;
+                return;
             };
             let mut parts = Vec::new();
             for (layer, list) in &mut lists {
@@ -432,7 +456,7 @@ impl MergedTree {
                 .path
                 .child(name)
                 .expect("because it was read as a component");
-            nodes.extend(self.merge(path, parts));
+            give(path, parts);
         }
     }
 
@@ -564,7 +588,9 @@ mod tests {
 
     /// Makes a layer of lines `path`, `path/` (directory), `path!` (opaque directory), `-path`
     /// (whiteout), `path -> target` (symbolic link), `path = target` (hard link).
-    fn layer(number: u32, lines: &[&str]) -> TreeLayer {
+    ///
+    /// Nothing for lines that make no layer.
+    pub(super) fn layer(number: u32, lines: &[&str]) -> Option<TreeLayer> {
         let records = lines.iter().map(|line| {
             let (name, kind) = if let Some(gone) = line.strip_prefix('-') {
                 (gone, EntryKind::Whiteout)
@@ -600,7 +626,12 @@ mod tests {
                 metadata,
             })
         });
-        let index = LayerIndex::from_records(records.collect()).unwrap();
+        LayerIndex::from_records(records.collect())
+            .ok()
+            .map(of_index)
+    }
+
+    pub(super) fn of_index(index: LayerIndex) -> TreeLayer {
         TreeLayer {
             index: Arc::new(index),
             packed: None,
@@ -610,13 +641,9 @@ mod tests {
         }
     }
 
-    fn tree(layers: &[&[&str]]) -> MergedTree {
-        MergedTree::new(
-            layers
-                .iter()
-                .zip(0..)
-                .map(|(lines, number)| layer(number, lines)),
-        )
+    pub(super) fn tree(layers: &[&[&str]]) -> MergedTree {
+        let layers = layers.iter().zip(0..);
+        MergedTree::new(layers.map(|(lines, number)| layer(number, lines).unwrap()))
     }
 
     /// Lists paths, each with the number of the layer that gives its attributes.

@@ -27,6 +27,9 @@
 //! | `--chown` | – | text ² | – |
 //! | platform | text | – | – |
 //!
+//! Layers that become one (`--squash`) are keyed by the [`SnapshotId`] of all that there is, by how many of the lowest layers
+//! stay as they are, and by the time that all files are given.
+//!
 //! ¹ The [`SnapshotId`]: a chain over the layers' contents, so that a step that ran again and made
 //! the same files changes nothing after it. ² A name is looked up in the root file system below,
 //! which is in the key. ³ Not where `--chmod` or `--chown` decides it.
@@ -82,8 +85,11 @@ pub(crate) fn quick_parts(
     op: &Op,
     inputs: &[VertexResult],
 ) -> Option<Parts> {
-    let Op::File(FileOp::Copy(copy)) = op else {
-        return None;
+    let copy = match op {
+        Op::File(FileOp::Copy(copy)) => copy,
+        // It is all that there is to know.
+        Op::File(FileOp::Squash) => return squash_parts(options, inputs),
+        _ => return None,
     };
     if inputs.len() < 2 {
         return None;
@@ -99,6 +105,20 @@ pub(crate) fn quick_parts(
         };
         parts.text(&label, source.id.to_string());
     }
+    Some(parts)
+}
+
+/// Returns the parts of the key of layers that become one.
+fn squash_parts(options: &SolveOptions, inputs: &[VertexResult]) -> Option<Parts> {
+    let [VertexResult::Snapshot(base), VertexResult::Snapshot(whole)] = inputs else {
+        return None;
+    };
+    let mut parts = Parts::default();
+    time_part(options, &mut parts);
+    parts
+        .text("step", "squash")
+        .text(BELOW, whole.id.to_string())
+        .text("layers kept", base.layers.len().to_string());
     Some(parts)
 }
 
@@ -144,6 +164,10 @@ pub(crate) fn prepare(
                 .text("path", &op.path)
                 .text("user", &op.user);
             base_part(inputs, &mut parts);
+        }
+        Op::File(FileOp::Squash) => {
+            parts = squash_parts(&services.options, inputs)
+                .ok_or_else(|| StepError::Internal("there is nothing to squash".to_owned()))?;
         }
         Op::Source(_) => {
             return Err(StepError::Internal(
@@ -195,6 +219,7 @@ pub(crate) fn execute(
             file_step::copy(services, op, inputs, event, work.selection, vertex)
         }
         Op::File(FileOp::Mkdir(op)) => file_step::mkdir(services, op, inputs, event, vertex),
+        Op::File(FileOp::Squash) => file_step::squash(services, inputs, event, vertex),
         Op::Source(_) => Err(StepError::Internal("a source is not executed".to_owned())),
     }
 }
@@ -477,6 +502,33 @@ mod tests {
             search: Some(domains.iter().map(ToString::to_string).collect()),
             options: Vec::new(),
         })
+    }
+
+    #[test]
+    fn layers_that_become_one_are_keyed_by_what_they_are_and_what_is_kept() {
+        let layers = |names: &[&str]| -> VertexResult {
+            let layers = names
+                .iter()
+                .map(|name| LayerId::Made(ContentDigest::of(name.as_bytes())));
+            VertexResult::Snapshot(Snapshot::of_layers(layers.collect()))
+        };
+        let key = |base: &[&str], whole: &[&str], file_time| {
+            let options = SolveOptions {
+                file_time,
+                ..options()
+            };
+            let parts = squash_parts(&options, &[layers(base), layers(whole)]);
+            parts.unwrap().key()
+        };
+        let keys: BTreeSet<ActionKey> = [
+            key(&[], &["a", "b"], None),
+            key(&["a"], &["a", "b"], None),
+            key(&["a"], &["a", "c"], None),
+            key(&["d"], &["d", "b"], None),
+            key(&["a"], &["a", "b"], Some(1)),
+        ]
+        .into();
+        assert_eq!(keys.len(), 5);
     }
 
     /// A change here makes every stored result of a step unfindable: raise the version on purpose.

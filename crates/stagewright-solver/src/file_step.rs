@@ -1,4 +1,4 @@
-//! Steps that change files without running anything: `COPY`, `ADD`, `WORKDIR`.
+//! Steps that change files without running anything: `COPY`, `ADD`, `WORKDIR`, and layers that become one.
 
 use std::sync::Arc;
 
@@ -154,6 +154,27 @@ pub(crate) fn mkdir(
         placing.into_entries(),
         &Sources::default(),
     )
+}
+
+/// Makes one layer of those that the second root file system has above the first.
+pub(crate) fn squash(
+    services: &Services,
+    inputs: &[VertexResult],
+    event: u64,
+    vertex: &Vertex,
+) -> Result<Option<LayerId>, StepError> {
+    let below = action::parent(inputs)?;
+    let above = match inputs {
+        [_, VertexResult::Snapshot(whole)] => whole.layers.strip_prefix(&below.layers[..]),
+        _ => None,
+    };
+    let above = above.ok_or_else(|| {
+        StepError::Internal("what is squashed does not lie on its base".to_owned())
+    })?;
+    services.ensure(&below.layers, event)?;
+    services.ensure(above, event)?;
+    let forms = services.forms(vertex);
+    Ok(services.snapshots.squash(&below.layers, above, forms)?)
 }
 
 fn has_names(owner: &str) -> bool {

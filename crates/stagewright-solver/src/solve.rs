@@ -90,7 +90,7 @@ fn complete_config<'a>(
             created: created.clone(),
             created_by: Some(item.created_by.clone()),
             comment: Some(HISTORY_COMMENT.to_owned()),
-            empty_layer: made.is_none_or(|snapshot| snapshot.added.is_none()),
+            empty_layer: item.squashed || made.is_none_or(|snapshot| snapshot.added.is_none()),
             ..History::default()
         });
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use stagewright_digest::{ActionKey, LayerId, SnapshotId, StampsDigest};
-use stagewright_plan::{Op, Plan, SourceOp, Vertex, VertexId};
+use stagewright_plan::{FileOp, Op, Plan, SourceOp, Vertex, VertexId};
 use stagewright_store::{ActionResult, PlaceRecord};
 
 use crate::action::{self, Work};
@@ -385,6 +385,10 @@ pub(crate) fn miss_reason(
 
 /// Returns the image that a step lies on directly, as it was asked for.
 fn base_of<'a>(plan: &'a Plan, vertex: &Vertex) -> Option<&'a str> {
+    // What becomes one layer is what was made on it.
+    if vertex.op == Op::File(FileOp::Squash) {
+        return None;
+    }
     match &plan.vertex(vertex.inputs.first()?.vertex).op {
         Op::Source(SourceOp::Image { reference, .. }) => Some(reference),
         _ => None,

@@ -403,6 +403,7 @@ impl Job {
             .stages
             .iter()
             .flat_map(|stage| stage.layers.iter().copied())
+            .chain(solved.layers.iter().copied())
             .collect();
         // Not the build's time: that may be one that all builds share.
         store.note_use(&used.into_iter().collect::<Vec<_>>(), unix_ms_now())?;
@@ -520,6 +521,7 @@ impl Job {
                 labels: request.unset_labels.clone(),
                 inherited_labels: !request.inherit_labels,
             },
+            squash: request.squash,
             platform: self.platform.clone(),
             build_platform: Platform::host(),
             no_cache: request.no_cache,

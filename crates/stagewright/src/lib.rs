@@ -75,7 +75,7 @@ pub use parse::parse_dockerfile;
 pub use push::{PushEvents, push_images};
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
-    SshAgent, is_remote_source, normal_platform,
+    Squash, SshAgent, is_remote_source, normal_platform,
 };
 pub use run_image::{RunCanceller, RunOptions};
 pub use stage::{CommandLine, CopySource, CopyStep, Mount, RunStep, Stage, StageBase};

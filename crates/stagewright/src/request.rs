@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::stage::Stage;
 use stagewright_oci::Platform;
 use stagewright_plan::RemoteKind;
+pub use stagewright_plan::Squash;
 
 /// Everything that one build is asked to do. Plain data: fill in what differs from the default.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,8 @@ pub struct BuildRequest {
     pub unset_labels: Vec<String>,
     /// Take over the labels of what a stage starts from; usual.
     pub inherit_labels: bool,
+    /// Which layers of the image become one.
+    pub squash: Squash,
     /// Names for the image in the store: `name[:tag]`.
     pub tags: Vec<String>,
     /// The platform of the image, as `os/architecture[/variant]`; the host's if absent.
@@ -131,6 +134,7 @@ impl BuildRequest {
             unset_env: Vec::new(),
             unset_labels: Vec::new(),
             inherit_labels: true,
+            squash: Squash::No,
             tags: Vec::new(),
             platform: None,
             no_cache: false,

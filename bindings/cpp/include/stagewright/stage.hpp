@@ -228,6 +228,8 @@ struct BuildOptions {
   std::vector<std::string> unset_labels;
   /// Take over the labels of what a stage starts from.
   bool inherit_labels = true;
+  /// "new" makes the layers of the build one, "all" those of the base too.
+  std::optional<std::string> squash;
   std::vector<std::string> tags;
   std::optional<std::string> platform;
   bool no_cache = false;

@@ -48,6 +48,8 @@ class BuildOptions(TypedDict, total=False):
     """Variables that the image has not. Steps see them all the same."""
     unset_labels: str | Sequence[str]
     """Labels that the image has not."""
+    squash: bool | str
+    """The layers of the build become one (``True``, ``new``), or those of the base too (``all``)."""
     inherit_labels: bool
     """Take over the labels of what a stage starts from; usual."""
     platform: str | None
@@ -158,7 +160,6 @@ _ELSEWHERE = {
     "output": "call export() of the image",
     "platforms": "build each platform, and call export_images() or push_images() with them all",
     "push": "call push() of the image",
-    "squash": "layers are not squashed",
     "timeout": "write step_timeout=SECONDS, or cancel the build",
 }
 
@@ -344,6 +345,7 @@ _PLAIN: dict[str, tuple[str, Callable[[str, Mapping[str, Any]], Any] | None]] = 
     "unset_env": ("unset_env", _texts),
     "unset_labels": ("unset_labels", _texts),
     "inherit_labels": ("inherit_labels", None),
+    "squash": ("squash", None),
     "platform": ("platform", None),
     "nocache": ("no_cache", None),
     "no_cache_filter": ("no_cache_filter", _texts),

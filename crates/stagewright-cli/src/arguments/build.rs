@@ -58,6 +58,16 @@ pub(crate) struct BuildArguments {
           default_value = "true", default_missing_value = "true", value_name = "BOOL",
           hide_possible_values = true, hide_default_value = true, overrides_with = "inherit_labels")]
     pub(crate) inherit_labels: bool,
+    /// Make the layers of this build one, on those of the base
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, hide_default_value = true, overrides_with = "squash")]
+    pub(crate) squash: bool,
+    /// Make all layers one, those of the base too
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, hide_default_value = true, overrides_with = "squash_all")]
+    pub(crate) squash_all: bool,
     /// Build for this platform, as `OS/ARCHITECTURE[/VARIANT]`
     #[arg(
         long,
@@ -474,7 +484,7 @@ mod tests {
         for (line, flag) in [
             ("--policy x .", Some("--policy")),
             ("--security-opt=x", Some("--security-opt")),
-            ("--squash", Some("--squash")),
+            ("--compress", Some("--compress")),
             ("--isolation=default", None),
         ] {
             assert_eq!(parse(line).unwrap().unsupported.first(), flag, "{line}");

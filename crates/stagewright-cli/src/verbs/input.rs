@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use stagewright::{
-    BuildRequest, ContextSource, DockerfileSource, Network, Secret, SecretValue, SshAgent,
+    BuildRequest, ContextSource, DockerfileSource, Network, Secret, SecretValue, Squash, SshAgent,
     is_remote_source,
 };
 use tempfile::NamedTempFile;
@@ -60,6 +60,7 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
         unset_env: arguments.unsetenv.clone(),
         unset_labels: arguments.unsetlabel.clone(),
         inherit_labels: arguments.inherit_labels,
+        squash: squash(arguments)?,
         tags: arguments.tag.clone(),
         platform: arguments.platform.first().cloned(),
         no_cache: arguments.no_cache,
@@ -220,6 +221,18 @@ fn build_args(given: &[KeyValue]) -> Vec<(String, String)> {
             Some((argument.name.clone(), value))
         })
         .collect()
+}
+
+fn squash(arguments: &BuildArguments) -> Result<Squash, Failure> {
+    match (arguments.squash, arguments.squash_all) {
+        (false, false) => Ok(Squash::No),
+        (true, false) => Ok(Squash::New),
+        (false, true) => Ok(Squash::All),
+        (true, true) => {
+            let message = "--squash keeps the layers of the base and --squash-all does not: write one of them";
+            Err(Failure::Usage(message.to_owned()))
+        }
+    }
 }
 
 fn source_date_epoch() -> Result<Option<u64>, Failure> {

@@ -70,7 +70,8 @@ pub fn lower(
         let end = lower_stage(&mut lowering, index)?;
         lowering.ends.insert(index, end);
     }
-    Ok(Lowered::Plan(Box::new(lowering.into_plan(target))))
+    let root = lowering.squash(target);
+    Ok(Lowered::Plan(Box::new(lowering.into_plan(target, root))))
 }
 
 impl Lowering<'_> {
@@ -164,7 +165,7 @@ impl Lowering<'_> {
         })
     }
 
-    fn into_plan(self, target: usize) -> Plan {
+    fn into_plan(self, target: usize, root: VertexId) -> Plan {
         let stages: Vec<StageInfo> = self
             .ends
             .iter()
@@ -183,7 +184,7 @@ impl Lowering<'_> {
             })
             .collect();
         let end = self.ends[&target].clone();
-        let (vertices, ids) = self.vertices.reached_from(end.root);
+        let (vertices, ids) = self.vertices.reached_from(root);
         let stages = stages
             .into_iter()
             .filter_map(|stage| {
@@ -196,7 +197,7 @@ impl Lowering<'_> {
             item.vertex = item.vertex.and_then(|vertex| ids[vertex.0]);
         }
         let image = PlanImage {
-            root: ids[end.root.0].unwrap_or(VertexId(0)),
+            root: ids[root.0].unwrap_or(VertexId(0)),
             platform: end.platform,
             config: end.config,
             history,

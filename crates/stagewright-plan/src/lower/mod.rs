@@ -11,6 +11,7 @@ mod lowering;
 mod metadata;
 mod paths;
 mod run;
+mod squash;
 mod stage;
 mod stages;
 mod words;

@@ -17,6 +17,8 @@ use crate::op::{FileOp, MkdirOp, Op, SourceOp};
 #[derive(Debug, Clone)]
 pub(crate) struct StageEnd {
     pub(crate) root: VertexId,
+    /// The image that it lies on, or that of the stages below it.
+    pub(crate) base: VertexId,
     pub(crate) config: ImageConfig,
     pub(crate) platform: Platform,
     pub(crate) history: Vec<HistoryItem>,
@@ -71,6 +73,7 @@ pub(crate) fn lower_stage(
     let mut state = StageState {
         end: StageEnd {
             root: VertexId(0),
+            base: VertexId(0),
             config: ImageConfig::default(),
             platform: lowering.options.platform.clone(),
             history: Vec::new(),
@@ -142,6 +145,7 @@ impl StageState<'_, '_> {
             }
             Source::Image(reference) => self.start_from_image(&reference, span)?,
         }
+        self.end.base = self.end.root;
         let config = &mut self.end.config.config;
         if !env_pairs(&config.env).any(|(name, _)| name == "PATH") {
             config.env.insert(0, format!("PATH={PATH_DEFAULT}"));
@@ -295,7 +299,11 @@ impl StageState<'_, '_> {
     }
 
     pub(crate) fn history(&mut self, created_by: String, vertex: Option<VertexId>) {
-        self.end.history.push(HistoryItem { created_by, vertex });
+        self.end.history.push(HistoryItem {
+            created_by,
+            vertex,
+            squashed: false,
+        });
     }
 
     fn instruction(&mut self, instruction: &Instruction, span: Span) -> Result<(), LowerError> {

@@ -1,4 +1,4 @@
-//! `COPY`, `ADD` and the directory that `WORKDIR` makes.
+//! `COPY`, `ADD`, the directory that `WORKDIR` makes, and layers that become one.
 
 use stagewright_dockerfile::chmod::Chmod;
 
@@ -9,6 +9,8 @@ pub enum FileOp {
     Copy(CopyOp),
     /// Makes a directory and its parents.
     Mkdir(MkdirOp),
+    /// Makes one layer of all that the root file system of input 1 has above that of input 0.
+    Squash,
 }
 
 /// `COPY` and `ADD`.

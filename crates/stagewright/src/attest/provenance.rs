@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use stagewright_digest::Digest;
 use stagewright_oci::{Platform, Reference};
-use stagewright_plan::{NetworkMode, Op, SourceOp};
+use stagewright_plan::{NetworkMode, Op, SourceOp, Squash};
 use stagewright_solver::RemoteMaterial;
 
 use super::make::Facts;
@@ -112,6 +112,11 @@ fn request(facts: &Facts<'_>, max: bool) -> Value {
     }
     if !request.inherit_labels {
         args.insert("inherit-labels".to_owned(), "false".to_owned());
+    }
+    match request.squash {
+        Squash::No => {}
+        Squash::New => drop(args.insert("squash".to_owned(), "new".to_owned())),
+        Squash::All => drop(args.insert("squash".to_owned(), "all".to_owned())),
     }
     if request.no_cache {
         args.insert("no-cache".to_owned(), String::new());

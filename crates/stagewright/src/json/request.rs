@@ -12,7 +12,7 @@ use crate::cache_transfer::CacheFrom;
 use crate::error::{Error, ErrorKind};
 use crate::request::{
     BuildRequest, ContextSource, DockerfileSource, NamedContext, Network, Secret, SecretValue,
-    SshAgent, is_remote_source,
+    Squash, SshAgent, is_remote_source,
 };
 use crate::stage::Stage;
 
@@ -41,6 +41,8 @@ struct RequestJson {
     unset_env: Vec<String>,
     unset_labels: Vec<String>,
     inherit_labels: Option<bool>,
+    /// `new` or `true` for the layers of the build, `all` for those of the base too.
+    squash: SquashJson,
     tags: Vec<String>,
     platform: Option<String>,
     no_cache: bool,
@@ -102,6 +104,36 @@ impl TryFrom<ProvenanceJson> for Option<ProvenanceOptions> {
                 AttestArgument::Provenance(options) => Ok(options),
                 AttestArgument::Sbom(_) => Ok(None),
             },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "squash is a boolean, \"new\" or \"all\"")]
+enum SquashJson {
+    Asked(bool),
+    Which(SquashedJson),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SquashedJson {
+    New,
+    All,
+}
+
+impl Default for SquashJson {
+    fn default() -> Self {
+        Self::Asked(false)
+    }
+}
+
+impl From<SquashJson> for Squash {
+    fn from(json: SquashJson) -> Self {
+        match json {
+            SquashJson::Asked(false) => Self::No,
+            SquashJson::Asked(true) | SquashJson::Which(SquashedJson::New) => Self::New,
+            SquashJson::Which(SquashedJson::All) => Self::All,
         }
     }
 }
@@ -205,6 +237,7 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
         unset_env: json.unset_env,
         unset_labels: json.unset_labels,
         inherit_labels: json.inherit_labels.unwrap_or(true),
+        squash: json.squash.into(),
         tags: json.tags,
         platform: json.platform,
         no_cache: json.no_cache,

@@ -20,6 +20,7 @@ fn options_that_are_not_known_or_of_a_wrong_type_are_refused() {
         (r#"{"no_cach": true}"#, "unknown field 'no_cach'"),
         (r#"{"no_cache": "yes"}"#, "expected a boolean"),
         (r#"{"network": "bridge"}"#, "unknown variant 'bridge'"),
+        (r#"{"squash": "none"}"#, "squash is a boolean"),
         (r#"{"stage": 0}"#, "before it is described"),
         (r#"{"context": "a", "context_archive": "b"}"#, "twice"),
         (r#"{"build_contexts": {"a": "ftp://x"}}"#, "no ftp context"),
