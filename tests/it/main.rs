@@ -12,6 +12,7 @@ mod book;
 mod cache;
 mod cache_mounts;
 mod cache_transfer;
+mod cache_ttl;
 mod code_stages;
 mod commands;
 mod contexts;

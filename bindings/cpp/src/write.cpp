@@ -63,6 +63,7 @@ std::string request_json(const BuildOptions& options) {
   put(json, "cpuset_mems", options.cpuset_mems);
   put(json, "cgroup_parent", options.cgroup_parent);
   put(json, "jobs", options.jobs);
+  put(json, "cache_ttl_ms", options.cache_ttl_ms);
   put(json, "step_timeout_ms", options.step_timeout_ms);
   put(json, "step_log_bytes_max", options.step_log_bytes_max);
   put(json, "source_date_epoch", options.source_date_epoch);

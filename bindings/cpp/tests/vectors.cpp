@@ -136,6 +136,7 @@ BuildOptions options_of(const Json& request) {
     else if (name == "dns_search") options.dns_search = value.get<std::vector<std::string>>();
     else if (name == "dns_options") options.dns_options = value.get<std::vector<std::string>>();
     else if (name == "source_date_epoch") options.source_date_epoch = value.get<std::uint64_t>();
+    else if (name == "cache_ttl_ms") options.cache_ttl_ms = value.get<std::uint64_t>();
     else if (name == "step_timeout_ms") options.step_timeout_ms = value.get<std::uint64_t>();
     else if (name == "reproducible") options.reproducible = value.get<bool>();
     else if (name == "stage") options.stage = stages.at(value.get<std::size_t>());

@@ -60,6 +60,8 @@ export interface BuildOptions {
   platform?: string;
   noCache?: boolean;
   noCacheFilter?: readonly string[];
+  /** Commands run again whose results were made longer ago. */
+  cacheTtlMs?: number;
   pull?: boolean;
   /** Caches of other builds: a reference, or what `--cache-from` takes. */
   cacheFrom?: readonly string[];

@@ -24,7 +24,7 @@ export interface Change {
 
 /** Why a result was not in the cache. */
 export interface Miss {
-  readonly reason: 'first_run' | 'no_cache' | 'changed' | 'evicted' | 'other';
+  readonly reason: 'first_run' | 'no_cache' | 'changed' | 'too_old' | 'evicted' | 'other';
   readonly text: string;
   readonly changes: readonly Change[];
 }

@@ -248,6 +248,7 @@ def test_wrong_options_and_missing_files_raise_what_python_raises(
         {"secrets": {"a": 1}},
         {"target": object()},
         {"step_timeout": "1"},
+        {"cache_ttl": "1"},
         {"rm": True},
         {"file": "a", "dockerfile": "b"},
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,8 @@ def options_of(request: dict[str, Any]) -> dict[str, Any]:
             options[name] = {key: secret(it) for key, it in value.items()}
         elif name == "step_timeout_ms":
             options["step_timeout"] = value / 1000
+        elif name == "cache_ttl_ms":
+            options["cache_ttl"] = timedelta(milliseconds=value)
         else:
             options[name] = value
     return options

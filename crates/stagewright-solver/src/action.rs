@@ -371,6 +371,8 @@ mod tests {
     fn options() -> SolveOptions {
         SolveOptions {
             bounds: stagewright_store::SpaceBounds::default(),
+            clock: crate::age::BuildClock::start(1),
+            cache_ttl: None,
             now_unix_ms: 1,
             file_time: None,
             limits: Limits::default(),

@@ -37,6 +37,9 @@ pub struct CachedResult {
     pub layer: Option<LayerId>,
     /// When it ran, in milliseconds since 1970: the history of images says so.
     pub created_unix_ms: u64,
+    /// When it ran by the clock; absent where all builds are to export the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_unix_ms: Option<u64>,
 }
 
 /// A layer that comes with the cache.
@@ -96,6 +99,7 @@ mod tests {
             keys: vec![ActionKey::from_bytes([1; 32])],
             layer: Some(id),
             created_unix_ms: 7,
+            made_unix_ms: Some(8),
         };
         let layer = CachedLayer {
             id,

@@ -133,8 +133,13 @@ impl ImportedCache {
         self.layers.get(id)
     }
 
-    /// Records a result in the store if all of it is there.
-    pub(crate) fn adopt(&self, key: &ActionKey, store: &Store) -> Result<(), StoreError> {
+    /// Records a result in the store if all of it is there, in place of one that was made before the `oldest` that will do.
+    pub(crate) fn adopt(
+        &self,
+        key: &ActionKey,
+        store: &Store,
+        oldest_unix_ms: u64,
+    ) -> Result<(), StoreError> {
         let Some(result) = self.result(key) else {
             return Ok(());
         };
@@ -143,7 +148,7 @@ impl ImportedCache {
         {
             return Ok(());
         }
-        record(store, result)
+        record(store, result, oldest_unix_ms)
     }
 
     /// Records the results that made a layer, which has come.
@@ -151,7 +156,7 @@ impl ImportedCache {
         self.results
             .iter()
             .filter(|result| result.layer.as_ref() == Some(layer))
-            .try_for_each(|result| record(store, result))
+            .try_for_each(|result| record(store, result, 0))
     }
 
     /// Says whether a result is known that made a layer.
@@ -183,15 +188,21 @@ fn action_result(result: &CachedResult) -> ActionResult {
     ActionResult {
         layer: result.layer,
         created_unix_ms: result.created_unix_ms,
+        made_unix_ms: result.made_unix_ms,
         ..ActionResult::default()
     }
 }
 
-/// Records a result under each of its keys that the store does not know yet.
-fn record(store: &Store, result: &CachedResult) -> Result<(), StoreError> {
+/// Records a result under each of its keys for which the store has none that is young enough.
+fn record(store: &Store, result: &CachedResult, oldest_unix_ms: u64) -> Result<(), StoreError> {
+    let result_here = action_result(result);
     for key in &result.keys {
-        if store.action(key)?.is_none() {
-            store.record_action(key, &action_result(result))?;
+        let known = store.action(key)?;
+        let is_needed = known.is_none_or(|known| {
+            known.is_before(oldest_unix_ms) && !result_here.is_before(oldest_unix_ms)
+        });
+        if is_needed {
+            store.record_action(key, &result_here)?;
         }
     }
     Ok(())

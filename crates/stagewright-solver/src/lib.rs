@@ -9,6 +9,7 @@
 
 mod accounts;
 pub mod action;
+mod age;
 mod archive;
 mod cache_document;
 mod context_files;
@@ -42,6 +43,7 @@ mod used_results;
 mod vertex;
 
 pub use accounts::Account;
+pub use age::BuildClock;
 pub use cache_document::{
     CACHE_CONFIG_TYPE, CacheDocument, CachedLayer, CachedResult, INLINE_CACHE_FIELD,
 };

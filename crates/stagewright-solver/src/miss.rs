@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use crate::age;
 use crate::parts::{Part, Parts};
 
 /// The part that says which instruction it is.
@@ -20,6 +21,13 @@ pub enum MissReason {
     NoCache,
     /// What the step reads is not what it read the last time.
     Changed(Vec<Change>),
+    /// It ran before with the same inputs, longer ago than the request allows.
+    TooOld {
+        /// How long ago.
+        age_ms: u64,
+        /// How long ago it might have been.
+        limit_ms: u64,
+    },
     /// It ran before with the same inputs, but its result is no longer stored: garbage collection
     /// or damage took it.
     Evicted,
@@ -208,6 +216,10 @@ impl fmt::Display for MissReason {
             Self::FirstRun => f.write_str("has not run before"),
             Self::NoCache => f.write_str("the cache was not to be used"),
             Self::Evicted => f.write_str("its result is no longer stored"),
+            Self::TooOld { age_ms, limit_ms } => {
+                let (age, limit) = (age::rough(*age_ms), age::exact(*limit_ms));
+                write!(f, "made {age} ago, older than --cache-ttl {limit}")
+            }
             Self::Changed(changes) => {
                 for (i, change) in changes.iter().take(SHOWN_MAX).enumerate() {
                     if i > 0 {
@@ -244,6 +256,17 @@ mod tests {
     #[track_caller]
     fn check(before: &Parts, after: &Parts, expected: &str) {
         assert_eq!(MissReason::between(before, after).to_string(), expected);
+    }
+
+    #[test]
+    fn ages_are_told_next_to_the_limit() {
+        const HOUR_MS: u64 = 3_600_000;
+        let reason = MissReason::TooOld {
+            age_ms: 75 * HOUR_MS,
+            limit_ms: 48 * HOUR_MS,
+        };
+        let expected = "made 3 days ago, older than --cache-ttl 2d";
+        assert_eq!(reason.to_string(), expected);
     }
 
     #[test]

@@ -174,7 +174,7 @@ async fn solve_uncancelled(
     if let Some(result) = services.store.action(&key)? {
         return Ok((snapshot(&result), Outcome::Hit));
     }
-    let lock = match services.turn(&key, true).await? {
+    let lock = match services.turn(&key, Some(0)).await? {
         Turn::Own(lock) => lock,
         Turn::Shared(result) => return Ok((snapshot(&result), Outcome::Shared)),
     };

@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::age::BuildClock;
 use crate::cache_document::CachedResult;
 use crate::context_files::ContextFiles;
 use crate::error::StepError;
@@ -36,6 +37,10 @@ pub struct SolveOptions {
     /// The time that results are recorded with and that made directories carry, in milliseconds
     /// since 1970.
     pub now_unix_ms: u64,
+    /// The clock.
+    pub clock: BuildClock,
+    /// Results of commands that were made longer ago before the build began are not used. Enters no key.
+    pub cache_ttl: Option<Duration>,
     /// What is to be free on the store's disk before the first step runs.
     pub bounds: SpaceBounds,
     /// The time that files carry in place of their own, in seconds since 1970: those of the context
@@ -259,9 +264,16 @@ impl Services {
         }
     }
 
-    /// Waits for the turn to run an action while other builds run it. What one of them made meanwhile is shared, if
-    /// `may_share`.
-    pub(crate) async fn turn(&self, key: &ActionKey, may_share: bool) -> Result<Turn, StepError> {
+    /// Waits for the turn to run an action while other builds run it. What one of them made meanwhile is shared, if it is not
+    /// made before the `oldest` time that will do.
+    pub(crate) async fn turn(
+        &self,
+        key: &ActionKey,
+        oldest_unix_ms: Option<u64>,
+    ) -> Result<Turn, StepError> {
+        let will_do = move |result: &ActionResult| {
+            oldest_unix_ms.is_some_and(|oldest| !result.is_before(oldest))
+        };
         if let Some(lock) = self.store.try_lock_action(key)? {
             return Ok(Turn::Own(lock));
         }
@@ -271,13 +283,13 @@ impl Services {
             let key = *key;
             let wait = move || {
                 // Who waits need not wait for the others that waited. What can't be read is told below.
-                let made = || may_share && matches!(store.action(&key), Ok(Some(_)));
+                let made = || matches!(store.action(&key), Ok(Some(result)) if will_do(&result));
                 store.lock_action(&key, &|| cancel.is_cancelled() || made())
             };
             let lock = tokio::task::spawn_blocking(wait)
                 .await
                 .map_err(|join| StepError::Internal(join.to_string()))??;
-            if may_share && let Some(result) = self.store.action(&key)? {
+            if let Some(result) = self.store.action(&key)?.filter(will_do) {
                 return Ok(Turn::Shared(result));
             }
             match lock {
@@ -294,7 +306,13 @@ impl Services {
     /// # Errors
     /// When the store cannot be read.
     pub fn used_results(&self) -> Result<Vec<CachedResult>, StepError> {
-        self.used.list(&self.store, self.images.cache())
+        let mut used = self.used.list(&self.store, self.images.cache())?;
+        // Where builds share a time they export the same.
+        if self.options.file_time.is_some() {
+            used.iter_mut()
+                .for_each(|result| result.made_unix_ms = None);
+        }
+        Ok(used)
     }
 
     /// Remembers that a result was found or made under these keys, and keeps one from elsewhere.
@@ -304,7 +322,8 @@ impl Services {
         result: &ActionResult,
     ) -> Result<(), StepError> {
         for key in keys.clone() {
-            self.images.cache().adopt(key, &self.store)?;
+            let oldest = self.options.oldest_unix_ms();
+            self.images.cache().adopt(key, &self.store, oldest)?;
         }
         self.used.note(keys, result);
         Ok(())

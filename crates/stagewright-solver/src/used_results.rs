@@ -54,6 +54,7 @@ impl UsedResults {
                 keys: all.into_iter().collect(),
                 layer: result.layer,
                 created_unix_ms: result.created_unix_ms,
+                made_unix_ms: result.made_unix_ms,
             });
         }
         Ok(results.into_iter().collect())

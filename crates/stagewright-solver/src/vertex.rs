@@ -8,6 +8,7 @@ use stagewright_plan::{FileOp, Op, Plan, SourceOp, Vertex, VertexId};
 use stagewright_store::{ActionResult, PlaceRecord};
 
 use crate::action::{self, Work};
+use crate::age;
 use crate::error::StepError;
 use crate::event::{EventKind, Outcome};
 use crate::listed_context::ListedContext;
@@ -216,7 +217,10 @@ async fn execute(
     let vertex = build.plan.vertex(id);
     let services = &build.services;
     let _running = acquire(build).await?;
-    let lock = match services.turn(&key, !vertex.no_cache).await? {
+    let lock = match services
+        .turn(&key, services.options.oldest_for(vertex))
+        .await?
+    {
         Turn::Own(lock) => lock,
         Turn::Shared(result) => {
             note_place(services, vertex, &key, &work)?;
@@ -239,6 +243,7 @@ async fn execute(
         explained.map_err(|join| StepError::Internal(join.to_string()))?
     };
     let began = Instant::now();
+    let made_unix_ms = services.options.clock.now_unix_ms();
     let executed = blocking(build, id, inputs, move |services, vertex, inputs, event| {
         let layer = action::execute(services, vertex, inputs, event, work)?;
         Ok((layer, began.elapsed()))
@@ -258,6 +263,7 @@ async fn execute(
         layer,
         parts: Some(parts),
         created_unix_ms: services.options.now_unix_ms,
+        made_unix_ms: Some(made_unix_ms),
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         ..ActionResult::default()
     };
@@ -305,12 +311,13 @@ pub(crate) fn look_up(
     vertex: &Vertex,
     key: Option<&ActionKey>,
 ) -> Result<Option<ActionResult>, StepError> {
-    let Some(key) = key.filter(|_| !vertex.no_cache) else {
+    let (Some(key), Some(oldest)) = (key, services.options.oldest_for(vertex)) else {
         return Ok(None);
     };
-    match services.store.action(key)? {
+    let will_do = |result: &ActionResult| !result.is_before(oldest);
+    match services.store.action(key)?.filter(will_do) {
         Some(result) => Ok(Some(result)),
-        None => Ok(services.images.cache().find(key)),
+        None => Ok(services.images.cache().find(key).filter(will_do)),
     }
 }
 
@@ -365,6 +372,9 @@ pub(crate) fn miss_reason(
     if vertex.no_cache {
         return Ok(MissReason::NoCache);
     }
+    if let Some(reason) = too_old(services, vertex, key)? {
+        return Ok(reason);
+    }
     let last = services.store.place(&vertex.place)?;
     if last.as_ref().is_some_and(|last| last.key == *key) || services.store.was_evicted(key)? {
         return Ok(MissReason::Evicted);
@@ -381,6 +391,29 @@ pub(crate) fn miss_reason(
             .below(folder)
             .based_on(base_of(plan, vertex))
     }))
+}
+
+/// Says how old the result of a key is that is there, if it is older than the build takes.
+fn too_old(
+    services: &Services,
+    vertex: &Vertex,
+    key: &ActionKey,
+) -> Result<Option<MissReason>, StepError> {
+    let (options, cache) = (&services.options, services.images.cache());
+    let (Some(oldest), Some(limit)) = (options.oldest_for(vertex), options.cache_ttl) else {
+        return Ok(None);
+    };
+    let found = services.store.action(key)?;
+    // The younger of the two is the one that nearly would have done.
+    let made = found.into_iter().chain(cache.find(key));
+    let made = made.map(|result| result.made_unix_ms.unwrap_or(result.created_unix_ms));
+    Ok(made
+        .max()
+        .filter(|made| *made < oldest)
+        .map(|made| MissReason::TooOld {
+            age_ms: options.age_ms(made),
+            limit_ms: age::ms(limit),
+        }))
 }
 
 /// Returns the image that a step lies on directly, as it was asked for.

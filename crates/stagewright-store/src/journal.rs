@@ -40,12 +40,22 @@ pub struct ActionResult {
     pub layer: Option<LayerId>,
     /// What its key was made of.
     pub parts: Option<PartsDigest>,
-    /// When it ran, in milliseconds since 1970.
+    /// When it ran, in milliseconds since 1970, as the history of images says it: that may be a time that builds share.
     pub created_unix_ms: u64,
+    /// When it ran by the clock, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_unix_ms: Option<u64>,
     /// How long it ran.
     pub duration_ms: u64,
     /// The blob of what it wrote.
     pub log: Option<Digest>,
+}
+
+impl ActionResult {
+    /// Says whether it was made before this time, in milliseconds since 1970.
+    pub fn is_before(&self, unix_ms: u64) -> bool {
+        self.made_unix_ms.unwrap_or(self.created_unix_ms) < unix_ms
+    }
 }
 
 impl Store {

@@ -16,9 +16,9 @@ use stagewright_plan::{
 };
 use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
-    CancellationToken, ContextFiles, EventKind, EventSink, Explained, FailedPlace, Images,
-    ImportedCache, Limits, Remotes, Reporter, Services, SolveOptions, StepError, UsedResults,
-    fetch_context, solve,
+    BuildClock, CancellationToken, ContextFiles, EventKind, EventSink, Explained, FailedPlace,
+    Images, ImportedCache, Limits, Remotes, Reporter, Services, SolveOptions, StepError,
+    UsedResults, fetch_context, solve,
 };
 use stagewright_store::SpaceBounds;
 use tokio::sync::OnceCell;
@@ -173,6 +173,7 @@ struct Job {
     failed: Option<FailedPlace>,
     /// A step failed while next to nothing was free on the store's disk.
     disk_full: Arc<AtomicBool>,
+    clock: BuildClock,
 }
 
 impl Job {
@@ -197,6 +198,7 @@ impl Job {
             Some(seconds) => seconds.saturating_mul(1000),
             None => unix_ms_now(),
         };
+        let started_unix_ms = unix_ms_now();
         Ok(Self {
             session: builder.inner().snapshots.session(),
             builder,
@@ -205,10 +207,11 @@ impl Job {
             cancel,
             platform,
             now_unix_ms,
-            started_unix_ms: unix_ms_now(),
+            started_unix_ms,
             cache: OnceCell::new(),
             failed: None,
             disk_full: Arc::default(),
+            clock: BuildClock::start(started_unix_ms),
         })
     }
 
@@ -626,6 +629,8 @@ impl Job {
             runtime: self.builder.runtime()?.handle().clone(),
             options: SolveOptions {
                 now_unix_ms: self.now_unix_ms,
+                clock: self.clock,
+                cache_ttl: request.cache_ttl,
                 bounds: SpaceBounds {
                     max_used_bytes: 0,
                     ..inner.bounds

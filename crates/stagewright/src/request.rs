@@ -50,6 +50,10 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// Ignore the cache for the steps of these stages.
     pub no_cache_filter: Vec<String>,
+    /// Run commands again whose results were made longer ago than this when the build begins. What a copy makes follows from
+    /// its key, and is never too old. A result counts from when it was made, or made again with the same files, not from when
+    /// it was used; one from another cache from what is said there.
+    pub cache_ttl: Option<Duration>,
     /// Ask the registries for base images even if the store has images of their names.
     pub pull: bool,
     /// Caches that other builds exported: what the store has not is looked up there. One that cannot
@@ -139,6 +143,7 @@ impl BuildRequest {
             platform: None,
             no_cache: false,
             no_cache_filter: Vec::new(),
+            cache_ttl: None,
             pull: false,
             cache_from: Vec::new(),
             network: Network::Default,

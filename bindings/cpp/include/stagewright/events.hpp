@@ -30,7 +30,7 @@ struct Change {
 
 /// Why a result was not in the cache.
 struct Miss {
-  /// "first_run", "no_cache", "changed" or "evicted".
+  /// "first_run", "no_cache", "changed", "too_old" or "evicted".
   std::string reason;
   std::string text;
   std::vector<Change> changes;

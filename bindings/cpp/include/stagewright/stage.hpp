@@ -234,6 +234,8 @@ struct BuildOptions {
   std::optional<std::string> platform;
   bool no_cache = false;
   std::vector<std::string> no_cache_filter;
+  /// Commands run again whose results were made longer ago.
+  std::optional<std::uint64_t> cache_ttl_ms;
   bool pull = false;
   /// Caches of other builds: a reference, or what --cache-from takes.
   std::vector<std::string> cache_from;

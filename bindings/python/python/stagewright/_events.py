@@ -36,7 +36,7 @@ class Change:
 class Miss:
     """Why a result was not in the cache."""
 
-    #: ``first_run``, ``no_cache``, ``changed`` or ``evicted``.
+    #: ``first_run``, ``no_cache``, ``changed``, ``too_old`` or ``evicted``.
     reason: str
     text: str
     changes: tuple[Change, ...]

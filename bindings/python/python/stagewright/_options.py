@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, TypedDict, Union
 
 from ._errors import RequestTypeError
@@ -57,6 +58,8 @@ class BuildOptions(TypedDict, total=False):
     no_cache: bool
     """The same as ``nocache``."""
     no_cache_filter: str | Sequence[str]
+    cache_ttl: float | timedelta | None
+    """Commands run again whose results were made longer ago; a number is seconds."""
     pull: bool
     cache_from: str | Sequence[str]
     """Caches of other builds, each a reference or what ``--cache-from`` takes."""
@@ -203,6 +206,12 @@ def request_json(function: str, path: Path | None, options: Mapping[str, Any]) -
                 if key not in _LIMITS:
                     raise RequestTypeError(f"container_limits has an unexpected key {key!r}")
                 request[_LIMITS[key]] = limit
+        elif name == "cache_ttl":
+            seconds = value.total_seconds() if isinstance(value, timedelta) else value
+            if not isinstance(seconds, (int, float)):
+                kind = type(value).__name__
+                raise RequestTypeError(f"cache_ttl is a number or a timedelta, not {kind}")
+            request["cache_ttl_ms"] = round(seconds * 1000)
         elif name == "step_timeout":
             if not isinstance(value, (int, float)):
                 raise RequestTypeError(f"step_timeout is a number, not {type(value).__name__}")

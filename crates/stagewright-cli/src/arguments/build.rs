@@ -121,6 +121,9 @@ pub(crate) struct BuildArguments {
     /// Don't use the cache for these stages
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(crate) no_cache_filter: Vec<String>,
+    /// Run commands again whose results were made longer ago, such as 12h or 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, overrides_with = "cache_ttl")]
+    pub(crate) cache_ttl: Option<Duration>,
     /// Look results up in a cache that was exported elsewhere (`REF`, `type=registry,ref=REF`,
     /// `type=local,src=FOLDER`)
     #[arg(long, value_name = "CACHE")]

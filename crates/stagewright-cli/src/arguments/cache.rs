@@ -103,7 +103,8 @@ impl FromStr for PruneFilter {
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no length of time, such as 36h or 7d");
     let mut seconds = 0_u64;
-    let mut rest = text;
+    // Nothing has no unit either.
+    let mut rest = if text == "0" { "0s" } else { text };
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
@@ -145,6 +146,7 @@ mod tests {
             ("90s", Some(90)),
             ("1d12h", Some(129_600)),
             ("5m", Some(300)),
+            ("0", Some(0)),
             ("", None),
             ("5", None),
             ("h", None),

@@ -65,6 +65,7 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
         platform: arguments.platform.first().cloned(),
         no_cache: arguments.no_cache,
         no_cache_filter: arguments.no_cache_filter.clone(),
+        cache_ttl: arguments.cache_ttl,
         pull: arguments.pull,
         cache_from: arguments
             .cache_from

@@ -153,6 +153,7 @@ fn missed(miss: stagewright::MissReason) -> Miss {
         MissReason::FirstRun => ("first_run", Vec::new()),
         MissReason::NoCache => ("no_cache", Vec::new()),
         MissReason::Evicted => ("evicted", Vec::new()),
+        MissReason::TooOld { .. } => ("too_old", Vec::new()),
         MissReason::Changed(changes) => ("changed", changes),
         _ => ("other", Vec::new()),
     };

@@ -120,6 +120,7 @@ fn miss_reason(reason: &MissReason) -> Value {
         MissReason::NoCache => ("no_cache", &[][..]),
         MissReason::Changed(changes) => ("changed", &changes[..]),
         MissReason::Evicted => ("evicted", &[][..]),
+        MissReason::TooOld { .. } => ("too_old", &[][..]),
         _ => ("other", &[][..]),
     };
     let changes: Vec<Value> = changes

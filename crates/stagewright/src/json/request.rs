@@ -47,6 +47,7 @@ struct RequestJson {
     platform: Option<String>,
     no_cache: bool,
     no_cache_filter: Vec<String>,
+    cache_ttl_ms: Option<u64>,
     pull: bool,
     /// As `--cache-from` has them: `type=registry,ref=…`, `type=local,src=…`, or a reference.
     cache_from: Vec<String>,
@@ -242,6 +243,7 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
         platform: json.platform,
         no_cache: json.no_cache,
         no_cache_filter: json.no_cache_filter,
+        cache_ttl: json.cache_ttl_ms.map(Duration::from_millis),
         pull: json.pull,
         cache_from,
         network: json.network.map(Into::into).unwrap_or_default(),
