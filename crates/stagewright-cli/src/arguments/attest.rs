@@ -13,11 +13,11 @@ pub(crate) struct AttestArguments {
     attest: Vec<AttestArgument>,
     /// Attest how the image was made: `--attest type=provenance`
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_name = "BOOL|mode=MODE", overrides_with = "provenance")]
+          value_name = "BOOL|mode=MODE")]
     provenance: Option<Provenance>,
     /// Attest which packages are in the image: `--attest type=sbom`
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_name = "BOOL", overrides_with = "sbom")]
+          value_name = "BOOL")]
     sbom: Option<Sbom>,
 }
 

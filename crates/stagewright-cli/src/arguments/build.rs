@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Arg, ArgAction, Args, ValueEnum};
 use stagewright::{CachePlace, CacheTo};
 
 use super::annotation::AnnotationArgument;
@@ -17,25 +17,27 @@ use super::values::{
     SshArgument, Ulimit, parse_bytes, parse_swap,
 };
 
-/// Flags of `stagewright build`, as docker spells them.
+/// Flags of `stagewright build`, as docker spells them. What is said once for all of them is not said for each: the command
+/// is a list of calls, and would be larger by a tenth.
 #[derive(Debug, Clone, Args)]
+#[command(args_override_self = true, mut_args(switch))]
 pub(crate) struct BuildArguments {
     /// Folder with the files to build from; `-` reads a Dockerfile or a tar archive from stdin
     #[arg(value_name = "CONTEXT", default_value = ".")]
     pub(crate) context: String,
 
     /// The Dockerfile; `-` reads it from stdin [default: CONTEXT/Dockerfile, else CONTEXT/Containerfile]
-    #[arg(short, long, value_name = "FILE", overrides_with = "file")]
+    #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// What of the context is left out [default: FILE.dockerignore, FILE.containerignore,
     /// CONTEXT/.dockerignore or CONTEXT/.containerignore, the first that is there]
-    #[arg(long, value_name = "FILE", overrides_with = "ignorefile")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) ignorefile: Option<PathBuf>,
     /// Name the image `NAME[:TAG]`; may be repeated
     #[arg(short, long, value_name = "NAME")]
     pub(crate) tag: Vec<String>,
     /// Build this stage, by its name or number, instead of the last one
-    #[arg(long, value_name = "STAGE", overrides_with = "target")]
+    #[arg(long, value_name = "STAGE")]
     pub(crate) target: Option<String>,
     /// Set a build argument; without a value it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
@@ -54,19 +56,13 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) unsetlabel: Vec<String>,
     /// Take over the labels of what a stage starts from [default: true]
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "true", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true, overrides_with = "inherit_labels")]
+    #[arg(long, action = ArgAction::Set, default_value = "true", value_name = "BOOL")]
     pub(crate) inherit_labels: bool,
     /// Make the layers of this build one, on those of the base
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true, overrides_with = "squash")]
+    #[arg(long, action = ArgAction::Set, default_value = "false", value_name = "BOOL")]
     pub(crate) squash: bool,
     /// Make all layers one, those of the base too
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true, overrides_with = "squash_all")]
+    #[arg(long, action = ArgAction::Set, default_value = "false", value_name = "BOOL")]
     pub(crate) squash_all: bool,
     /// Build for this platform, as `OS/ARCHITECTURE[/VARIANT]`
     #[arg(
@@ -87,24 +83,20 @@ pub(crate) struct BuildArguments {
     #[arg(short, long, value_name = "OUTPUT")]
     pub(crate) output: Vec<OutputArgument>,
     /// Load the image into Docker or Podman, whichever is there
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true, overrides_with = "load")]
+    #[arg(long, action = ArgAction::Set, default_value = "false", value_name = "BOOL")]
     pub(crate) load: bool,
     /// Push the image to the registries of its names
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true, overrides_with = "push")]
+    #[arg(long, action = ArgAction::Set, default_value = "false", value_name = "BOOL")]
     pub(crate) push: bool,
     /// Annotate the image (`[LEVEL[PLATFORM]:]KEY=VALUE`; levels are manifest, manifest-descriptor,
     /// index, index-descriptor)
     #[arg(long, value_name = "ANNOTATION")]
     pub(crate) annotation: Vec<AnnotationArgument>,
     /// Write the image's id into a file
-    #[arg(long, value_name = "FILE", overrides_with = "iidfile")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
     /// Write the build's results into a file, as JSON
-    #[arg(long, value_name = "FILE", overrides_with = "metadata_file")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) metadata_file: Option<PathBuf>,
 
     #[command(flatten)]
@@ -114,15 +106,13 @@ pub(crate) struct BuildArguments {
     #[arg(long)]
     pub(crate) reproducible: bool,
     /// Don't use the cache
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true, overrides_with = "no_cache")]
+    #[arg(long, action = ArgAction::Set, default_value = "false", value_name = "BOOL")]
     pub(crate) no_cache: bool,
     /// Don't use the cache for these stages
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(crate) no_cache_filter: Vec<String>,
     /// Run commands again whose results were made longer ago, such as 12h or 7d
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, overrides_with = "cache_ttl")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) cache_ttl: Option<Duration>,
     /// Look results up in a cache that was exported elsewhere (`REF`, `type=registry,ref=REF`,
     /// `type=local,src=FOLDER`)
@@ -133,29 +123,19 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "CACHE")]
     pub(crate) cache_to: Vec<CacheTo>,
     /// Ask the registries for newer base images
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true, overrides_with = "pull")]
+    #[arg(long, action = ArgAction::Set, default_value = "false", value_name = "BOOL")]
     pub(crate) pull: bool,
 
     /// Say something of the Dockerfile instead of building (`build`, `check`, `outline`, `targets`;
     /// `,format=json` for programs)
-    #[arg(long, value_name = "METHOD[,format=json]", overrides_with = "call")]
+    #[arg(long, value_name = "METHOD[,format=json]")]
     pub(crate) call: Option<CallArgument>,
     /// Run the build checks, as `--call=check` does
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true, overrides_with = "check")]
+    #[arg(long, action = ArgAction::Set, default_value = "false", value_name = "BOOL")]
     pub(crate) check: bool,
 
     /// Network of RUN steps that name none
-    #[arg(
-        long,
-        value_name = "MODE",
-        default_value = "default",
-        value_enum,
-        overrides_with = "network"
-    )]
+    #[arg(long, value_name = "MODE", default_value = "default", value_enum)]
     pub(crate) network: NetworkArgument,
     /// Add a line to the steps' /etc/hosts
     #[arg(long, value_name = "HOST:IP")]
@@ -171,59 +151,51 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "OPTION", value_delimiter = ',')]
     pub(crate) dns_option: Vec<String>,
     /// Size of the steps' /dev/shm, such as 64m
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, overrides_with = "shm_size")]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) shm_size: Option<u64>,
     /// The most memory of a step, such as 512m; it needs a cgroup, as the next seven do
-    #[arg(short, long, value_name = "BYTES", value_parser = parse_bytes, overrides_with = "memory")]
+    #[arg(short, long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<u64>,
     /// The most memory and swap of a step together; -1 does not limit swap [default: twice the memory]
-    #[arg(long, value_name = "BYTES", value_parser = parse_swap, allow_negative_numbers = true,
-          overrides_with = "memory_swap")]
+    #[arg(long, value_name = "BYTES", value_parser = parse_swap, allow_negative_numbers = true)]
     pub(crate) memory_swap: Option<i64>,
     /// The weight of a step's processor time against others' [usual: 1024]
-    #[arg(short, long, value_name = "SHARES", overrides_with = "cpu_shares")]
+    #[arg(short, long, value_name = "SHARES")]
     pub(crate) cpu_shares: Option<u64>,
     /// The most processor time of a step in each period, in microseconds
-    #[arg(long, value_name = "TIME", overrides_with = "cpu_quota")]
+    #[arg(long, value_name = "TIME")]
     pub(crate) cpu_quota: Option<u64>,
     /// The period of --cpu-quota, in microseconds [default: 100000]
-    #[arg(long, value_name = "TIME", overrides_with = "cpu_period")]
+    #[arg(long, value_name = "TIME")]
     pub(crate) cpu_period: Option<u64>,
     /// The processors that steps may use, such as 0-2,4
-    #[arg(long, value_name = "LIST", overrides_with = "cpuset_cpus")]
+    #[arg(long, value_name = "LIST")]
     pub(crate) cpuset_cpus: Option<String>,
     /// The memory nodes that steps may use, such as 0,1
-    #[arg(long, value_name = "LIST", overrides_with = "cpuset_mems")]
+    #[arg(long, value_name = "LIST")]
     pub(crate) cpuset_mems: Option<String>,
     /// The cgroup that those of steps are made in
-    #[arg(long, value_name = "PATH", overrides_with = "cgroup_parent")]
+    #[arg(long, value_name = "PATH")]
     pub(crate) cgroup_parent: Option<String>,
     /// Limit what steps may use, as `NAME=SOFT[:HARD]`
     #[arg(long, value_name = "LIMIT")]
     pub(crate) ulimit: Vec<Ulimit>,
     /// End a step that takes longer, such as 90s or 1h30m, and fail
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, overrides_with = "timeout")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
     /// Show this much of what a step writes, such as 10m; 0 for all [default: 2m]
     #[arg(long, value_name = "BYTES", value_parser = parse_log_limit,
-          env = "BUILDKIT_STEP_LOG_MAX_SIZE", allow_hyphen_values = true,
-          overrides_with = "log_limit")]
+          env = "BUILDKIT_STEP_LOG_MAX_SIZE", allow_hyphen_values = true)]
     pub(crate) log_limit: Option<u64>,
     /// What to do when a step fails; `shell` opens one where it failed, with its files, mounts,
     /// environment and user
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "fail",
-        value_enum,
-        overrides_with = "on_error"
-    )]
+    #[arg(long, value_name = "WHAT", default_value = "fail", value_enum)]
     pub(crate) on_error: OnError,
     /// Allow steps to ask for `network.host` or `security.insecure`
     #[arg(long, value_name = "ENTITLEMENT")]
     pub(crate) allow: Vec<String>,
     /// How many steps may run at once
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), overrides_with = "jobs")]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
     /// Ask another registry first, as `REGISTRY=HOST[:PORT][/PREFIX]`
     #[arg(long, value_name = "MIRROR")]
@@ -235,23 +207,18 @@ pub(crate) struct BuildArguments {
         value_name = "MODE",
         default_value = "auto",
         value_enum,
-        env = "BUILDKIT_PROGRESS",
-        overrides_with = "progress"
+        env = "BUILDKIT_PROGRESS"
     )]
     pub(crate) progress: ProgressMode,
     /// Print nothing but the image's id
-    #[arg(short, long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "false", default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, hide_default_value = true, overrides_with = "quiet")]
+    #[arg(short, long, action = ArgAction::Set, default_value = "false", value_name = "BOOL")]
     pub(crate) quiet: bool,
 
     /// Does nothing: there are no intermediate containers to remove
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value_t = true,
-          default_missing_value = "true", action = ArgAction::Set, overrides_with = "rm")]
+    #[arg(long, hide = true, action = ArgAction::Set, default_value = "true", value_name = "BOOL")]
     pub(crate) rm: bool,
     /// Does nothing: there are no intermediate containers to remove
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value_t = true,
-          default_missing_value = "true", action = ArgAction::Set, overrides_with = "force_rm")]
+    #[arg(long, hide = true, action = ArgAction::Set, default_value = "true", value_name = "BOOL")]
     pub(crate) force_rm: bool,
 
     #[command(flatten)]
@@ -275,6 +242,19 @@ impl BuildArguments {
         let value = argument.and_then(|given| given.value.as_deref());
         self.cache_to.iter().any(inline) || matches!(value, Some("1" | "true"))
     }
+}
+
+/// Lets a flag that is true or false be given without a value, which is after `=` else.
+fn switch(arg: Arg) -> Arg {
+    let is_switch = arg.get_value_names().is_some_and(|names| names == ["BOOL"]);
+    if !is_switch || arg.get_default_values().is_empty() {
+        return arg;
+    }
+    arg.num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .hide_possible_values(true)
+        .hide_default_value(true)
 }
 
 /// The build argument by which BuildKit's users ask for an inline cache.

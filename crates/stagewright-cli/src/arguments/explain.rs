@@ -1,6 +1,6 @@
 //! `stagewright explain`.
 
-use clap::Args;
+use clap::{Arg, Args};
 
 use super::build::BuildArguments;
 use super::cache::Format;
@@ -9,19 +9,7 @@ use super::cache::Format;
 /// What is only about results and how they are shown makes no difference, and the help leaves it out.
 #[derive(Debug, Clone, Args)]
 #[command(
-    mut_arg("tag", |arg| arg.hide(true)),
-    mut_arg("output", |arg| arg.hide(true)),
-    mut_arg("load", |arg| arg.hide(true)),
-    mut_arg("push", |arg| arg.hide(true)),
-    mut_arg("annotation", |arg| arg.hide(true)),
-    mut_arg("label", |arg| arg.hide(true)),
-    mut_arg("iidfile", |arg| arg.hide(true)),
-    mut_arg("metadata_file", |arg| arg.hide(true)),
-    mut_arg("jobs", |arg| arg.hide(true)),
-    mut_arg("progress", |arg| arg.hide(true)),
-    mut_arg("quiet", |arg| arg.hide(true)),
-    mut_arg("call", |arg| arg.hide(true)),
-    mut_arg("check", |arg| arg.hide(true)),
+    mut_args(hide_results),
     after_help = "Every other flag of `stagewright build` is taken too and makes no difference here."
 )]
 pub(crate) struct ExplainArguments {
@@ -30,4 +18,29 @@ pub(crate) struct ExplainArguments {
     /// For people, or for programs
     #[arg(long, value_name = "FORMAT", default_value = "table", value_enum)]
     pub(crate) format: Format,
+}
+
+/// What is about results and how they are shown.
+const OF_RESULTS: [&str; 16] = [
+    "tag",
+    "output",
+    "load",
+    "push",
+    "annotation",
+    "label",
+    "unsetenv",
+    "unsetlabel",
+    "inherit_labels",
+    "iidfile",
+    "metadata_file",
+    "jobs",
+    "progress",
+    "quiet",
+    "call",
+    "check",
+];
+
+fn hide_results(arg: Arg) -> Arg {
+    let is_of_results = OF_RESULTS.contains(&arg.get_id().as_str());
+    if is_of_results { arg.hide(true) } else { arg }
 }
