@@ -212,13 +212,13 @@ fn privileged_without_namespaces_what_cannot_be_had_is_said() {
     let dockerfile = "\
 FROM busybox
 RUN sleep 1000 & setsid sleep 1001 & (sleep 1002 &) ; sleep 1003 & true
-RUN test ! -e /proc/self && ! chroot / true 2> /dev/null
+RUN test ! -e /proc/self && ! chroot / true 2> /dev/null && grep -q '^search a.example$' /etc/resolv.conf
 ";
     let project = Project::new().file("Dockerfile", dockerfile);
     let mut podman = bare_container(&account, &project);
     // Nothing of a step is there after it, not even what left its session.
     let build = format!(
-        "stagewright build --progress=none --store={HERE}/store --build-context=busybox=oci-layout://{HERE}/busybox /project && for p in /proc/[0-9]*; do cat $p/comm; done"
+        "stagewright build --progress=none --dns-search=a.example --store={HERE}/store --build-context=busybox=oci-layout://{HERE}/busybox /project && for p in /proc/[0-9]*; do cat $p/comm; done"
     );
     let left = podman.run_program(&["sh", "-c", &build]).success();
     assert!(!left.stdout.contains("sleep"), "{left}");
