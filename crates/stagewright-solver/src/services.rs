@@ -196,7 +196,9 @@ impl Services {
             let room = self.store.disk_room();
             if room.is_ok_and(|room| room.free_bytes < bounds.min_free_bytes) {
                 let store = self.store.clone();
-                let kept = tokio::task::spawn_blocking(move || store.keep_within(&bounds)).await;
+                let kept =
+                    tokio::task::spawn_blocking(move || store.keep_within_before_use(&bounds))
+                        .await;
                 // The step may still find room for what it makes.
                 tracing::debug!(?kept, "little is free on the store's disk");
             }

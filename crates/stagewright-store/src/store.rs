@@ -118,6 +118,14 @@ impl Store {
         }
     }
 
+    /// Returns the store that this is a session of, if it is one.
+    pub(crate) fn without_lease(&self) -> Option<Self> {
+        self.lease.is_some().then(|| Self {
+            inner: Arc::clone(&self.inner),
+            lease: None,
+        })
+    }
+
     pub(crate) fn lease(&self) -> Option<&Lease> {
         self.lease.as_deref()
     }

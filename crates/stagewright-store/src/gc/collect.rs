@@ -8,6 +8,7 @@ use fs_err as fs;
 
 use super::contents::{Found, Place, modified};
 use super::options::{PruneOptions, Pruned};
+use super::size::Floor;
 use crate::blob;
 use crate::cache_mount;
 use crate::disk;
@@ -33,6 +34,10 @@ impl Store {
     /// # Errors
     /// When something cannot be read or removed. What was removed before that stays removed.
     pub fn prune(&self, options: &PruneOptions) -> Result<Pruned, StoreError> {
+        // What a session looks at it protects.
+        if let Some(store) = self.without_lease() {
+            return store.prune(options);
+        }
         let folder = self.path().join("gc");
         disk::create_dir_all(&folder)?;
         let _lock = match FileLock::try_take(&folder.join("lock"))? {
@@ -58,6 +63,12 @@ impl Store {
             true => options.kept_bytes(pruned.left_bytes, &self.disk_room()?),
             false => None,
         };
+        let used = |found: &&Found| found.item.in_use && !found.item.tagged;
+        let used_bytes: u64 = found
+            .iter()
+            .filter(used)
+            .map(|found| found.item.bytes)
+            .sum();
         self.remove_found(found, options, keep, began_unix_ms, &mut pruned)?;
         if !options.is_narrow() {
             if options.all && keep.is_none() && options.used_before_unix_ms.is_none() {
@@ -68,7 +79,13 @@ impl Store {
             self.compact_actions(options, began_unix_ms)?;
         }
         let missed = keep.is_some_and(|keep| pruned.left_bytes > keep);
-        let floor = if missed { pruned.left_bytes } else { 0 };
+        let floor = match missed {
+            true => Floor {
+                bytes: pruned.left_bytes,
+                idle_bytes: pruned.left_bytes.saturating_sub(used_bytes),
+            },
+            false => Floor::default(),
+        };
         self.end_measure(growth, pruned.left_bytes, floor)?;
         Ok(pruned)
     }

@@ -136,6 +136,10 @@ impl Store {
     }
 
     pub(super) fn find_all(&self) -> Result<Vec<Found>, StoreError> {
+        // What a session looks at it protects.
+        if let Some(store) = self.without_lease() {
+            return store.find_all();
+        }
         let mut finder = Finder {
             store: self,
             leased: self.leased_names(false)?,

@@ -27,8 +27,18 @@ struct Measured {
     bytes: u64,
     /// Of these, cache mounts by their paths.
     mounts: BTreeMap<String, u64>,
-    /// What the last collection could not get below.
-    floor: u64,
+    #[serde(flatten)]
+    floor: Floor,
+}
+
+/// What the last collection could not get below; 0 where it got as far as it was to.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct Floor {
+    #[serde(rename = "floor")]
+    pub(super) bytes: u64,
+    /// Of these, what would be left without what builds used then: they end, and it may go.
+    #[serde(default, rename = "floor_idle")]
+    pub(super) idle_bytes: u64,
 }
 
 impl Store {
@@ -39,6 +49,26 @@ impl Store {
     /// # Errors
     /// When the store cannot be measured, or something not removed.
     pub fn keep_within(&self, bounds: &SpaceBounds) -> Result<Option<Pruned>, StoreError> {
+        self.keep(bounds, |floor| floor.bytes)
+    }
+
+    /// The same for who is about to need room: it is tried, too, when nothing was added since the last time, but builds have
+    /// used what they may have given up meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn keep_within_before_use(
+        &self,
+        bounds: &SpaceBounds,
+    ) -> Result<Option<Pruned>, StoreError> {
+        self.keep(bounds, |floor| floor.idle_bytes)
+    }
+
+    fn keep(
+        &self,
+        bounds: &SpaceBounds,
+        floor_of: fn(Floor) -> u64,
+    ) -> Result<Option<Pruned>, StoreError> {
         let (limit, min_free) = (bounds.max_used_bytes, bounds.min_free_bytes);
         let lacking = match min_free {
             0 => 0,
@@ -49,8 +79,9 @@ impl Store {
         }
         let (estimate, floor) = match self.measured()? {
             Some(measured) => self.estimate(measured)?,
-            None => (self.measure()?, 0),
+            None => (self.measure()?, Floor::default()),
         };
+        let floor = floor_of(floor);
         // Where all is needed, to look again at each build would find nothing more.
         let above = limit > 0 && estimate > limit.max(floor.saturating_add(limit / 20));
         let worth = floor.saturating_add(lacking.min(floor) / 20);
@@ -90,7 +121,7 @@ impl Store {
     }
 
     /// Returns about how large the store is, and what it could not be made smaller than.
-    fn estimate(&self, mut measured: Measured) -> Result<(u64, u64), StoreError> {
+    fn estimate(&self, mut measured: Measured) -> Result<(u64, Floor), StoreError> {
         let lines = files::read(&self.path().join(GROWTH))?.unwrap_or_default();
         let mut used = HashSet::new();
         for line in String::from_utf8_lossy(&lines).lines() {
@@ -119,7 +150,7 @@ impl Store {
     fn measure(&self) -> Result<u64, StoreError> {
         let growth = self.begin_measure()?;
         let bytes = self.usage()?.bytes();
-        self.end_measure(growth, bytes, 0)?;
+        self.end_measure(growth, bytes, Floor::default())?;
         Ok(bytes)
     }
 
@@ -150,7 +181,7 @@ impl Store {
         &self,
         _begun: Growth,
         bytes: u64,
-        floor: u64,
+        floor: Floor,
     ) -> Result<(), StoreError> {
         let mut mounts = BTreeMap::new();
         for folder in list(&self.path().join("mounts"))? {

@@ -293,6 +293,33 @@ fn a_disk_with_too_little_room_gets_some_and_is_not_looked_at_in_vain() {
         "one is in use"
     );
     assert_eq!(store.keep_within(&short(0)).unwrap(), None);
+    // Who needs room looks again at what was in use then.
+    drop(session);
+    let before_use = || store.keep_within_before_use(&short(0)).unwrap();
+    assert!(before_use().is_some_and(|pruned| !pruned.items.is_empty()));
+    assert!(!has(&store, 3));
+    assert_eq!(before_use(), None);
+}
+
+#[test]
+fn a_session_that_collects_keeps_what_it_used_alone() {
+    let (_folder, store) = store();
+    (0..4).for_each(|n| step(&store, n));
+    let session = store.session();
+    session.layer(&id(2)).unwrap();
+    assert_eq!(session.usage().unwrap().layers.count, 4);
+    let bounds = SpaceBounds {
+        min_free_bytes: 1 << 60,
+        ..SpaceBounds::default()
+    };
+    assert!(session.keep_within(&bounds).unwrap().is_some());
+    assert_eq!(
+        [0, 1, 2, 3].map(|n| has(&store, n)),
+        [false, false, true, false]
+    );
+    step(&store, 3);
+    session.prune(&ALL).unwrap();
+    assert_eq!([2, 3].map(|n| has(&store, n)), [true, false]);
 }
 
 #[test]
