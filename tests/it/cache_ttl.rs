@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use stagewright::Digest;
-use stagewright_testkit::{Build, Project, Stagewright};
+use stagewright_testkit::{Build, Project, Stagewright, output};
 
 const NOTHING: [&str; 0] = [];
 const TWO_DAYS: &str = "--cache-ttl=2d";
@@ -139,6 +139,11 @@ fn privileged_what_follows_runs_again_if_it_is_too_old_too() {
     }
     let again = here.build(&project, &[&from, TWO_DAYS]).success();
     assert_eq!(again.executed(), NOTHING);
+    let third = Stagewright::with_busybox();
+    let mut plain = third.build_command(&project, &[&from, TWO_DAYS, "--progress=plain"]);
+    let told = output(&mut plain).success().to_string();
+    let reason = "s (made 3 days ago, older than --cache-ttl 2d)";
+    assert_eq!(told.matches(reason).count(), 2, "{told}");
     let third = Stagewright::with_busybox();
     assert_eq!(
         third.build(&project, &[&from]).success().executed(),
