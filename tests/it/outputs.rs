@@ -1,5 +1,6 @@
 //! Every form that an image is written in.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -202,6 +203,34 @@ fn privileged_load_puts_the_image_into_podman() {
     ]);
     let shown = output(images.env("CONTAINERS_STORAGE_CONF", &conf)).success();
     assert_eq!(shown.stdout.trim(), "[sh]");
+}
+
+#[test]
+fn what_is_no_file_is_written_into_and_a_link_is_followed() {
+    let stagewright = Stagewright::new();
+    let project = project();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let build = |dest: &str| {
+        let option = format!("type=tar,dest={}", path(dest).display());
+        let _ = stagewright.build(&project, &["-o", &option]).success();
+        fs_err::symlink_metadata(path(dest)).unwrap().file_type()
+    };
+    assert!(build("plain").is_file());
+    let expected = fs_err::read(path("plain")).unwrap();
+
+    let _ = output(Command::new("mkfifo").arg(path("pipe"))).success();
+    let pipe = path("pipe");
+    let reader = std::thread::spawn(move || fs_err::read(pipe).unwrap());
+    assert!(build("pipe").is_fifo());
+    assert!(reader.join().unwrap() == expected);
+
+    fs_err::write(path("file"), "old").unwrap();
+    fs_err::os::unix::fs::symlink("file", path("link")).unwrap();
+    assert!(build("link").is_symlink());
+    assert!(fs_err::read(path("file")).unwrap() == expected);
+    let left: Vec<_> = fs_err::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 4, "{left:?}");
 }
 
 /// Builds into a layout on a base of two layers, and returns the `index.json` and the manifest.

@@ -204,15 +204,28 @@ fn write_archive(kind: ExportKind, image: &OutgoingImage, out: impl Write) -> Re
     result.map_err(|error| export_error(&error))
 }
 
-/// Writes a file beside its place and renames it when it is whole.
+/// Writes a file beside its place and renames it when it is whole. What is no file, such as `/dev/null` or a
+/// pipe, is written into, and a link is followed.
 pub(crate) fn write_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    let io = |error: std::io::Error| Error::new(ErrorKind::Export, error.to_string());
+    let into = |file: fs::File| {
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        write(&mut out).and_then(|()| out.flush().map_err(io))
+    };
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let file = fs::OpenOptions::new().write(true).open(path);
+        return into(file.map_err(io)?);
+    }
+    let path = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => &*fs::canonicalize(path).map_err(io)?,
+        _ => path,
+    };
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(name);
-    let io = |error: std::io::Error| Error::new(ErrorKind::Export, error.to_string());
     if let Some(parent) = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -220,10 +233,7 @@ pub(crate) fn write_file(
         fs::create_dir_all(parent).map_err(io)?;
     }
     let file = fs::File::create(&part).map_err(io)?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
-    let result = write(&mut out)
-        .and_then(|()| out.flush().map_err(io))
-        .and_then(|()| fs::rename(&part, path).map_err(io));
+    let result = into(file).and_then(|()| fs::rename(&part, path).map_err(io));
     if result.is_err() {
         // The error that matters is the one above.
         let _ = fs::remove_file(&part);
