@@ -90,12 +90,13 @@ impl Encoder {
         label: &str,
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> &mut Self {
-        let mut entries: Vec<(K, V)> = entries.into_iter().collect();
+        let entries: Vec<(K, V)> = entries.into_iter().collect();
         if !entries.is_sorted_by(|(a, _), (b, _)| a.as_ref() < b.as_ref()) {
-            // The last of equal keys comes first, and stays.
-            entries.reverse();
-            entries.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
-            entries.dedup_by(|(a, _), (b, _)| (*a).as_ref() == (*b).as_ref());
+            let entries = entries.iter();
+            return self.unsorted(
+                label,
+                entries.map(|(a, b)| (a.as_ref(), b.as_ref())).collect(),
+            );
         }
         self.part(5, label);
         self.add(&(entries.len() as u64).to_le_bytes());
@@ -104,6 +105,15 @@ impl Encoder {
             self.framed(value.as_ref());
         }
         self
+    }
+
+    /// Adds a map out of order: of one type, since what sorts is large.
+    fn unsorted(&mut self, label: &str, mut entries: Vec<(&[u8], &[u8])>) -> &mut Self {
+        // The last of equal keys comes first, and stays.
+        entries.reverse();
+        entries.sort_by_key(|(key, _)| *key);
+        entries.dedup_by_key(|(key, _)| *key);
+        self.map(label, entries)
     }
 
     /// Adds text that may be absent; absent differs from empty.

@@ -101,7 +101,10 @@ pub fn decompress<'a, R: BufRead + Send + 'a>(
 ) -> Result<Box<dyn Read + Send + 'a>, CompressError> {
     // A reader may return fewer bytes than the longest mark has, but not at its first fill: what
     // is buffered there is at least a read of a file or of a socket.
-    match detect(reader.fill_buf()?) {
+    let compression = detect(reader.fill_buf()?);
+    // The decoders are large: one of each, whatever they read.
+    let reader: Box<dyn BufRead + Send + 'a> = Box::new(reader);
+    match compression {
         Compression::None => Ok(Box::new(reader)),
         Compression::Gzip => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(reader))),
         Compression::Zstd => Ok(Box::new(zstd::Decoder::with_buffer(reader)?)),

@@ -1,5 +1,6 @@
 //! Reading the tar of any builder.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use stagewright_digest::{ContentDigest, ContentHasher, DiffId, Digest, DigestWriter};
@@ -475,10 +476,11 @@ fn apply(fields: &mut Fields, extended: &Extended) -> Option<()> {
 
 fn metadata(path: &EntryPath, fields: &Fields, pax: &PaxRecords) -> Result<Metadata, ReadError> {
     let owner = |id: u64| u32::try_from(id).map_err(|_| ReadError::Owner { path: path.clone() });
-    let xattrs = pax.iter().filter_map(|(key, value)| {
+    let mut xattrs = BTreeMap::new();
+    xattrs.extend(pax.iter().filter_map(|(key, value)| {
         let name = key.strip_prefix(b"SCHILY.xattr.")?;
         (xattr_belongs(name) && !name.is_empty()).then(|| (name.to_vec(), value.to_vec()))
-    });
+    }));
     Ok(Metadata {
         mode: if fields.kind == b'2' {
             0o777
@@ -488,7 +490,7 @@ fn metadata(path: &EntryPath, fields: &Fields, pax: &PaxRecords) -> Result<Metad
         uid: owner(fields.uid)?,
         gid: owner(fields.gid)?,
         mtime: fields.mtime,
-        xattrs: xattrs.collect(),
+        xattrs,
     })
 }
 

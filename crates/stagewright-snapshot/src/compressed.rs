@@ -248,7 +248,7 @@ impl Snapshots {
         // What writes eStargz reads a tar: it does so on another thread.
         let (mut tar, reader) = pipe();
         std::thread::scope(|scope| {
-            let made = scope.spawn(move || self.estargz(reader, level, None));
+            let made = scope.spawn(move || self.estargz(&mut { reader }, level, None));
             let packed = self.agent().pack(layer, &mut tar);
             let packed = packed.and_then(|packed| {
                 tar.flush().map_err(SnapshotError::Draft)?;
@@ -285,14 +285,15 @@ impl Snapshots {
 
     fn compress_from(
         &self,
-        tar: &mut impl Read,
+        tar: &mut dyn Read,
         form: BlobForm,
         expected: Option<&DiffId>,
     ) -> Result<WrittenBlob, SnapshotError> {
         let codec = match form {
             BlobForm::Tar(codec) => codec,
             BlobForm::Estargz { level } => {
-                return self.estargz(BufReader::with_capacity(1 << 17, tar), level, expected);
+                let mut tar = BufReader::with_capacity(1 << 17, tar);
+                return self.estargz(&mut tar, level, expected);
             }
         };
         let mut writer = Compressor::new(self.store().blob_writer()?, codec, self.threads())?;
@@ -315,7 +316,7 @@ impl Snapshots {
 
     fn estargz(
         &self,
-        tar: impl Read,
+        tar: &mut dyn Read,
         level: u32,
         expected: Option<&DiffId>,
     ) -> Result<WrittenBlob, SnapshotError> {
@@ -405,7 +406,7 @@ fn media_type(form: BlobForm) -> &'static str {
 
 /// Copies in large pieces, and shows them to another who wants to see them.
 fn copy(
-    reader: &mut impl Read,
+    reader: &mut dyn Read,
     writer: &mut impl Write,
     mut seen: Option<&mut impl Write>,
 ) -> io::Result<()> {

@@ -94,7 +94,8 @@ fn difference(
         }
     }
     // A layer may hold files in directories that only a lower one has.
-    let above: BTreeSet<EntryPath> = expected.keys().flat_map(|path| path.ancestors()).collect();
+    let mut above = BTreeSet::new();
+    above.extend(expected.keys().flat_map(|path| path.ancestors()));
     let implied = |path: &EntryPath, entry: &Entry| {
         matches!(entry.kind, EntryKind::Directory { .. })
             && (path.is_root() || above.contains(path))
@@ -107,14 +108,15 @@ fn difference(
 
 /// Returns the entries, each name of a file that has several as the file itself.
 fn entries(index: &LayerIndex) -> BTreeMap<&EntryPath, &Entry> {
-    let all: BTreeMap<&EntryPath, &Entry> =
-        index.entries().map(|entry| (&entry.path, entry)).collect();
-    all.iter()
-        .map(|(path, entry)| match &entry.kind {
-            EntryKind::Hardlink { target } => (*path, all.get(target).copied().unwrap_or(entry)),
-            _ => (*path, *entry),
-        })
-        .collect()
+    let mut all = BTreeMap::new();
+    all.extend(index.entries().map(|entry| (&entry.path, entry)));
+    let mut entries = all.clone();
+    for entry in entries.values_mut() {
+        if let EntryKind::Hardlink { target } = &entry.kind {
+            *entry = all.get(target).copied().unwrap_or(entry);
+        }
+    }
+    entries
 }
 
 fn same(one: &Entry, other: &Entry, owners: bool) -> bool {

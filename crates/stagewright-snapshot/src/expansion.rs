@@ -30,6 +30,8 @@ impl ExpansionLimit {
         reader: impl BufRead + Send + 'a,
     ) -> Result<impl Read + Send + 'a, CompressError> {
         let taken = Arc::new(AtomicU64::new(0));
+        // One type behind, whatever is read: what takes it apart is large.
+        let reader: Box<dyn BufRead + Send + 'a> = Box::new(reader);
         let counted = Counted {
             reader,
             taken: Arc::clone(&taken),

@@ -218,5 +218,7 @@ impl Tree for Inside<'_> {
 fn xattrs_of(node: &TreeNode) -> Xattrs {
     let named =
         |(name, value): &(std::ffi::OsString, Vec<u8>)| (name.as_bytes().to_vec(), value.clone());
-    node.xattrs.iter().map(named).collect()
+    let mut xattrs = Xattrs::new();
+    xattrs.extend(node.xattrs.iter().map(named));
+    xattrs
 }

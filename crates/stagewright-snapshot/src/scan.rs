@@ -299,16 +299,15 @@ impl Scan<'_> {
 }
 
 /// Keeps the attributes that belong to an image.
-fn own_xattrs(all: Xattrs, marks: Marks) -> io::Result<Xattrs> {
+fn own_xattrs(mut all: Xattrs, marks: Marks) -> io::Result<Xattrs> {
     if ELSEWHERE.iter().any(|name| all.contains_key(*name)) {
         let message = "overlayfs keeps a part of it elsewhere: the overlay must be mounted with redirect_dir=off and metacopy=off";
         return Err(io::Error::other(message));
     }
-    Ok(all
-        .into_iter()
-        .filter(|(name, _)| xattr_belongs(name))
-        .filter(|(name, _)| marks == Marks::Overlayfs || !name.starts_with(FUSE_XATTRS))
-        .collect())
+    all.retain(|name, _| {
+        xattr_belongs(name) && (marks == Marks::Overlayfs || !name.starts_with(FUSE_XATTRS))
+    });
+    Ok(all)
 }
 
 /// What was read of one file.

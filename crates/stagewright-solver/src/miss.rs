@@ -60,11 +60,8 @@ impl MissReason {
             );
             return Self::Changed(changes);
         }
-        let labels: std::collections::BTreeSet<&str> = before
-            .iter()
-            .chain(after.iter())
-            .map(|(label, _)| label)
-            .collect();
+        let mut labels = std::collections::BTreeSet::new();
+        labels.extend(before.iter().chain(after.iter()).map(|(label, _)| label));
         for label in labels {
             compare(label, before.get(label), after.get(label), &mut changes);
         }

@@ -35,7 +35,8 @@ impl UsedResults {
         let used = self.used().clone();
         let mut results = BTreeSet::new();
         for (keys, result) in used {
-            let mut all: BTreeSet<ActionKey> = keys.iter().copied().collect();
+            let mut all: BTreeSet<ActionKey> = BTreeSet::new();
+            all.extend(&keys);
             // What was found by what is known without reading files is found by its files, too.
             if let Some(parts) = &result.parts
                 && let Some(parts) = store.parts(parts)?

@@ -172,13 +172,15 @@ impl Lowering<'_> {
             .map(|(index, end)| {
                 let stage = self.stages.stage(*index);
                 let value = |name: &String| Some((name.clone(), end.env.get(name)?.clone()));
+                let mut args = BTreeMap::new();
+                args.extend(end.args.iter().filter_map(value));
                 StageInfo {
                     index: *index,
                     name: stage.name.clone(),
                     root: end.root,
                     span: Some(stage.span),
                     base: self.stage_base(*index),
-                    args: end.args.iter().filter_map(value).collect(),
+                    args,
                     switches: end.switches.clone(),
                 }
             })

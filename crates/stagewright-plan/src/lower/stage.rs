@@ -94,10 +94,9 @@ pub(crate) fn lower_stage(
     state.start(stage.span)?;
     // One that stands before the first `FROM` is meant for each stage.
     let globals = state.lowering.globals.iter();
-    state.end.switches = globals
-        .filter(|(name, _)| is_builder_switch(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
+    let switches = globals.filter(|(name, _)| is_builder_switch(name));
+    let switches = switches.map(|(name, value)| (name.clone(), value.clone()));
+    state.end.switches.extend(switches);
     state.is_trigger = true;
     for trigger in &triggers {
         state.instruction(trigger, stage.span)?;
@@ -150,7 +149,8 @@ impl StageState<'_, '_> {
         if !env_pairs(&config.env).any(|(name, _)| name == "PATH") {
             config.env.insert(0, format!("PATH={PATH_DEFAULT}"));
         }
-        self.end.env = env_pairs(&config.env).collect();
+        self.end.env.clear();
+        self.end.env.extend(env_pairs(&config.env));
         Ok(())
     }
 
