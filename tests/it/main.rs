@@ -11,6 +11,7 @@ mod bases;
 mod book;
 mod cache;
 mod cache_mounts;
+mod cache_services;
 mod cache_transfer;
 mod cache_ttl;
 mod code_stages;

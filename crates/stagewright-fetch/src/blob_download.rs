@@ -4,13 +4,13 @@ use std::io::Write;
 
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode};
-use stagewright_digest::DigestWriter;
 use stagewright_oci::{Descriptor, Reference};
 
 use crate::endpoint::{Endpoint, pull_endpoints};
 use crate::error::FetchError;
-use crate::registry_call::{Call, CallBody, Failure, Retry, Target, connection_failure};
+use crate::registry_call::{self, Call, CallBody, Failure, Retry, connection_failure};
 use crate::registry_client::{RegistryClient, everywhere, header, pull_scope};
+use crate::target::{Boxed, Opened, Target, Written};
 use crate::transport::Backoff;
 
 /// Is told how many bytes of a transfer are through, from 0 to the blob's size.
@@ -27,34 +27,45 @@ impl RegistryClient {
         &self,
         reference: &Reference,
         descriptor: &Descriptor,
-        mut open: impl FnMut() -> std::io::Result<W> + Send,
+        open: impl FnMut() -> std::io::Result<W> + Send,
         progress: Progress<'_>,
     ) -> Result<W, FetchError> {
-        // A blob is asked for by its digest, so that mirrors for digests have it too.
-        let pinned = reference.with_digest(descriptor.digest);
-        let endpoints = pull_endpoints(&pinned, self.options())?;
-        let mut attempts = Vec::new();
-        for endpoint in &endpoints {
-            let local = |source| FetchError::Local {
-                what: descriptor.digest.to_string(),
-                source,
-            };
-            let download = Download {
-                client: self,
-                endpoint,
-                descriptor,
-                what: format!("the blob {} of {}", descriptor.digest, reference.familiar()),
-                scope: pull_scope(endpoint),
-                progress,
-            };
-            match download.run(open().map_err(local)?).await {
-                Ok(writer) => return Ok(writer),
-                // A full disk is as full for the next place.
-                Err(error @ FetchError::Local { .. }) => return Err(error),
-                Err(error) => attempts.push(error),
+        let mut opened = Opened::new(open);
+        self.fetch_into(reference, descriptor, &mut opened, progress)
+            .await?;
+        Ok(opened.finish())
+    }
+
+    fn fetch_into<'a>(
+        &'a self,
+        reference: &'a Reference,
+        descriptor: &'a Descriptor,
+        target: &'a mut dyn Target,
+        progress: Progress<'a>,
+    ) -> Boxed<'a, Result<(), FetchError>> {
+        Box::pin(async move {
+            // A blob is asked for by its digest, so that mirrors for digests have it too.
+            let pinned = reference.with_digest(descriptor.digest);
+            let endpoints = pull_endpoints(&pinned, self.options())?;
+            let mut attempts = Vec::new();
+            for endpoint in &endpoints {
+                let download = Download {
+                    client: self,
+                    endpoint,
+                    descriptor,
+                    what: format!("the blob {} of {}", descriptor.digest, reference.familiar()),
+                    scope: pull_scope(endpoint),
+                    progress,
+                };
+                match download.run(&mut *target).await {
+                    Ok(()) => return Ok(()),
+                    // A full disk is as full for the next place.
+                    Err(error @ FetchError::Local { .. }) => return Err(error),
+                    Err(error) => attempts.push(error),
+                }
             }
-        }
-        Err(everywhere(descriptor.digest.to_string(), attempts))
+            Err(everywhere(descriptor.digest.to_string(), attempts))
+        })
     }
 
     /// Downloads a small blob into memory.
@@ -90,13 +101,17 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    async fn run<W: Write + Send>(&self, writer: W) -> Result<W, FetchError> {
+    async fn run(&self, target: &mut dyn Target) -> Result<(), FetchError> {
+        let mut writer = Written::new(target);
+        writer.restart().map_err(|source| FetchError::Local {
+            what: self.descriptor.digest.to_string(),
+            source,
+        })?;
         let semaphore = self.client.transfers(&self.endpoint.host).await;
         let _turn = semaphore
             .acquire()
             .await
             .expect("because the semaphore is never closed");
-        let mut writer = DigestWriter::new(writer);
         let mut backoff = Backoff::new(self.client.transport().retries());
         let mut broken = 0;
         loop {
@@ -114,9 +129,9 @@ impl Download<'_> {
                 }
             }
         }
-        let (writer, digest, bytes) = writer.finish();
+        let (digest, bytes) = writer.finish();
         if digest == self.descriptor.digest && bytes == self.descriptor.size {
-            return Ok(writer);
+            return Ok(());
         }
         Err(self.mismatch(format!("{bytes} bytes with the digest {digest}")))
     }
@@ -144,7 +159,7 @@ impl Download<'_> {
     }
 
     /// Asks for what is still missing and writes what comes.
-    async fn attempt<W: Write + Send>(&self, writer: &mut DigestWriter<W>) -> Result<(), Failure> {
+    async fn attempt(&self, writer: &mut Written<'_>) -> Result<(), Failure> {
         let have = writer.bytes();
         let size = self.descriptor.size;
         if have == size && have > 0 {
@@ -161,7 +176,7 @@ impl Download<'_> {
         }
         let call = Call {
             method: Method::GET,
-            target: Target::Path(&path),
+            target: registry_call::Target::Path(&path),
             headers,
             body: CallBody::Empty,
             scope: &self.scope,

@@ -6,11 +6,11 @@ use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
 };
 use reqwest::{Body, Method, Response, StatusCode, Url};
-use stagewright_oci::{BlobContent, Descriptor, OutgoingBlob, Reference};
+use stagewright_oci::{Descriptor, OutgoingBlob, Reference};
 
 use crate::endpoint::Endpoint;
 use crate::error::FetchError;
-use crate::reader_body::{ReadFailure, ReaderBody};
+use crate::reader_body::{ReadFailure, ReaderBody, prepare};
 use crate::registry_auth::{Access, host_of};
 use crate::registry_call::{Call, CallBody, Failure, Retry, Target, checked};
 use crate::registry_client::{RegistryClient, header};
@@ -62,7 +62,12 @@ impl Upload {
             (self.progress)(PushEvent::Mounted(descriptor.clone()));
             return Ok(());
         };
-        self.prepare().await?;
+        prepare(&self.blob)
+            .await
+            .map_err(|source| FetchError::Local {
+                what: self.what(),
+                source,
+            })?;
         let mut offset = 0;
         let mut backoff = Backoff::new(self.client.transport().retries());
         loop {
@@ -90,21 +95,6 @@ impl Upload {
                 backoff.reset();
             }
         }
-    }
-
-    /// Has a blob that comes from elsewhere fetched before a request waits for its bytes.
-    async fn prepare(&self) -> Result<(), FetchError> {
-        let BlobContent::Stream(open) = &self.blob.content else {
-            return Ok(());
-        };
-        let open = Arc::clone(open);
-        let opened = tokio::task::spawn_blocking(move || open().map(drop)).await;
-        opened
-            .map_err(|error| task_failure(&self.endpoint, &error))?
-            .map_err(|source| FetchError::Local {
-                what: self.what(),
-                source,
-            })
     }
 
     fn what(&self) -> String {

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::process::Command;
 
 use crate::git_url::{GitUrl, is_commit, shown};
+use crate::target::Boxed;
 
 /// How a `git` is run.
 ///
@@ -90,7 +91,14 @@ pub enum GitError {
 }
 
 /// Finds out which commit an address means. Asks the repository, but for a full commit.
-pub async fn resolve_git(url: &GitUrl, options: &GitOptions) -> Result<GitCommit, GitError> {
+pub fn resolve_git<'a>(
+    url: &'a GitUrl,
+    options: &'a GitOptions,
+) -> Boxed<'a, Result<GitCommit, GitError>> {
+    Box::pin(resolve(url, options))
+}
+
+async fn resolve(url: &GitUrl, options: &GitOptions) -> Result<GitCommit, GitError> {
     let git = Git { url, options };
     let wanted = match &url.checksum {
         Some(commit) if url.by_commit => commit,
@@ -152,7 +160,17 @@ fn choose(text: &str, wanted: &str) -> Option<GitCommit> {
 /// Modes are 0644 and 0755 whatever the umask is. `.git` is kept if `keep_git_dir` says so, and
 /// only where the address means the whole repository; it says nothing of the machine or of when
 /// it was made.
-pub async fn checkout_git(
+pub fn checkout_git<'a>(
+    url: &'a GitUrl,
+    commit: &'a GitCommit,
+    keep_git_dir: bool,
+    folder: &'a Path,
+    options: &'a GitOptions,
+) -> Boxed<'a, Result<(), GitError>> {
+    Box::pin(checkout(url, commit, keep_git_dir, folder, options))
+}
+
+async fn checkout(
     url: &GitUrl,
     commit: &GitCommit,
     keep_git_dir: bool,

@@ -8,13 +8,14 @@ use reqwest::header::{
     IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
 };
 use reqwest::{Method, Response, StatusCode, Url};
-use stagewright_digest::{Digest, DigestWriter};
+use stagewright_digest::Digest;
 use thiserror::Error;
 
 use crate::blob_download::Progress;
 use crate::error::with_causes;
 use crate::options::NetworkOptions;
 use crate::registry_auth::host_of;
+use crate::target::{Boxed, Opened, Target, Written};
 use crate::transport::{Backoff, Transport};
 
 /// Redirects are followed this often.
@@ -38,6 +39,8 @@ pub struct HttpRequest {
     pub known: HttpVersion,
     /// The digest that the file must have.
     pub expected: Option<Digest>,
+    /// How long it may be.
+    pub bytes_max: Option<u64>,
 }
 
 /// What a server says by which a file can be told from a later one.
@@ -120,6 +123,14 @@ pub enum HttpError {
         /// The digest that it has.
         found: Digest,
     },
+    /// More comes than there may be.
+    #[error("{url}: more comes than {bytes_max} bytes")]
+    TooLong {
+        /// What was asked for.
+        url: String,
+        /// How long it may be.
+        bytes_max: u64,
+    },
     /// What came cannot be written.
     #[error("{url}: {source}")]
     Local {
@@ -172,25 +183,49 @@ impl HttpClient {
         open: impl FnMut() -> std::io::Result<W> + Send,
         progress: Progress<'_>,
     ) -> Result<HttpAnswer<W>, HttpError> {
-        let mut url = Url::parse(&request.url).map_err(|error| HttpError::Url {
-            url: request.url.clone(),
-            reason: error.to_string(),
-        })?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(HttpError::Url {
-                url: shown(&url),
-                reason: "it begins neither with http:// nor with https://".to_owned(),
-            });
-        }
-        url.set_fragment(None);
-        let transfer = Transfer {
-            client: self,
-            request,
-            shown: shown(&url),
-            url,
-            progress,
-        };
-        transfer.run(open).await
+        let mut opened = Opened::new(open);
+        Ok(
+            match self.fetch_into(request, &mut opened, progress).await? {
+                HttpAnswer::NotModified => HttpAnswer::NotModified,
+                HttpAnswer::File(file) => HttpAnswer::File(HttpFile {
+                    writer: opened.finish(),
+                    digest: file.digest,
+                    size: file.size,
+                    version: file.version,
+                    modified: file.modified,
+                }),
+            },
+        )
+    }
+
+    /// As [`HttpClient::fetch`].
+    pub(crate) fn fetch_into<'a>(
+        &'a self,
+        request: &'a HttpRequest,
+        target: &'a mut dyn Target,
+        progress: Progress<'a>,
+    ) -> Boxed<'a, Result<HttpAnswer<()>, HttpError>> {
+        Box::pin(async move {
+            let mut url = Url::parse(&request.url).map_err(|error| HttpError::Url {
+                url: request.url.clone(),
+                reason: error.to_string(),
+            })?;
+            if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+                return Err(HttpError::Url {
+                    url: shown(&url),
+                    reason: "it begins neither with http:// nor with https://".to_owned(),
+                });
+            }
+            url.set_fragment(None);
+            let transfer = Transfer {
+                client: self,
+                request,
+                shown: shown(&url),
+                url,
+                progress,
+            };
+            transfer.run(target).await
+        })
     }
 }
 
@@ -212,27 +247,28 @@ struct Transfer<'a> {
     progress: Progress<'a>,
 }
 
-/// A transfer that has begun.
-struct Begun<W> {
-    writer: DigestWriter<W>,
-    version: HttpVersion,
+/// A transfer, as far as it has come.
+struct Begun<'a> {
+    written: Written<'a>,
+    /// What the file is; nothing before an answer has come.
+    version: Option<HttpVersion>,
 }
 
 impl Transfer<'_> {
-    async fn run<W: Write + Send>(
-        &self,
-        mut open: impl FnMut() -> std::io::Result<W> + Send,
-    ) -> Result<HttpAnswer<W>, HttpError> {
+    async fn run(&self, target: &mut dyn Target) -> Result<HttpAnswer<()>, HttpError> {
         let mut backoff = Backoff::new(self.client.transport.retries());
-        let mut begun: Option<Begun<W>> = None;
-        let begun = loop {
-            let before = begun.as_ref().map(|begun| begun.writer.bytes());
-            let failure = match self.attempt(&mut begun, &mut open).await {
+        let mut begun = Begun {
+            written: Written::new(target),
+            version: None,
+        };
+        loop {
+            let before = begun.written.bytes();
+            let failure = match self.attempt(&mut begun).await {
                 Ok(false) => return Ok(HttpAnswer::NotModified),
-                Ok(true) => break begun,
+                Ok(true) => break,
                 Err(failure) => failure,
             };
-            if begun.as_ref().map(|begun| begun.writer.bytes()) > before {
+            if begun.written.bytes() > before {
                 backoff.reset();
             }
             let wait = failure.retry.and_then(|asked| backoff.next(asked));
@@ -241,9 +277,8 @@ impl Transfer<'_> {
             };
             tracing::debug!("trying again in {wait:?}: {}", failure.error);
             tokio::time::sleep(wait).await;
-        };
-        let begun = begun.expect("because an attempt that succeeds has begun");
-        let (writer, digest, size) = begun.writer.finish();
+        }
+        let (digest, size) = begun.written.finish();
         if let Some(expected) = self.request.expected.filter(|expected| *expected != digest) {
             return Err(HttpError::Checksum {
                 url: self.shown.clone(),
@@ -251,30 +286,27 @@ impl Transfer<'_> {
                 found: digest,
             });
         }
-        let modified = begun.version.last_modified.as_deref();
+        let version = begun.version.unwrap_or_default();
+        let modified = version.last_modified.as_deref();
         Ok(HttpAnswer::File(HttpFile {
-            writer,
+            writer: (),
             digest,
             size,
             modified: modified.and_then(crate::http_date::parse),
-            version: begun.version,
+            version,
         }))
     }
 
     /// Asks for the file, or for the rest of it. Returns whether it came: it may be unmodified.
-    async fn attempt<W: Write + Send>(
-        &self,
-        begun: &mut Option<Begun<W>>,
-        open: &mut (impl FnMut() -> std::io::Result<W> + Send),
-    ) -> Result<bool, Failure> {
+    async fn attempt(&self, begun: &mut Begun<'_>) -> Result<bool, Failure> {
         // A weak tag does not promise equal bytes.
-        let resume = begun.as_ref().and_then(|begun| {
-            let etag = begun.version.etag.as_deref()?;
-            (!etag.starts_with("W/") && begun.writer.bytes() > 0)
-                .then(|| (begun.writer.bytes(), etag.to_owned()))
+        let resume = begun.version.as_ref().and_then(|version| {
+            let etag = version.etag.as_deref()?;
+            let bytes = begun.written.bytes();
+            (!etag.starts_with("W/") && bytes > 0).then(|| (bytes, etag.to_owned()))
         });
         let mut response = self.send(resume.as_ref()).await?;
-        if response.status() == StatusCode::NOT_MODIFIED && begun.is_none() {
+        if response.status() == StatusCode::NOT_MODIFIED && begun.version.is_none() {
             return Ok(false);
         }
         let resumed = response.status() == StatusCode::PARTIAL_CONTENT
@@ -285,25 +317,29 @@ impl Transfer<'_> {
             if response.status() != StatusCode::OK {
                 return Err(self.status(&response));
             }
-            let writer = open().map_err(|source| self.local(source))?;
-            *begun = Some(Begun {
-                writer: DigestWriter::new(writer),
-                version: HttpVersion {
-                    etag: text(&response, ETAG.as_str()),
-                    last_modified: text(&response, LAST_MODIFIED.as_str()),
-                },
+            begun
+                .written
+                .restart()
+                .map_err(|source| self.local(source))?;
+            begun.version = Some(HttpVersion {
+                etag: text(&response, ETAG.as_str()),
+                last_modified: text(&response, LAST_MODIFIED.as_str()),
             });
         }
-        let begun = begun.as_mut().expect("because it was just set, or resumed");
         loop {
             match response.chunk().await {
                 Ok(None) => return Ok(true),
                 Ok(Some(chunk)) => {
+                    let bytes = begun.written.bytes() + chunk.len() as u64;
+                    if let Some(bytes_max) = self.request.bytes_max.filter(|max| bytes > *max) {
+                        let url = self.shown.clone();
+                        return Err(HttpError::TooLong { url, bytes_max }.into());
+                    }
                     begun
-                        .writer
+                        .written
                         .write_all(&chunk)
                         .map_err(|source| self.local(source))?;
-                    (self.progress)(begun.writer.bytes());
+                    (self.progress)(bytes);
                 }
                 Err(error) => return Err(self.unreachable(error, true)),
             }

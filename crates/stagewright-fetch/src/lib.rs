@@ -1,8 +1,9 @@
-//! Registries, HTTP and git: the only network code.
+//! Registries, HTTP, git and services that keep caches: the only network code.
 //!
 //! [`RegistryClient`] resolves a reference to an image without fetching a layer, and fetches blobs
-//! one by one, checked and resumed. What it may depend on is in [`RegistryOptions`]: nothing here
-//! reads the environment or the home folder, and nothing is shared by a whole process.
+//! one by one, checked and resumed; [`CacheService`] does so with the blobs of a cache. What they may
+//! depend on is in [`RegistryOptions`] and [`ServiceEnvironment`]: nothing here reads the environment,
+//! and nothing is shared by a whole process.
 //!
 //! ```no_run
 //! use stagewright_fetch::{MirrorArgument, RegistryClient, RegistryOptions};
@@ -42,6 +43,8 @@ mod registry_auth;
 mod registry_call;
 mod registry_client;
 mod registry_files;
+mod services;
+mod target;
 mod tls;
 mod transport;
 
@@ -59,4 +62,9 @@ pub use registries_conf::{
 };
 pub use registry_client::{FetchedDocument, FoundManifest, RegistryClient, ResolvedImage};
 pub use registry_files::{RegistryFiles, RegistryFilesError};
+pub use services::{
+    ActionsPlace, AzurePlace, CacheService, Hidden, S3Place, ServiceEnvironment, ServiceError,
+    ServicePlace,
+};
+pub use target::Boxed;
 pub use tls::{TlsError, TlsOptions};

@@ -15,6 +15,7 @@ use crate::endpoint::{Endpoint, push_endpoint};
 use crate::error::FetchError;
 use crate::registry_call::{Call, CallBody, Target};
 use crate::registry_client::{RegistryClient, header};
+use crate::target::Boxed;
 
 /// How an image is pushed.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +31,16 @@ impl RegistryClient {
     /// Pushes an image under all of its names and returns the digest by which it can be pulled.
     ///
     /// A tag moves last, when everything that it stands for is there.
-    pub async fn push(
+    pub fn push<'a>(
+        &'a self,
+        image: &'a OutgoingImage,
+        options: &'a PushOptions,
+        progress: PushProgress,
+    ) -> Boxed<'a, Result<Digest, FetchError>> {
+        Box::pin(self.push_all(image, options, progress))
+    }
+
+    async fn push_all(
         &self,
         image: &OutgoingImage,
         options: &PushOptions,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use stagewright_oci::OutgoingBlob;
+use stagewright_oci::{BlobContent, OutgoingBlob};
 use tokio::sync::mpsc;
 
 /// How much is read at once.
@@ -31,6 +31,16 @@ impl ReadFailure {
     pub(crate) fn take(&self) -> Option<io::Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// Has a blob that comes from elsewhere fetched before a request waits for its bytes.
+pub(crate) async fn prepare(blob: &OutgoingBlob) -> io::Result<()> {
+    let BlobContent::Stream(open) = &blob.content else {
+        return Ok(());
+    };
+    let open = Arc::clone(open);
+    let opened = tokio::task::spawn_blocking(move || open().map(drop)).await;
+    opened.map_err(io::Error::other)?
 }
 
 /// The bytes of a blob from an offset on.

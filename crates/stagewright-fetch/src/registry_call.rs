@@ -410,7 +410,7 @@ pub(crate) async fn checked(
 }
 
 /// Reads `Retry-After` in seconds; the form with a date is read too.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));

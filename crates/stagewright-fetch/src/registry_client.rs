@@ -18,6 +18,7 @@ use crate::error::FetchError;
 use crate::options::RegistryOptions;
 use crate::registry_auth::Authorizer;
 use crate::registry_call::{Call, CallBody, Failure, Retry, Target, connection_failure};
+use crate::target::Boxed;
 use crate::transport::{Backoff, Transport};
 
 /// How many blobs are transferred with a host at once unless the options say otherwise.
@@ -140,19 +141,29 @@ impl RegistryClient {
 
     /// Finds out what a reference stands for on a platform: fetches the index, the manifest and
     /// the config, and no layer.
-    pub async fn resolve(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-    ) -> Result<ResolvedImage, FetchError> {
-        let found = self.find_manifest(reference, platform).await?;
-        let pinned = reference.with_digest(found.root);
-        self.finish(pinned, found).await
+    pub fn resolve<'a>(
+        &'a self,
+        reference: &'a Reference,
+        platform: &'a Platform,
+    ) -> Boxed<'a, Result<ResolvedImage, FetchError>> {
+        Box::pin(async move {
+            let found = self.find_manifest(reference, platform).await?;
+            let pinned = reference.with_digest(found.root);
+            self.finish(pinned, found).await
+        })
     }
 
     /// Fetches the manifest of a platform and nothing that it names. It may be of an artifact that is
     /// no image.
-    pub async fn find_manifest(
+    pub fn find_manifest<'a>(
+        &'a self,
+        reference: &'a Reference,
+        platform: &'a Platform,
+    ) -> Boxed<'a, Result<FoundManifest, FetchError>> {
+        Box::pin(self.find(reference, platform))
+    }
+
+    async fn find(
         &self,
         reference: &Reference,
         platform: &Platform,
@@ -218,10 +229,14 @@ impl RegistryClient {
     }
 
     /// Fetches the manifest or index that a reference names, by its digest if it has one.
-    pub async fn fetch_document(
-        &self,
-        reference: &Reference,
-    ) -> Result<FetchedDocument, FetchError> {
+    pub fn fetch_document<'a>(
+        &'a self,
+        reference: &'a Reference,
+    ) -> Boxed<'a, Result<FetchedDocument, FetchError>> {
+        Box::pin(self.document(reference))
+    }
+
+    async fn document(&self, reference: &Reference) -> Result<FetchedDocument, FetchError> {
         let endpoints = pull_endpoints(reference, self.options())?;
         let mut attempts = Vec::new();
         for endpoint in &endpoints {
@@ -289,7 +304,14 @@ impl RegistryClient {
 
     /// Asks a registry for the digest that a reference has now, without fetching the manifest
     /// where the registry can tell.
-    pub async fn current_digest(&self, reference: &Reference) -> Result<Digest, FetchError> {
+    pub fn current_digest<'a>(
+        &'a self,
+        reference: &'a Reference,
+    ) -> Boxed<'a, Result<Digest, FetchError>> {
+        Box::pin(self.digest(reference))
+    }
+
+    async fn digest(&self, reference: &Reference) -> Result<Digest, FetchError> {
         let endpoints = pull_endpoints(reference, self.options())?;
         let mut attempts = Vec::new();
         for endpoint in &endpoints {

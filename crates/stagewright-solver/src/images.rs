@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use stagewright_digest::{DiffId, Digest, LayerId};
-use stagewright_fetch::{RegistryClient, RegistryOptions};
+use stagewright_fetch::{CacheService, RegistryClient, RegistryOptions};
 use stagewright_oci::{
     Descriptor, ImageConfig, ImageSelector, ImageSource, ImageSummary, LayerBlob, Platform,
     Reference,
@@ -91,6 +91,7 @@ struct StoredLayer {
 pub(crate) enum Origin {
     Registry(Reference),
     Disk(Arc<dyn ImageSource>),
+    Service(CacheService),
 }
 
 impl std::fmt::Debug for Origin {
@@ -98,6 +99,7 @@ impl std::fmt::Debug for Origin {
         match self {
             Self::Registry(reference) => write!(f, "Registry({reference})"),
             Self::Disk(_) => f.write_str("Disk"),
+            Self::Service(_) => f.write_str("Service"),
         }
     }
 }
@@ -601,6 +603,14 @@ impl Images {
                         || self.store.blob_writer().map_err(std::io::Error::other),
                         &progress,
                     )
+                    .await
+                    .map_err(|error| image_error(error.to_string(), true))?
+            }
+            Origin::Service(service) => {
+                let progress = progress(reporter, event, descriptor);
+                let open = || self.store.blob_writer().map_err(std::io::Error::other);
+                service
+                    .fetch_blob(descriptor, open, &progress)
                     .await
                     .map_err(|error| image_error(error.to_string(), true))?
             }

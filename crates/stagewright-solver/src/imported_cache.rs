@@ -7,10 +7,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stagewright_digest::{ActionKey, LayerId};
-use stagewright_fetch::RegistryClient;
+use stagewright_fetch::{CacheService, RegistryClient};
 use stagewright_oci::{
-    CONFIG_BYTES_MAX, Descriptor, ImageLayout, ImageSelector, ImageSource as _, Manifest, Platform,
-    Reference,
+    CONFIG_BYTES_MAX, Descriptor, Document, ImageLayout, ImageSelector, ImageSource as _, Manifest,
+    Platform, Reference,
 };
 use stagewright_store::{ActionResult, Store, StoreError};
 
@@ -18,7 +18,7 @@ use crate::cache_document::{CACHE_CONFIG_TYPE, CacheDocument, CachedResult, INLI
 use crate::images::Origin;
 
 /// Where a cache is imported from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum CacheSource {
     /// A cache in a registry, or an image that carries one.
     Registry(Reference),
@@ -29,6 +29,8 @@ pub enum CacheSource {
         /// Which of those that are there.
         selector: ImageSelector,
     },
+    /// A cache in a service that keeps blobs.
+    Service(CacheService),
 }
 
 /// Results of other machines, from any number of places.
@@ -79,6 +81,10 @@ impl ImportedCache {
                     .manifest(selector, platform)
                     .map_err(|error| error.to_string())?;
                 (manifest, config, Origin::Disk(Arc::new(layout)))
+            }
+            CacheSource::Service(service) => {
+                let (manifest, config) = of_service(service).await?;
+                (manifest, config, Origin::Service(service.clone()))
             }
         };
         let document = read(&manifest, &config)?;
@@ -182,6 +188,31 @@ impl ImportedCache {
         // The set is whole whatever happened to its last user.
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads the manifest and the config of a cache in a service.
+async fn of_service(service: &CacheService) -> Result<(Manifest, Vec<u8>), String> {
+    let bytes = service
+        .fetch_manifest()
+        .await
+        .map_err(|error| error.to_string())?;
+    let manifest = match Document::parse(&bytes, None) {
+        Ok(Document::Manifest(manifest)) => *manifest,
+        Ok(Document::Index(_)) => return Err("it is an index and no cache".to_owned()),
+        Err(error) => {
+            return Err(format!(
+                "it holds no cache that stagewright exported: {error}"
+            ));
+        }
+    };
+    if manifest.config.size > CONFIG_BYTES_MAX {
+        return Err(format!("its config has {} bytes", manifest.config.size));
+    }
+    let config = service
+        .fetch_blob(&manifest.config, || Ok(Vec::new()), &|_| {})
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok((manifest, config))
 }
 
 fn action_result(result: &CachedResult) -> ActionResult {

@@ -289,6 +289,7 @@ impl WebFile<'_> {
                     .filter(|_| answered.digest.is_some()),
             },
             expected: self.checksum,
+            bytes_max: None,
         };
         let progress = |bytes: u64| {
             services.reporter.send(EventKind::Progress {

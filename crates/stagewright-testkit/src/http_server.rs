@@ -264,7 +264,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 }
 
 /// Decodes `%41`.
-fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

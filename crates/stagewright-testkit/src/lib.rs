@@ -8,7 +8,7 @@
 //! - [`Project`]: a build context in a temporary folder.
 //! - [`LayerTar`], [`ImageWriter`]: images made by hand; [`busybox`]: a small base to build on.
 //! - [`Image`]: an image as read back, [`differences`] between two of them.
-//! - [`Registry`], [`WebServer`], [`GitServer`]: servers in this process that can be told to fail.
+//! - [`Registry`], [`WebServer`], [`GitServer`], [`ObjectServer`]: servers in this process that can be told to fail.
 //! - [`Stagewright`]: the command; [`Buildah`]: the peer that it is compared with.
 //! - [`Page`]: the documentation, whose examples run in an [`ExampleHost`].
 //!
@@ -43,6 +43,7 @@ mod image;
 mod layer_tar;
 mod layout;
 mod memory;
+mod object_server;
 mod process;
 mod process_state;
 mod project;
@@ -65,6 +66,7 @@ pub use image::{HistoryEntry, Image, ImageConfig};
 pub use layer_tar::LayerTar;
 pub use layout::ImageWriter;
 pub use memory::Memory;
+pub use object_server::ObjectServer;
 pub use process::{Output, output, program};
 pub use process_state::process_state;
 pub use project::Project;

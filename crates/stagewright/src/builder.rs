@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use stagewright_exec::{HostReport, UserNamespace, end_processes_in};
-use stagewright_fetch::RegistryOptions;
+use stagewright_fetch::{RegistryOptions, ServiceEnvironment};
 use stagewright_snapshot::{DirectAgent, MappedAgent, Snapshots, TreeAgent};
 use stagewright_solver::{CancellationToken, FailedPlace, LazySandbox};
 use stagewright_store::{DiskRoom, DiskSpace, Remover, SpaceBounds, Store, StoreOptions};
@@ -35,6 +35,8 @@ pub struct BuilderOptions {
     pub store_reserved: Option<DiskSpace>,
     /// How registries are reached.
     pub registries: RegistryOptions,
+    /// What is taken from the environment where caches in services are asked for.
+    pub services: ServiceEnvironment,
 }
 
 impl BuilderOptions {
@@ -46,6 +48,7 @@ impl BuilderOptions {
             store_min_free: None,
             store_reserved: None,
             registries: RegistryOptions::default(),
+            services: ServiceEnvironment::default(),
         }
     }
 }
@@ -61,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) snapshots: Snapshots,
     pub(crate) sandbox: Arc<LazySandbox>,
     pub(crate) registries: RegistryOptions,
+    pub(crate) services: ServiceEnvironment,
     /// Started by the first build.
     runtime: OnceLock<Runtime>,
 }
@@ -105,6 +109,7 @@ impl Builder {
             store,
             bounds,
             registries: options.registries,
+            services: options.services,
             runtime: OnceLock::new(),
         })))
     }

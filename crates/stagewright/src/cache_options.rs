@@ -1,24 +1,26 @@
 //! Caches as they are written in one line: `type=registry,ref=…,mode=max`.
 
+mod services;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use self::services::service;
 use crate::cache_transfer::{CacheFrom, CacheMode, CachePlace, CacheTo};
 use crate::csv::csv_fields;
 use crate::error::{Error, ErrorKind};
 use crate::export::Compression;
 use crate::image::parse_name;
 
-/// Where caches of BuildKit go that need the service of a vendor.
-const SERVICES: [&str; 3] = ["gha", "s3", "azblob"];
+/// The types that caches have in any direction.
+const TYPES: &str = "registry, local, s3, azblob and gha";
 
 impl CacheFrom {
-    /// Reads what `--cache-from` takes: `type=registry,ref=REF`, `type=local,src=FOLDER`, or
-    /// references alone.
+    /// Reads what `--cache-from` takes: `type=registry,ref=REF`, `type=local,src=FOLDER`, `type=s3`,
+    /// `type=azblob` and `type=gha` with the options that BuildKit gives them, or references alone.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] for an option that is not known, [`ErrorKind::Unsupported`] for a type
-    /// of BuildKit's that is not supported.
+    /// [`ErrorKind::Request`] for a type or an option that is not known.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, Error> {
         let fields = csv_fields(text).map_err(|message| fail(&message))?;
         if fields.iter().all(|field| !field.contains('=')) {
@@ -49,7 +51,10 @@ impl CacheFrom {
                     "an inline cache is read from its image: write type=registry,ref=REF",
                 ));
             }
-            other => return Err(unknown(other, "registry and local")),
+            other => match service(other, &mut fields)? {
+                Some(place) => Self::Service(Box::new(place)),
+                None => return Err(unknown(other, TYPES)),
+            },
         };
         fields.end()?;
         if let Self::Registry { reference, .. } = &from {
@@ -63,7 +68,8 @@ impl FromStr for CacheTo {
     type Err = Error;
 
     /// Reads what `--cache-to` takes: `type=inline`, `type=registry,ref=REF[,mode=max]`,
-    /// `type=local,dest=FOLDER[,mode=max]`, or a reference alone.
+    /// `type=local,dest=FOLDER[,mode=max]`, `type=s3`, `type=azblob` and `type=gha` with the options that
+    /// BuildKit gives them, or a reference alone.
     fn from_str(text: &str) -> Result<Self, Error> {
         let fields = csv_fields(text).map_err(|message| fail(&message))?;
         if let [name] = &fields[..]
@@ -90,7 +96,10 @@ impl FromStr for CacheTo {
                 path: PathBuf::from(fields.required("local", "dest")?),
                 tag: fields.take("tag"),
             },
-            other => return Err(unknown(other, "inline, registry and local")),
+            other => match service(other, &mut fields)? {
+                Some(place) => CachePlace::Service(Box::new(place)),
+                None => return Err(unknown(other, &format!("inline, {TYPES}"))),
+            },
         };
         let mut to = Self::min(place);
         if to.place != CachePlace::Inline {
@@ -227,11 +236,6 @@ fn parse_reference(text: &str) -> Result<(), Error> {
 }
 
 fn unknown(kind: &str, known: &str) -> Error {
-    if SERVICES.contains(&kind) {
-        let message =
-            format!("a cache of type={kind} is not supported: use type=registry or type=local");
-        return Error::new(ErrorKind::Unsupported, message);
-    }
     fail(&format!(
         "there is no cache of type {kind:?}; the types are {known}"
     ))
@@ -243,6 +247,10 @@ fn fail(message: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use stagewright_fetch::{ActionsPlace, AzurePlace, Hidden, S3Place, ServicePlace};
+
     use super::*;
 
     fn place(reference: &str, insecure: bool) -> CachePlace {
@@ -290,6 +298,74 @@ mod tests {
     }
 
     #[test]
+    fn services_are_read_as_buildx_reads_them() {
+        let text = |text: &str| Some(text.to_owned());
+        let s3 = S3Place {
+            bucket: text("b"),
+            region: text("r"),
+            endpoint_url: text("http://h:1"),
+            use_path_style: true,
+            prefix: "p/".to_owned(),
+            blobs_prefix: text("x/"),
+            manifests_prefix: text("y/"),
+            names: vec!["one".to_owned(), "two".to_owned()],
+            access_key_id: text("id"),
+            secret_access_key: Some(Hidden("hush1=".to_owned())),
+            session_token: Some(Hidden("hush2".to_owned())),
+            touch_refresh: Some(Duration::from_secs(7200)),
+            upload_parallelism: Some(2),
+            retry_max_attempts: Some(3),
+        };
+        let azure = AzurePlace {
+            account_url: Some(Hidden("https://h/?sig=hush".to_owned())),
+            account_name: text("me"),
+            container: text("c"),
+            prefix: text("p"),
+            blobs_prefix: text("x"),
+            manifests_prefix: text("y"),
+            names: vec!["one".to_owned()],
+            secret_access_key: Some(Hidden("hush".to_owned())),
+        };
+        let actions = ActionsPlace {
+            scope: text("main"),
+            url: text("http://one"),
+            url_v2: text("http://two"),
+            token: Some(Hidden("hush".to_owned())),
+            version: Some(1),
+            timeout: Some(Duration::from_secs(5400)),
+        };
+        for (options, expected) in [
+            (
+                "type=s3,bucket=b,region=r,endpoint_url=http://h:1,use_path_style=true,prefix=p/,blobs_prefix=x/,manifests_prefix=y/,name=one;two,access_key_id=id,secret_access_key=hush1=,session_token=hush2,touch_refresh=2h,upload_parallelism=2,retry_max_attempts=3",
+                ServicePlace::S3(s3),
+            ),
+            ("type=s3", ServicePlace::S3(S3Place::default())),
+            (
+                "type=azblob,account_url=https://h/?sig=hush,account_name=me,container=c,prefix=p,blobs_prefix=x,manifests_prefix=y,name=one,secret_access_key=hush",
+                ServicePlace::Azure(azure),
+            ),
+            (
+                "type=gha,scope=main,url=http://one,url_v2=http://two,token=hush,version=1,timeout=1h30m",
+                ServicePlace::Actions(actions),
+            ),
+        ] {
+            let from = CacheFrom::parse_all(options).unwrap();
+            assert_eq!(
+                from,
+                [CacheFrom::Service(Box::new(expected.clone()))],
+                "{options}"
+            );
+            let to = CacheTo {
+                mode: CacheMode::Max,
+                ..CacheTo::min(CachePlace::Service(Box::new(expected)))
+            };
+            let options = format!("{options},mode=max");
+            assert_eq!(options.parse::<CacheTo>().unwrap(), to, "{options}");
+            assert!(!format!("{to:?}").contains("hush"), "{to:?}");
+        }
+    }
+
+    #[test]
     fn what_is_imported_is_read_as_buildx_reads_it() {
         let registry = |reference: &str| CacheFrom::Registry {
             reference: reference.to_owned(),
@@ -315,17 +391,8 @@ mod tests {
     fn what_can_not_be_done_is_said() {
         for (text, expected) in [
             (
-                "type=gha",
-                "a cache of type=gha is not supported: use type=registry or type=local",
-            ),
-            ("type=s3,bucket=b", "a cache of type=s3 is not supported"),
-            (
-                "type=azblob,name=b",
-                "a cache of type=azblob is not supported",
-            ),
-            (
                 "type=ftp",
-                "there is no cache of type \"ftp\"; the types are inline, registry and local",
+                "there is no cache of type \"ftp\"; the types are inline, registry, local, s3, azblob and gha",
             ),
             ("mode=max", "the cache has no type="),
             ("type=registry", "type=registry needs ref="),
@@ -353,6 +420,18 @@ mod tests {
                 "image-manifest=false is not supported",
             ),
             (
+                "type=s3,retry_mode=adaptive",
+                "the option `retry_mode` is none of this type of cache",
+            ),
+            (
+                "type=s3,upload_parallelism=0",
+                "upload_parallelism is a number from 1 on, not \"0\"",
+            ),
+            (
+                "type=gha,timeout=1d",
+                "timeout is a time such as 24h or 1h30m, not \"1d\"",
+            ),
+            (
                 "type=registry,ref=a,ignore-error=x",
                 "ignore-error is true or false",
             ),
@@ -361,7 +440,10 @@ mod tests {
             assert!(message.contains(expected), "{text}: {message}");
         }
         for (text, expected) in [
-            ("type=gha", "a cache of type=gha is not supported"),
+            (
+                "type=ftp",
+                "there is no cache of type \"ftp\"; the types are registry, local, s3, azblob and gha",
+            ),
             ("type=inline", "an inline cache is read from its image"),
             (
                 "type=local,src=d,tag=t,digest=d",

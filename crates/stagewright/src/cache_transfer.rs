@@ -6,7 +6,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use stagewright_digest::LayerId;
-use stagewright_fetch::{PushOptions, RegistryClient, RegistryOptions};
+use stagewright_fetch::{
+    CacheService, PushOptions, RegistryClient, RegistryOptions, ServiceEnvironment, ServicePlace,
+};
 use stagewright_oci::{
     BlobPlacement, ImageLayout, ImageSelector, Manifest, OutgoingBlob, OutgoingImage,
     OutgoingPlatform, Platform, Reference,
@@ -21,7 +23,7 @@ use crate::export::{Compression, Export};
 use crate::failure;
 use crate::image::{Image, parse_name};
 use crate::outgoing::OutgoingLayer;
-use crate::push::{PushEvents, push_each};
+use crate::push::{PushEvents, progress, push_each};
 use crate::request::BuildRequest;
 use crate::write::{Exported, export_error};
 
@@ -48,6 +50,8 @@ pub enum CacheFrom {
         /// Its tag, or its digest; the tag `latest` if absent.
         name: Option<String>,
     },
+    /// A cache in a service.
+    Service(Box<ServicePlace>),
 }
 
 /// How and where to a cache is exported.
@@ -86,6 +90,8 @@ pub enum CachePlace {
         /// The tag; `latest` if absent.
         tag: Option<String>,
     },
+    /// A service.
+    Service(Box<ServicePlace>),
 }
 
 /// Which layers an exported cache holds. The names of all results are in it in any case, so that a build
@@ -118,10 +124,15 @@ impl CacheFrom {
         match self {
             Self::Registry { reference, .. } => reference.clone(),
             Self::Local { path, .. } => path.display().to_string(),
+            Self::Service(place) => place.shown(),
         }
     }
 
-    fn source(&self) -> Result<CacheSource, String> {
+    fn source(
+        &self,
+        environment: &ServiceEnvironment,
+        registries: &RegistryOptions,
+    ) -> Result<CacheSource, String> {
         match self {
             Self::Registry { reference, .. } => {
                 let reference =
@@ -139,6 +150,12 @@ impl CacheFrom {
                     selector,
                 })
             }
+            Self::Service(place) => {
+                let service = CacheService::open(place, environment, registries.network.clone());
+                service
+                    .map(CacheSource::Service)
+                    .map_err(|error| error.to_string())
+            }
         }
     }
 }
@@ -147,15 +164,16 @@ impl CacheFrom {
 pub(crate) async fn import(
     request: &BuildRequest,
     registries: RegistryOptions,
+    environment: &ServiceEnvironment,
     platform: &Platform,
     reporter: &Reporter,
 ) -> Arc<ImportedCache> {
     let mut cache = ImportedCache::default();
-    let client = RegistryClient::new(registries);
+    let client = RegistryClient::new(registries.clone());
     for from in &request.cache_from {
         let shown = from.shown();
         let event = reporter.start_internal(&format!("importing cache manifest from {shown}"));
-        let added = match from.source() {
+        let added = match from.source(environment, &registries) {
             Ok(source) => cache.add(&source, &client, platform).await,
             Err(message) => Err(message),
         };
@@ -195,6 +213,8 @@ pub fn export_cache(
             let tag = tag.as_deref().unwrap_or(DEFAULT_TAG);
             format!("{LOCAL_REPOSITORY}:{tag}")
         }
+        // It has names of its own.
+        CachePlace::Service(_) => format!("{LOCAL_REPOSITORY}:{DEFAULT_TAG}"),
     };
     let name = parse_name(&name)?;
     let reporter = Reporter::new(events);
@@ -228,8 +248,29 @@ pub fn export_cache(
             reporter.finish_internal(event, &written);
             written?;
         }
+        CachePlace::Service(place) => export_to_service(first, place, &cache, &reporter)?,
     }
     Ok(Exported::of(&cache))
+}
+
+fn export_to_service(
+    image: &Image,
+    place: &ServicePlace,
+    cache: &OutgoingImage,
+    reporter: &Reporter,
+) -> Result<(), Error> {
+    let builder = image.builder();
+    let inner = builder.inner();
+    let event = reporter.start_internal(&format!("exporting cache to {}", place.shown()));
+    let written = CacheService::open(place, &inner.services, inner.registries.network.clone())
+        .map_err(|error| Error::new(ErrorKind::Request, error.to_string()))
+        .and_then(|service| {
+            let pushed = service.push(cache, progress(reporter.clone(), event));
+            let pushed = builder.runtime()?.block_on(pushed);
+            pushed.map_err(|error| Error::new(ErrorKind::Export, error.to_string()))
+        });
+    reporter.finish_internal(event, &written);
+    written
 }
 
 /// Makes the artifact: a manifest whose config is the document and whose layers are those of the cache.

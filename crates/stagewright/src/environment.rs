@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use stagewright_fetch::{
-    MirrorArgument, NetworkOptions, ProxyOptions, RegistryFiles, RegistryOptions, TlsOptions,
+    MirrorArgument, NetworkOptions, ProxyOptions, RegistryFiles, RegistryOptions,
+    ServiceEnvironment, TlsOptions,
 };
 
 use crate::builder::BuilderOptions;
@@ -50,6 +51,7 @@ impl BuilderOptions {
             store_min_free: None,
             store_reserved: None,
             registries,
+            services: ServiceEnvironment::of(variable),
         })
     }
 

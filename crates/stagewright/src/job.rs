@@ -317,6 +317,7 @@ impl Job {
             cache_transfer::import(
                 &self.request,
                 self.registries(),
+                &self.builder.inner().services,
                 &self.platform,
                 &self.reporter,
             )

@@ -83,8 +83,9 @@ pub use stagewright_digest::Digest;
 pub use stagewright_dockerfile::did_you_mean;
 pub use stagewright_exec::{HostFinding, HostReport, Mode, Stacking};
 pub use stagewright_fetch::{
-    CredentialFile, Credentials, Mirror, MirrorArgument, NetworkOptions, ProxyOptions,
-    RegistriesConf, RegistryFiles, RegistryOptions, TlsOptions,
+    ActionsPlace, AzurePlace, CredentialFile, Credentials, Hidden, Mirror, MirrorArgument,
+    NetworkOptions, ProxyOptions, RegistriesConf, RegistryFiles, RegistryOptions, S3Place,
+    ServiceEnvironment, ServicePlace, TlsOptions,
 };
 pub use stagewright_oci::ImageConfig;
 pub use stagewright_solver::{

@@ -111,7 +111,7 @@ pub(crate) async fn push_each(
 }
 
 /// Tells of the bytes of each blob.
-fn progress(reporter: Reporter, event: u64) -> stagewright_fetch::PushProgress {
+pub(crate) fn progress(reporter: Reporter, event: u64) -> stagewright_fetch::PushProgress {
     let told: Mutex<HashMap<Digest, u64>> = Mutex::default();
     Arc::new(move |happened| {
         let (descriptor, bytes) = match happened {

@@ -78,6 +78,19 @@ async fn a_file_comes_with_what_is_known_of_it() {
 }
 
 #[tokio::test]
+async fn a_file_may_be_so_long_and_no_longer() {
+    let server = WebServer::start();
+    server.put("/f", BODY);
+    let limited = |bytes_max| HttpRequest {
+        bytes_max: Some(bytes_max),
+        ..request(&server, "/f")
+    };
+    assert_eq!(file(&limited(36)).await.writer, BODY);
+    let error = fetch(&limited(35)).await.unwrap_err().to_string();
+    assert!(error.ends_with("/f: more comes than 35 bytes"), "{error}");
+}
+
+#[tokio::test]
 async fn a_transfer_that_breaks_goes_on_or_begins_anew() {
     for (what, served, ranges) in [
         (
