@@ -56,7 +56,7 @@ def test_another_builder_runs_nothing_with_the_cache(
     assert image.export_cache(f"type=local,dest={cache},mode=max") is not None
     with stagewright.Builder(tmp_path / "other", environment={}) as other:
         assert executed(other.start(project, cache_from=[f"type=local,src={cache}"])) == []
-    with pytest.raises(stagewright.StagewrightError, match="type=gha is not supported"):
+    with pytest.raises(stagewright.StagewrightError, match="there is no token"):
         image.export_cache("type=gha")
     with pytest.raises(stagewright.StagewrightError, match="just built"):
         builder.image("app:1").export_cache(f"type=local,dest={cache}")
