@@ -139,6 +139,7 @@ BuildOptions options_of(const Json& request) {
     else if (name == "cache_ttl_ms") options.cache_ttl_ms = value.get<std::uint64_t>();
     else if (name == "step_timeout_ms") options.step_timeout_ms = value.get<std::uint64_t>();
     else if (name == "reproducible") options.reproducible = value.get<bool>();
+    else if (name == "provenance") options.provenance = value.get<std::string>();
     else if (name == "stage") options.stage = stages.at(value.get<std::size_t>());
     else if (name == "secrets") for (const auto& [id, it] : value.items()) options.secrets.emplace(id, secret(it));
     else if (name == "build_contexts")
