@@ -66,6 +66,19 @@ fn stamp_of(path: &Path) -> io::Result<Option<Stamp>> {
     }))
 }
 
+/// Looks for a record under both of its names. One that is settled meanwhile has neither when it is looked for, and has the
+/// first for ever then.
+pub(crate) fn either_record<T>(
+    look: impl Fn(&'static str) -> io::Result<Option<T>>,
+) -> io::Result<Option<T>> {
+    for name in [RECORD, PROVISIONAL, RECORD] {
+        if let Some(found) = look(name)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
 /// What is recorded of a layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerRecord {
@@ -175,11 +188,8 @@ impl Store {
         id: &LayerId,
         directory: &Path,
     ) -> Result<Option<LayerRecord>, StoreError> {
-        let found = match stamp_of(&directory.join(RECORD))? {
-            None => stamp_of(&directory.join(PROVISIONAL))?,
-            found => found,
-        };
-        let Some(stamp) = found else {
+        let look = |name| stamp_of(&directory.join(name));
+        let Some(stamp) = either_record(look)? else {
             return Ok(None);
         };
         if let Some((known, record)) = self.records().get(id)
@@ -211,10 +221,14 @@ impl Store {
             let bytes = self.read_checked(&directory.join(name))?;
             Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
         };
-        if let Some(record) = read(RECORD)? {
-            return Ok(Some(record.settled()));
-        }
-        Ok(read(PROVISIONAL)?.filter(|record| record.provisional.is_some()))
+        either_record(|name| {
+            let record = read(name)?;
+            Ok(match name {
+                RECORD => record.map(LayerRecord::settled),
+                _ => record.filter(|record| record.provisional.is_some()),
+            })
+        })
+        .map_err(StoreError::from)
     }
 
     /// Starts a layer, or a form of one, in a place of its own on the same file system.

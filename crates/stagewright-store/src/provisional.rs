@@ -178,6 +178,32 @@ mod tests {
         assert_eq!(provisional(&other), None);
     }
 
+    /// The record has the one name or the other, and who looks for both one after the other may miss it.
+    #[test]
+    fn a_layer_is_there_while_it_is_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        for round in 0..20 {
+            let id = |number: u8| LayerId::Made(ContentDigest::of(&[round, number]));
+            let ids: Vec<LayerId> = (0..16).map(id).collect();
+            for id in &ids {
+                let draft = store.layer_draft().unwrap();
+                fs::write(draft.packed(), "files").unwrap();
+                draft.publish(id, LayerRecord::default()).unwrap();
+            }
+            std::thread::scope(|scope| {
+                let settling = scope.spawn(|| store.settle().unwrap());
+                while !settling.is_finished() {
+                    for id in &ids {
+                        assert!(store.layer(id).unwrap().is_some(), "in round {round}");
+                        let read = store.read_record(&store.layer_directory(id)).unwrap();
+                        assert!(read.is_some(), "in round {round}");
+                    }
+                }
+            });
+        }
+    }
+
     #[test]
     fn who_finds_a_layer_of_somebody_who_was_killed_settles_it() {
         let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use stagewright_digest::LayerId;
 use crate::audit::entries;
 use crate::error::StoreError;
 use crate::files::{self, Checked, file_name};
-use crate::layer::{INDEX, LayerRecord, PROVISIONAL, RECORD};
+use crate::layer::{INDEX, LayerRecord, PROVISIONAL, either_record};
 use crate::provisional::is_lost;
 use crate::quarantine::{LayerPart, digest_of};
 use crate::store::Store;
@@ -98,14 +98,16 @@ impl Store {
             let path = path.to_owned();
             Ok(vec![Damage { path, reason }])
         };
-        let (record, is_provisional) = match files::check(&path.join(RECORD))? {
-            Checked::Absent => (files::check(&path.join(PROVISIONAL))?, true),
-            found => (found, false),
-        };
-        let record = match record {
-            Checked::Absent => return Ok(Vec::new()),
-            Checked::Damaged => return damage(path, "its record is damaged".to_owned()),
-            Checked::Whole(bytes) => bytes,
+        let found = either_record(|name| {
+            Ok(match files::check(&path.join(name))? {
+                Checked::Absent => None,
+                found => Some((found, name == PROVISIONAL)),
+            })
+        })?;
+        let (record, is_provisional) = match found {
+            None | Some((Checked::Absent, _)) => return Ok(Vec::new()),
+            Some((Checked::Damaged, _)) => return damage(path, "its record is damaged".to_owned()),
+            Some((Checked::Whole(bytes), is_provisional)) => (bytes, is_provisional),
         };
         let Ok(record) = serde_json::from_slice::<LayerRecord>(&record) else {
             return damage(path, "its record cannot be read".to_owned());
