@@ -1,7 +1,7 @@
 //! Sends events to whoever listens.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::event::{Event, EventKind, LogStream, Outcome, VertexInfo};
@@ -15,6 +15,8 @@ pub struct Reporter {
     sink: EventSink,
     began: Instant,
     next_id: Arc<AtomicU64>,
+    /// Held while an event gets its time and is handed on: one that got an earlier time would else come later.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Reporter {
@@ -24,6 +26,7 @@ impl Reporter {
             sink,
             began: Instant::now(),
             next_id: Arc::new(AtomicU64::new(0)),
+            turn: Arc::default(),
         }
     }
 
@@ -37,8 +40,9 @@ impl Reporter {
         self.next_id.fetch_add(count as u64, Ordering::Relaxed)
     }
 
-    /// Sends an event.
+    /// Sends an event. Whoever sends one meanwhile waits until it is handed on.
     pub fn send(&self, kind: EventKind) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         (self.sink)(Event { at_ms, kind });
     }
@@ -91,5 +95,29 @@ impl Reporter {
             line: None,
             finding: None,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_never_go_back_whoever_sends() {
+        let told: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let all = Arc::clone(&told);
+        let reporter = Reporter::new(Arc::new(move |event| {
+            all.lock().unwrap().push(event.at_ms);
+        }));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    (0..20_000).for_each(|_| reporter.send(EventKind::Started { vertex: 0 }))
+                });
+            }
+        });
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), 80_000);
+        assert!(told.is_sorted());
     }
 }
