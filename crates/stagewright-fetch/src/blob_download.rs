@@ -8,10 +8,10 @@ use stagewright_oci::{Descriptor, Reference};
 
 use crate::endpoint::{Endpoint, pull_endpoints};
 use crate::error::FetchError;
-use crate::registry_call::{self, Call, CallBody, Failure, Retry, connection_failure};
+use crate::registry_call::{self, Call, CallBody, Failure, connection_failure};
 use crate::registry_client::{RegistryClient, everywhere, header, pull_scope};
+use crate::retry::{Backoff, Retry};
 use crate::target::{Boxed, Opened, Target, Written};
-use crate::transport::Backoff;
 
 /// Is told how many bytes of a transfer are through, from 0 to the blob's size.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
@@ -124,7 +124,7 @@ impl Download<'_> {
                     if writer.bytes() > before {
                         backoff.reset();
                     }
-                    let result = self.client.wait(&mut backoff, failure).await;
+                    let result = backoff.pause(failure).await;
                     result.map_err(|error| self.give_up(error, broken))?;
                 }
             }

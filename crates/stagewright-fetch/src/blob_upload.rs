@@ -5,16 +5,16 @@ use std::sync::Arc;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
 };
-use reqwest::{Body, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use stagewright_oci::{Descriptor, OutgoingBlob, Reference};
 
 use crate::endpoint::Endpoint;
 use crate::error::FetchError;
-use crate::reader_body::{ReadFailure, ReaderBody, prepare};
+use crate::reader_body::{ReaderBody, prepare};
 use crate::registry_auth::{Access, host_of};
-use crate::registry_call::{Call, CallBody, Failure, Retry, Target, checked};
+use crate::registry_call::{Call, CallBody, Failure, Target, checked};
 use crate::registry_client::{RegistryClient, header};
-use crate::transport::Backoff;
+use crate::retry::{Backoff, Retry};
 
 /// What happens to a blob that is pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Upload {
                 },
                 Err(failure) => failure,
             };
-            self.client.wait(&mut backoff, failure).await?;
+            backoff.pause(failure).await?;
             let before = offset;
             (location, offset) = self.where_it_broke(location).await?;
             if offset > before {
@@ -230,19 +230,10 @@ impl Upload {
             headers.insert(CONTENT_RANGE, range);
         }
         self.authorize(&call, location, &mut headers).await?;
-        let failure = ReadFailure::default();
-        let (progress, descriptor) = (Arc::clone(&self.progress), self.blob.descriptor.clone());
-        let sent = Arc::new(move |bytes| {
-            progress(PushEvent::Sent {
-                descriptor: descriptor.clone(),
-                bytes,
-            });
-        });
-        let body = ReaderBody::start(&self.blob, offset, sent, failure.clone());
-        let body = Some(Body::wrap(body));
+        let (body, failure) = ReaderBody::start(&self.blob, offset, &self.progress);
         let response = self
             .client
-            .send_to(&self.endpoint, &call, location, headers, body)
+            .send_to(&self.endpoint, &call, location, headers, Some(body))
             .await;
         if let Some(source) = failure.take() {
             return Err(FetchError::Local {

@@ -15,8 +15,9 @@ use crate::blob_download::Progress;
 use crate::error::with_causes;
 use crate::options::NetworkOptions;
 use crate::registry_auth::host_of;
+use crate::retry::{Backoff, Retry};
 use crate::target::{Boxed, Opened, Target, Written};
-use crate::transport::{Backoff, Transport};
+use crate::transport::Transport;
 
 /// Redirects are followed this often.
 const REDIRECTS_MAX: u32 = 10;
@@ -152,17 +153,7 @@ fn advice(status: u16) -> &'static str {
     }
 }
 
-/// Whether an attempt may be repeated.
-struct Failure {
-    error: HttpError,
-    retry: Option<Option<std::time::Duration>>,
-}
-
-impl From<HttpError> for Failure {
-    fn from(error: HttpError) -> Self {
-        Self { error, retry: None }
-    }
-}
+type Failure = crate::retry::Failure<HttpError>;
 
 impl HttpClient {
     /// Makes a client. Connects to nothing and reads no file until it is used.
@@ -170,6 +161,11 @@ impl HttpClient {
         Self {
             transport: Transport::new(options),
         }
+    }
+
+    /// Returns the connections, for who has more to ask than files.
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// Fetches a file into a writer.
@@ -271,12 +267,7 @@ impl Transfer<'_> {
             if begun.written.bytes() > before {
                 backoff.reset();
             }
-            let wait = failure.retry.and_then(|asked| backoff.next(asked));
-            let Some(wait) = wait else {
-                return Err(failure.error);
-            };
-            tracing::debug!("trying again in {wait:?}: {}", failure.error);
-            tokio::time::sleep(wait).await;
+            backoff.pause(failure).await?;
         }
         let (digest, size) = begun.written.finish();
         if let Some(expected) = self.request.expected.filter(|expected| *expected != digest) {
@@ -424,28 +415,29 @@ impl Transfer<'_> {
 
     fn unreachable(&self, error: reqwest::Error, in_the_middle: bool) -> Failure {
         let error = error.without_url();
-        let retry = in_the_middle || error.is_timeout() || !error.is_connect();
+        let retry = match in_the_middle {
+            true => Retry::After(None),
+            false => Retry::of_connection(&error),
+        };
         Failure {
             error: HttpError::Unreachable {
                 url: self.shown.clone(),
                 reason: with_causes(&error),
             },
-            retry: retry.then_some(None),
+            retry,
         }
     }
 
     fn status(&self, response: &Response) -> Failure {
-        let status = response.status().as_u16();
         let wait = text(response, RETRY_AFTER.as_str())
             .and_then(|text| text.parse().ok())
             .map(std::time::Duration::from_secs);
-        let retry = matches!(status, 408 | 429 | 500 | 502 | 503 | 504);
         Failure {
             error: HttpError::Status {
                 url: self.shown.clone(),
-                status,
+                status: response.status().as_u16(),
             },
-            retry: retry.then_some(wait),
+            retry: Retry::of_status(response.status(), wait),
         }
     }
 }

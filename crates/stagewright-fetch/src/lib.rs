@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answer;
 mod blob_download;
 mod blob_upload;
 mod challenge;
@@ -43,6 +44,7 @@ mod registry_auth;
 mod registry_call;
 mod registry_client;
 mod registry_files;
+mod retry;
 mod services;
 mod target;
 mod tls;

@@ -10,13 +10,15 @@ use http_body::{Body, Frame, SizeHint};
 use stagewright_oci::{BlobContent, OutgoingBlob};
 use tokio::sync::mpsc;
 
+use crate::blob_upload::{PushEvent, PushProgress};
+
 /// How much is read at once.
 const PIECE_BYTES: usize = 128 * 1024;
 /// How many pieces may wait to be sent: with [`PIECE_BYTES`], the memory that an upload takes.
 const PIECES_MAX: usize = 8;
 
 /// Is told how many bytes have been handed to the connection.
-pub(crate) type Sent = Arc<dyn Fn(u64) + Send + Sync>;
+type Sent = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// What went wrong with the reader, for whoever sent the body.
 #[derive(Debug, Default, Clone)]
@@ -33,14 +35,22 @@ impl ReadFailure {
     }
 }
 
+/// Does blocking work on a thread for it.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+}
+
 /// Has a blob that comes from elsewhere fetched before a request waits for its bytes.
 pub(crate) async fn prepare(blob: &OutgoingBlob) -> io::Result<()> {
     let BlobContent::Stream(open) = &blob.content else {
         return Ok(());
     };
     let open = Arc::clone(open);
-    let opened = tokio::task::spawn_blocking(move || open().map(drop)).await;
-    opened.map_err(io::Error::other)?
+    blocking(move || open().map(drop)).await
 }
 
 /// The bytes of a blob from an offset on.
@@ -53,12 +63,25 @@ pub(crate) struct ReaderBody {
 
 impl ReaderBody {
     /// Starts to read on a thread for blocking work. The thread ends with the body.
+    /// Returns it with what tells whether reading failed.
     pub(crate) fn start(
         blob: &OutgoingBlob,
         offset: u64,
-        sent: Sent,
-        failure: ReadFailure,
-    ) -> Self {
+        progress: &PushProgress,
+    ) -> (reqwest::Body, ReadFailure) {
+        let failure = ReadFailure::default();
+        let (progress, descriptor) = (Arc::clone(progress), blob.descriptor.clone());
+        let sent = Arc::new(move |bytes| {
+            progress(PushEvent::Sent {
+                descriptor: descriptor.clone(),
+                bytes,
+            });
+        });
+        let body = Self::read(blob, offset, sent, failure.clone());
+        (reqwest::Body::wrap(body), failure)
+    }
+
+    fn read(blob: &OutgoingBlob, offset: u64, sent: Sent, failure: ReadFailure) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
         let blob = blob.clone();
         let size = blob.descriptor.size;

@@ -1,25 +1,22 @@
 //! One request to a registry: connection, login, redirects, retries, and what the answer means.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
+use crate::answer::{ERROR_BYTES_MAX, one_line, retry_after, up_to};
 use crate::challenge::Challenge;
 use crate::endpoint::Endpoint;
 use crate::error::{FetchError, with_causes};
 use crate::registry_auth::{Access, host_of, transport_error};
 use crate::registry_client::RegistryClient;
-use crate::transport::Backoff;
+use crate::retry::{Backoff, Retry};
 
 /// Redirects are followed this often.
 const REDIRECTS_MAX: u32 = 10;
-/// An error text is shown up to this length.
-const MESSAGE_LENGTH_MAX: usize = 300;
-/// An error answer is read up to this length.
-const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// How long a host may take to show whether it speaks TLS.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -55,27 +52,8 @@ pub(crate) enum Target<'a> {
     Url(Url),
 }
 
-/// An attempt that failed, and whether another may help.
-pub(crate) struct Failure {
-    pub(crate) error: FetchError,
-    pub(crate) retry: Retry,
-}
-
-/// Whether another attempt may help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retry {
-    Never,
-    After(Option<Duration>),
-}
-
-impl From<FetchError> for Failure {
-    fn from(error: FetchError) -> Self {
-        Self {
-            error,
-            retry: Retry::Never,
-        }
-    }
-}
+/// An attempt at a registry that failed.
+pub(crate) type Failure = crate::retry::Failure<FetchError>;
 
 impl RegistryClient {
     /// Sends a request until it is answered with success, or cannot be.
@@ -90,25 +68,8 @@ impl RegistryClient {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
-            self.wait(&mut backoff, failure).await?;
+            backoff.pause(failure).await?;
         }
-    }
-
-    /// Waits before another attempt, or gives the failure back if there should be none.
-    pub(crate) async fn wait(
-        &self,
-        backoff: &mut Backoff<'_>,
-        failure: Failure,
-    ) -> Result<(), FetchError> {
-        let Retry::After(asked) = failure.retry else {
-            return Err(failure.error);
-        };
-        let Some(wait) = backoff.next(asked) else {
-            return Err(failure.error);
-        };
-        tracing::debug!("trying again in {wait:?}: {}", failure.error);
-        tokio::time::sleep(wait).await;
-        Ok(())
     }
 
     /// Sends a request once, logging in and following redirects as needed.
@@ -332,11 +293,7 @@ pub(crate) fn connection_failure(
         }
         .into();
     }
-    // A name that does not exist and a port that is closed stay so; a broken connection may not.
-    let retry = match error.is_connect() && !error.is_timeout() {
-        true => Retry::Never,
-        false => Retry::After(None),
-    };
+    let retry = Retry::of_connection(&error);
     Failure {
         error: FetchError::Unreachable {
             registry,
@@ -351,21 +308,15 @@ pub(crate) fn connection_failure(
 pub(crate) async fn checked(
     endpoint: &Endpoint,
     what: &str,
-    mut response: Response,
+    response: Response,
 ) -> Result<Response, Failure> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
     let retry_after = retry_after(response.headers());
-    let mut body = Vec::new();
-    // The text is only for the message, and a broken connection leaves it short.
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() > ERROR_BYTES_MAX {
-            break;
-        }
-    }
+    // The text is only for the message.
+    let body = up_to(response, ERROR_BYTES_MAX).await;
     let message = message(&body);
     let (registry, reference) = (endpoint.registry.clone(), what.to_owned());
     let error = match status {
@@ -397,26 +348,8 @@ pub(crate) async fn checked(
             message,
         },
     };
-    let retry = match status {
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::REQUEST_TIMEOUT
-        | StatusCode::INTERNAL_SERVER_ERROR
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Retry::After(retry_after),
-        _ => Retry::Never,
-    };
+    let retry = Retry::of_status(status, retry_after);
     Err(Failure { error, retry })
-}
-
-/// Reads `Retry-After` in seconds; the form with a date is read too.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = crate::http_date::parse(value)?;
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 #[derive(Deserialize)]
@@ -458,16 +391,13 @@ pub(crate) fn message(body: &[u8]) -> String {
         Err(_) if body.trim_ascii_start().starts_with(b"<") => String::new(),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    let clean = text.trim().chars().map(|character| match character {
-        character if character.is_control() => ' ',
-        character => character,
-    });
-    clean.take(MESSAGE_LENGTH_MAX).collect()
+    one_line(&text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::MESSAGE_LENGTH_MAX;
 
     #[test]
     fn error_answers_are_read() {

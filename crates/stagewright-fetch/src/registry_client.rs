@@ -17,9 +17,10 @@ use crate::endpoint::{Endpoint, pull_endpoints};
 use crate::error::FetchError;
 use crate::options::RegistryOptions;
 use crate::registry_auth::Authorizer;
-use crate::registry_call::{Call, CallBody, Failure, Retry, Target, connection_failure};
+use crate::registry_call::{Call, CallBody, Failure, Target, connection_failure};
+use crate::retry::{Backoff, Retry};
 use crate::target::Boxed;
-use crate::transport::{Backoff, Transport};
+use crate::transport::Transport;
 
 /// How many blobs are transferred with a host at once unless the options say otherwise.
 const TRANSFERS_DEFAULT: usize = 4;
@@ -362,7 +363,7 @@ impl RegistryClient {
             };
             match result {
                 Ok(found) => return Ok(found),
-                Err(failure) => self.wait(&mut backoff, failure).await?,
+                Err(failure) => backoff.pause(failure).await?,
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, NoProxy, Proxy};
@@ -106,70 +105,9 @@ fn proxies(options: &ProxyOptions) -> Result<Vec<Proxy>, TransportError> {
     Ok(proxies)
 }
 
-/// How the wait between attempts grows.
-#[derive(Debug)]
-pub(crate) struct Backoff<'a> {
-    options: &'a RetryOptions,
-    attempts: u32,
-}
-
-impl<'a> Backoff<'a> {
-    pub(crate) fn new(options: &'a RetryOptions) -> Self {
-        Self {
-            options,
-            attempts: 0,
-        }
-    }
-
-    /// Forgets the failures, because something got through.
-    pub(crate) fn reset(&mut self) {
-        self.attempts = 0;
-    }
-
-    /// Counts a failure and returns how long to wait before trying again, or nothing if enough
-    /// has been tried. `asked` is the wait that the server asks for.
-    pub(crate) fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
-        self.attempts += 1;
-        if self.attempts >= self.options.attempts_max {
-            return None;
-        }
-        let doubled = self
-            .options
-            .delay_first
-            .saturating_mul(1 << (self.attempts - 1).min(16));
-        match asked {
-            Some(asked) if asked > self.options.delay_max => None,
-            Some(asked) => Some(asked.max(self.options.delay_first)),
-            None => Some(doubled.min(self.options.delay_max)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_grow_to_a_limit() {
-        let options = RetryOptions {
-            attempts_max: 5,
-            delay_first: Duration::from_secs(1),
-            delay_max: Duration::from_secs(3),
-        };
-        let mut backoff = Backoff::new(&options);
-        let waits: Vec<_> = std::iter::from_fn(|| backoff.next(None)).collect();
-        assert_eq!(waits, [1, 2, 3, 3].map(Duration::from_secs));
-        let mut backoff = Backoff::new(&options);
-        assert_eq!(
-            backoff.next(Some(Duration::ZERO)),
-            Some(Duration::from_secs(1))
-        );
-        assert_eq!(
-            backoff.next(Some(Duration::from_secs(2))),
-            Some(Duration::from_secs(2))
-        );
-        assert_eq!(backoff.next(Some(Duration::from_secs(60))), None);
-    }
 
     #[test]
     fn a_wrong_proxy_is_refused_without_its_password() {

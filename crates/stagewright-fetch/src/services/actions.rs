@@ -6,19 +6,20 @@
 use std::io::Read;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, HeaderName};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
 use stagewright_oci::OutgoingBlob;
 
-use super::azure::BLOB_TYPE;
+use super::azure::put_to;
 use super::call::{Call, Caller};
 use super::environment::ServiceEnvironment;
 use super::error::ServiceError;
 use super::object::{Object, ObjectRequest, given};
 use super::place::{ActionsPlace, DEFAULT_NAME, Hidden};
 use crate::blob_upload::{PushEvent, PushProgress};
+use crate::reader_body::blocking;
 
 /// What entries of ours are called: the service keeps those of other programs beside them.
 const PREFIX: &str = "stagewright";
@@ -45,11 +46,11 @@ enum Api {
 }
 
 /// An entry that was opened for writing.
-enum Reserved {
-    /// The number of the entry.
-    V1(u64),
-    /// Where its bytes go.
-    V2(Url),
+enum Reserved<'a> {
+    /// The service, and the path of the entry there.
+    V1(&'a Url, String),
+    /// The service, and where the entry's bytes go.
+    V2(&'a Url, Url),
 }
 
 impl Actions {
@@ -109,9 +110,9 @@ impl Actions {
         })
     }
 
-    /// The name under which the manifests of this cache are.
-    pub(super) fn name(&self) -> &str {
-        &self.scope
+    /// The names under which the manifests of this cache are.
+    pub(super) fn names(&self) -> &[String] {
+        std::slice::from_ref(&self.scope)
     }
 
     /// The beginning of the keys of an object. That of a blob is its key.
@@ -234,15 +235,13 @@ impl Actions {
             }
         };
         match reserved {
-            Reserved::V1(id) => self.send_v1(caller, id, blob, &what, progress).await,
-            Reserved::V2(url) => {
-                let request = ObjectRequest {
-                    method: Method::PUT,
-                    url,
-                    headers: vec![(BLOB_TYPE.0, BLOB_TYPE.1.to_owned())],
-                };
-                caller.put(&request, blob, &what, progress).await?;
-                self.commit_v2(caller, &key, blob.descriptor.size, &what)
+            Reserved::V1(base, path) => {
+                self.send_v1(caller, base, &path, blob, &what, progress)
+                    .await
+            }
+            Reserved::V2(base, url) => {
+                caller.put(&put_to(url), blob, &what, progress).await?;
+                self.commit_v2(caller, base, &key, blob.descriptor.size, &what)
                     .await
             }
         }
@@ -255,7 +254,7 @@ impl Actions {
         key: &str,
         size: u64,
         what: &str,
-    ) -> Result<Option<Reserved>, ServiceError> {
+    ) -> Result<Option<Reserved<'_>>, ServiceError> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(default)]
@@ -267,14 +266,9 @@ impl Actions {
         }
         let call = match &self.api {
             Api::V1(base) => {
-                let mut call = self.call_v1(Method::POST, base, "caches", what)?;
-                call.body = json!({ "key": key, "version": VERSION, "cacheSize": size })
-                    .to_string()
-                    .into();
-                call.request
-                    .headers
-                    .push((CONTENT_TYPE, "application/json".to_owned()));
-                call
+                let asked = json!({ "key": key, "version": VERSION, "cacheSize": size });
+                self.call_v1(Method::POST, base, "caches", what)?
+                    .json(&asked)
             }
             Api::V2(base) => {
                 let asked = json!({ "key": key, "version": VERSION });
@@ -286,21 +280,22 @@ impl Actions {
             Err(ServiceError::Status { status: 409, .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        match &self.api {
-            Api::V1(_) => Ok(Some(Reserved::V1(answer.cache_id))),
-            Api::V2(_) if !answer.ok => Ok(None),
-            Api::V2(_) => {
+        Ok(match &self.api {
+            Api::V1(base) => Some(Reserved::V1(base, format!("caches/{}", answer.cache_id))),
+            Api::V2(_) if !answer.ok => None,
+            Api::V2(base) => {
                 let url = Url::parse(&answer.signed_upload_url).map_err(|error| {
                     self.protocol(what, format!("the address to send to: {error}"))
                 })?;
-                Ok(Some(Reserved::V2(url)))
+                Some(Reserved::V2(base, url))
             }
-        }
+        })
     }
 
     async fn commit_v2(
         &self,
         caller: &Caller,
+        base: &Url,
         key: &str,
         size: u64,
         what: &str,
@@ -310,9 +305,6 @@ impl Actions {
             #[serde(default)]
             ok: bool,
         }
-        let Api::V2(base) = &self.api else {
-            return Ok(());
-        };
         let asked = json!({ "key": key, "size_bytes": size, "version": VERSION });
         let call = self.call_v2(base, "FinalizeCacheEntryUpload", &asked, what)?;
         let answer: Answer = caller.call_json(&call).await?;
@@ -326,15 +318,12 @@ impl Actions {
     async fn send_v1(
         &self,
         caller: &Caller,
-        id: u64,
+        base: &Url,
+        path: &str,
         blob: &OutgoingBlob,
         what: &str,
         progress: &PushProgress,
     ) -> Result<(), ServiceError> {
-        let Api::V1(base) = &self.api else {
-            return Ok(());
-        };
-        let path = format!("caches/{id}");
         let local = |source| ServiceError::Local {
             what: what.to_owned(),
             source,
@@ -357,13 +346,11 @@ impl Actions {
                 break;
             }
             let end = offset + chunk.len() as u64;
-            let mut call = self.call_v1(Method::PATCH, base, &path, what)?;
+            let mut call = self
+                .call_v1(Method::PATCH, base, path, what)?
+                .body("application/octet-stream", chunk.into());
             let range = format!("bytes {offset}-{}/*", end - 1);
             call.request.headers.push((CONTENT_RANGE, range));
-            call.request
-                .headers
-                .push((CONTENT_TYPE, "application/octet-stream".to_owned()));
-            call.body = chunk.into();
             caller.call(&call).await?;
             offset = end;
             progress(PushEvent::Sent {
@@ -371,11 +358,9 @@ impl Actions {
                 bytes: offset,
             });
         }
-        let mut call = self.call_v1(Method::POST, base, &path, what)?;
-        call.body = json!({ "size": offset }).to_string().into();
-        call.request
-            .headers
-            .push((CONTENT_TYPE, "application/json".to_owned()));
+        let call = self
+            .call_v1(Method::POST, base, path, what)?
+            .json(&json!({ "size": offset }));
         caller.call(&call).await.map(drop)
     }
 
@@ -388,7 +373,7 @@ impl Actions {
     ) -> Result<Call<'a>, ServiceError> {
         let url = self.joined(base, &format!("_apis/artifactcache/{path}"), what)?;
         let headers = vec![
-            (AUTHORIZATION, format!("Bearer {}", self.token.0)),
+            self.authorization(),
             (
                 ACCEPT,
                 "application/json;api-version=6.0-preview.1".to_owned(),
@@ -399,12 +384,7 @@ impl Actions {
             url,
             headers,
         };
-        let body = bytes::Bytes::new();
-        Ok(Call {
-            request,
-            body,
-            what,
-        })
+        Ok(Call::new(request, what))
     }
 
     fn call_v2<'a>(
@@ -416,7 +396,15 @@ impl Actions {
     ) -> Result<Call<'a>, ServiceError> {
         let path = format!("twirp/github.actions.results.api.v1.CacheService/{method}");
         let url = self.joined(base, &path, what)?;
-        Ok(Call::post_json(url, &self.token.0, document, what))
+        let request = ObjectRequest {
+            headers: vec![self.authorization()],
+            ..ObjectRequest::new(Method::POST, url)
+        };
+        Ok(Call::new(request, what).json(document))
+    }
+
+    fn authorization(&self) -> (HeaderName, String) {
+        (AUTHORIZATION, format!("Bearer {}", self.token.0))
     }
 
     fn joined(&self, base: &Url, path: &str, what: &str) -> Result<Url, ServiceError> {
@@ -461,14 +449,6 @@ fn address(
     Ok(url)
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(std::io::Error::other)?
-}
-
 fn fail(reason: &str) -> ServiceError {
     ServiceError::Settings {
         service: Actions::SERVICE,
@@ -483,11 +463,7 @@ mod tests {
     #[test]
     fn the_version_is_chosen_as_buildx_chooses_it() {
         let open = |place: &ActionsPlace, variables: &[(&str, &str)]| {
-            let environment = ServiceEnvironment::of(&|name| {
-                let found = variables.iter().find(|(known, _)| *known == name)?;
-                Some(found.1.to_owned())
-            });
-            Actions::new(place, &environment)
+            Actions::new(place, &ServiceEnvironment::with(variables))
                 .map(|actions| match actions.api {
                     Api::V1(url) => format!("1 {url}"),
                     Api::V2(url) => format!("2 {url}"),

@@ -11,17 +11,13 @@ use sha2::Sha256;
 
 use super::environment::ServiceEnvironment;
 use super::error::ServiceError;
-use super::object::{Object, ObjectRequest, given, is_name};
-use super::place::{AzurePlace, DEFAULT_NAME, Hidden};
+use super::object::{Names, Object, ObjectRequest, given};
+use super::place::{AzurePlace, Hidden};
 
 /// How long a signed URL holds: a layer may take long to be sent.
 const VALID: Duration = Duration::from_secs(6 * 60 * 60);
 /// The version of the service that signatures are written for.
 const VERSION: &str = "2021-08-06";
-/// The kind of blob that is written at once.
-pub(super) const BLOB_TYPE: (HeaderName, &str) =
-    (HeaderName::from_static("x-ms-blob-type"), "BlockBlob");
-
 /// A container, and who asks it.
 pub(super) struct Azure {
     url: Url,
@@ -29,9 +25,7 @@ pub(super) struct Azure {
     container: String,
     /// The key of the account; a signature is part of the address where there is none.
     key: Option<Vec<u8>>,
-    blobs: String,
-    manifests: String,
-    pub(super) names: Vec<String>,
+    pub(super) names: Names,
 }
 
 impl std::fmt::Debug for Azure {
@@ -84,69 +78,44 @@ impl Azure {
                 return Err(fail(reason.to_owned()));
             }
         };
+        let container = given(place.container.as_ref(), variable("CONTAINER"))
+            .unwrap_or_else(|| AzurePlace::CONTAINER.to_owned());
         let prefix = given(place.prefix.as_ref(), variable("PREFIX")).unwrap_or_default();
         let folder = |own: &Option<String>, usual: &str| {
             let parts = [prefix.as_str(), own.as_deref().unwrap_or(usual)];
-            let parts = parts
-                .iter()
-                .map(|part| part.trim_matches('/'))
-                .filter(|part| !part.is_empty());
-            parts.fold(String::new(), |path, part| format!("{path}{part}/"))
+            let parts = parts.iter().map(|part| part.trim_matches('/'));
+            let parts = parts.filter(|part| !part.is_empty());
+            parts.fold(format!("{container}/"), |path, part| {
+                format!("{path}{part}/")
+            })
         };
-        let azure = Self {
-            account,
-            container: given(place.container.as_ref(), variable("CONTAINER"))
-                .unwrap_or_else(|| AzurePlace::CONTAINER.to_owned()),
-            key,
-            blobs: folder(&place.blobs_prefix, "blobs"),
-            manifests: folder(&place.manifests_prefix, "manifests"),
-            names: match place.names.is_empty() {
-                true => vec![DEFAULT_NAME.to_owned()],
-                false => place.names.clone(),
-            },
+        let blobs = folder(&place.blobs_prefix, "blobs");
+        let manifests = folder(&place.manifests_prefix, "manifests");
+        Ok(Self {
             url,
-        };
-        for name in &azure.names {
-            let name = format!("{}/{}{name}", azure.container, azure.manifests);
-            if !is_name(&name) || !is_name(&format!("{}x", azure.blobs)) {
-                return Err(fail(format!("no object can be called {name:?}")));
-            }
-        }
-        Ok(azure)
+            account,
+            key,
+            names: Names::new(blobs, manifests, &place.names).map_err(fail)?,
+            container,
+        })
     }
 
     pub(super) fn get(&self, object: &Object) -> Url {
-        let (folder, name) = match object {
-            Object::Blob(digest) => (&self.blobs, digest.to_string()),
-            Object::Manifest(name) => (&self.manifests, name.clone()),
-        };
-        self.signed(&format!("{}/{folder}{name}", self.container))
+        self.signed(&self.names.of(object))
     }
 
     pub(super) fn head(&self, object: &Object) -> ObjectRequest {
-        ObjectRequest {
-            method: Method::HEAD,
-            url: self.get(object),
-            headers: Vec::new(),
-        }
+        ObjectRequest::new(Method::HEAD, self.get(object))
     }
 
     pub(super) fn put(&self, object: &Object) -> ObjectRequest {
-        ObjectRequest {
-            method: Method::PUT,
-            url: self.get(object),
-            headers: vec![(BLOB_TYPE.0, BLOB_TYPE.1.to_owned())],
-        }
+        put_to(self.get(object))
     }
 
     pub(super) fn make_container(&self) -> ObjectRequest {
         let mut url = self.signed(&self.container);
         url.query_pairs_mut().append_pair("restype", "container");
-        ObjectRequest {
-            method: Method::PUT,
-            url,
-            headers: Vec::new(),
-        }
+        ObjectRequest::new(Method::PUT, url)
     }
 
     fn signed(&self, path: &str) -> Url {
@@ -160,6 +129,15 @@ impl Azure {
             url.query_pairs_mut().extend_pairs(parameters);
         }
         url
+    }
+}
+
+/// Writes a blob at once to a URL that is signed for it.
+pub(super) fn put_to(url: Url) -> ObjectRequest {
+    let kind = HeaderName::from_static("x-ms-blob-type");
+    ObjectRequest {
+        headers: vec![(kind, "BlockBlob".to_owned())],
+        ..ObjectRequest::new(Method::PUT, url)
     }
 }
 

@@ -1,43 +1,31 @@
 //! One request to a service: tried again where that may help, and what its answer means.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Body, Method, Response, StatusCode, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Body, Method, Response, StatusCode};
 use serde::Deserialize;
 
 use super::error::ServiceError;
 use super::object::ObjectRequest;
+use crate::answer::{ERROR_BYTES_MAX, one_line, retry_after, up_to};
 use crate::error::with_causes;
+use crate::http_fetch::HttpClient;
 use crate::registry_auth::host_of;
-use crate::registry_call::retry_after;
-use crate::transport::{Backoff, Transport};
+use crate::retry::{Backoff, Retry};
+use crate::transport::Transport;
 
-/// A document, or what is said of an error, is read up to this length.
+/// A document is read up to this length.
 const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
-/// An error text is shown up to this length.
-const MESSAGE_LENGTH_MAX: usize = 300;
 
 /// Connections, and the service that they are to.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) service: &'static str,
-    pub(super) transport: Transport,
+    pub(super) http: HttpClient,
 }
 
-/// An attempt that failed, and whether another may help.
-pub(super) struct Failure {
-    pub(super) error: ServiceError,
-    /// How long the service asks to wait, if another may.
-    pub(super) retry: Option<Option<Duration>>,
-}
-
-impl From<ServiceError> for Failure {
-    fn from(error: ServiceError) -> Self {
-        Self { error, retry: None }
-    }
-}
+/// An attempt at a service that failed.
+pub(super) type Failure = crate::retry::Failure<ServiceError>;
 
 /// A small request, which can be sent again.
 #[derive(Debug, Clone)]
@@ -49,41 +37,41 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Posts a document with a token.
-    pub(super) fn post_json(
-        url: Url,
-        token: &str,
-        document: &serde_json::Value,
-        what: &'a str,
-    ) -> Self {
-        let headers = vec![
-            (AUTHORIZATION, format!("Bearer {token}")),
-            (
-                HeaderName::from_static("content-type"),
-                "application/json".to_owned(),
-            ),
-        ];
+    /// A request without a body.
+    pub(super) fn new(request: ObjectRequest, what: &'a str) -> Self {
         Self {
-            request: ObjectRequest {
-                method: Method::POST,
-                url,
-                headers,
-            },
-            body: document.to_string().into(),
+            request,
+            body: Bytes::new(),
             what,
         }
+    }
+
+    /// Gives it a document for a body.
+    pub(super) fn json(self, document: &serde_json::Value) -> Self {
+        self.body("application/json", document.to_string().into())
+    }
+
+    /// Gives it a body.
+    pub(super) fn body(mut self, media_type: &str, body: Bytes) -> Self {
+        let header = (CONTENT_TYPE, media_type.to_owned());
+        self.request.headers.push(header);
+        Self { body, ..self }
     }
 }
 
 impl Caller {
+    pub(super) fn transport(&self) -> &Transport {
+        self.http.transport()
+    }
+
     /// Sends a request until it is answered with success, or cannot be.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Response, ServiceError> {
-        let mut backoff = Backoff::new(self.transport.retries());
+        let mut backoff = Backoff::new(self.transport().retries());
         loop {
             let body = (!call.body.is_empty()).then(|| Body::from(call.body.clone()));
             match self.send(&call.request, body, call.what).await {
                 Ok(response) => return Ok(response),
-                Err(failure) => self.wait(&mut backoff, failure).await?,
+                Err(failure) => backoff.pause(failure).await?,
             }
         }
     }
@@ -103,27 +91,12 @@ impl Caller {
         response: Response,
         what: &str,
     ) -> Result<T, ServiceError> {
-        let bytes = bounded(response, DOCUMENT_BYTES_MAX).await;
+        let bytes = up_to(response, DOCUMENT_BYTES_MAX).await;
         serde_json::from_slice(&bytes).map_err(|error| ServiceError::Protocol {
             service: self.service,
             what: what.to_owned(),
             reason: error.to_string(),
         })
-    }
-
-    /// Waits before another attempt, or gives the failure back if there should be none.
-    pub(super) async fn wait(
-        &self,
-        backoff: &mut Backoff<'_>,
-        failure: Failure,
-    ) -> Result<(), ServiceError> {
-        let wait = failure.retry.and_then(|asked| backoff.next(asked));
-        let Some(wait) = wait else {
-            return Err(failure.error);
-        };
-        tracing::debug!("trying again in {wait:?}: {}", failure.error);
-        tokio::time::sleep(wait).await;
-        Ok(())
     }
 
     /// Sends a request once. The length of its body is said, which these services want.
@@ -142,7 +115,7 @@ impl Caller {
         let host = host_of(&request.url)
             .ok_or_else(|| settings("its address names no host".to_owned()))?;
         let client = self
-            .transport
+            .transport()
             .client(&host, false)
             .map_err(|error| settings(error.to_string()))?;
         let mut headers = HeaderMap::new();
@@ -171,14 +144,14 @@ impl Caller {
     fn broken(&self, what: &str, error: reqwest::Error) -> Failure {
         // The address may hold a signature.
         let error = error.without_url();
-        let refused = error.is_connect() && !error.is_timeout();
+        let retry = Retry::of_connection(&error);
         Failure {
             error: ServiceError::Unreachable {
                 service: self.service,
                 what: what.to_owned(),
                 reason: with_causes(&error),
             },
-            retry: (!refused).then_some(None),
+            retry,
         }
     }
 
@@ -189,7 +162,7 @@ impl Caller {
         }
         let asked = retry_after(response.headers());
         let (service, what) = (self.service, what.to_owned());
-        let message = said(&bounded(response, DOCUMENT_BYTES_MAX).await);
+        let message = said(&up_to(response, ERROR_BYTES_MAX).await);
         let error = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ServiceError::Denied {
                 service,
@@ -208,29 +181,9 @@ impl Caller {
                 message,
             },
         };
-        let retry = match status {
-            StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::REQUEST_TIMEOUT
-            | StatusCode::INTERNAL_SERVER_ERROR
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Some(asked),
-            _ => None,
-        };
+        let retry = Retry::of_status(status, asked);
         Err(Failure { error, retry })
     }
-}
-
-/// Reads an answer up to a length. A connection that breaks leaves it short.
-async fn bounded(mut response: Response, bytes_max: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > bytes_max {
-            break;
-        }
-    }
-    bytes
 }
 
 /// Takes the text for a person out of an error answer: S3 and Azure write XML, GitHub JSON.
@@ -248,11 +201,7 @@ fn said(body: &[u8]) -> String {
             .find_map(|tag| Some(text.split_once(tag)?.1.split('<').next()?.to_owned()))
             .unwrap_or_default(),
     };
-    let clean = text.trim().chars().map(|character| match character {
-        character if character.is_control() => ' ',
-        character => character,
-    });
-    clean.take(MESSAGE_LENGTH_MAX).collect()
+    one_line(&text)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use reqwest::header::HeaderName;
 use reqwest::{Method, Url};
 use stagewright_digest::Digest;
 
+use super::place::DEFAULT_NAME;
+
 /// An object of a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Object {
@@ -31,9 +33,56 @@ pub(super) struct ObjectRequest {
     pub(super) headers: Vec<(HeaderName, String)>,
 }
 
-/// Says whether an object can be named so: a URL has no way of writing `..`.
-pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.split('/').any(|part| part == "." || part == "..")
+impl ObjectRequest {
+    pub(super) fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// What the objects of a cache are called in a service that has names for them.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// What the names of blobs begin with.
+    pub(super) blobs: String,
+    /// What the names of manifests begin with.
+    pub(super) manifests: String,
+    /// The names of the cache.
+    pub(super) caches: Vec<String>,
+}
+
+impl Names {
+    /// Takes the usual name for a cache that is given none.
+    ///
+    /// # Errors
+    /// The name that no object can have: a URL has no way of writing `..`.
+    pub(super) fn new(blobs: String, manifests: String, given: &[String]) -> Result<Self, String> {
+        let caches = match given {
+            [] => vec![DEFAULT_NAME.to_owned()],
+            given => given.to_vec(),
+        };
+        let is_name = |name: &String| !name.split('/').any(|part| part == "." || part == "..");
+        let manifest = |name: &String| format!("{manifests}{name}");
+        let mut names = caches.iter().map(manifest).chain([format!("{blobs}x")]);
+        match names.find(|name| !is_name(name)) {
+            Some(wrong) => Err(format!("no object can be called {wrong:?}")),
+            None => Ok(Self {
+                blobs,
+                manifests,
+                caches,
+            }),
+        }
+    }
+
+    pub(super) fn of(&self, object: &Object) -> String {
+        match object {
+            Object::Blob(digest) => format!("{}{digest}", self.blobs),
+            Object::Manifest(name) => format!("{}{name}", self.manifests),
+        }
+    }
 }
 
 /// Takes what is given, or what a variable says.

@@ -1,16 +1,13 @@
 //! Sending a blob in one request, from its beginning again where the connection breaks.
 
-use std::sync::Arc;
-
-use reqwest::Body;
 use stagewright_oci::OutgoingBlob;
 
 use super::call::{Caller, Failure};
 use super::error::ServiceError;
 use super::object::ObjectRequest;
-use crate::blob_upload::{PushEvent, PushProgress};
-use crate::reader_body::{ReadFailure, ReaderBody, prepare};
-use crate::transport::Backoff;
+use crate::blob_upload::PushProgress;
+use crate::reader_body::{ReaderBody, prepare};
+use crate::retry::Backoff;
 
 /// S3 and Azure take no more than this in one request: 5 GiB, and a little less.
 const BYTES_MAX: u64 = 5_000 * 1024 * 1024;
@@ -39,11 +36,11 @@ impl Caller {
             source,
         };
         prepare(blob).await.map_err(local)?;
-        let mut backoff = Backoff::new(self.transport.retries());
+        let mut backoff = Backoff::new(self.transport().retries());
         loop {
             match self.put_once(request, blob, what, progress).await {
                 Ok(()) => return Ok(()),
-                Err(failure) => self.wait(&mut backoff, failure).await?,
+                Err(failure) => backoff.pause(failure).await?,
             }
         }
     }
@@ -55,16 +52,8 @@ impl Caller {
         what: &str,
         progress: &PushProgress,
     ) -> Result<(), Failure> {
-        let failure = ReadFailure::default();
-        let (progress, descriptor) = (Arc::clone(progress), blob.descriptor.clone());
-        let sent = Arc::new(move |bytes| {
-            progress(PushEvent::Sent {
-                descriptor: descriptor.clone(),
-                bytes,
-            });
-        });
-        let body = ReaderBody::start(blob, 0, sent, failure.clone());
-        let response = self.send(request, Some(Body::wrap(body)), what).await;
+        let (body, failure) = ReaderBody::start(blob, 0, progress);
+        let response = self.send(request, Some(body), what).await;
         if let Some(source) = failure.take() {
             return Err(ServiceError::Local {
                 what: what.to_owned(),

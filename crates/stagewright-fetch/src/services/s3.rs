@@ -8,8 +8,8 @@ use rusty_s3::{Bucket, BucketError, Credentials, S3Action as _, UrlStyle};
 
 use super::environment::ServiceEnvironment;
 use super::error::ServiceError;
-use super::object::{Object, ObjectRequest, given, is_name};
-use super::place::{DEFAULT_NAME, Hidden, S3Place};
+use super::object::{Names, Object, ObjectRequest, given};
+use super::place::{Hidden, S3Place};
 
 /// How long a signed URL holds: a layer may take long to be sent.
 const VALID: Duration = Duration::from_secs(6 * 60 * 60);
@@ -23,9 +23,7 @@ pub(super) struct S3 {
     /// Whether the bucket is part of the path.
     by_path: bool,
     credentials: Credentials,
-    blobs: String,
-    manifests: String,
-    pub(super) names: Vec<String>,
+    pub(super) names: Names,
     pub(super) touch_refresh: Duration,
 }
 
@@ -76,72 +74,42 @@ impl S3 {
                 other => other.to_string(),
             })
         })?;
-        let names = match place.names.is_empty() {
-            true => vec![DEFAULT_NAME.to_owned()],
-            false => place.names.clone(),
-        };
         let prefixed = |own: &Option<String>, usual: &str| {
             format!("{}{}", place.prefix, own.as_deref().unwrap_or(usual))
         };
-        let s3 = Self {
+        let blobs = prefixed(&place.blobs_prefix, "blobs/");
+        let manifests = prefixed(&place.manifests_prefix, "manifests/");
+        Ok(Self {
             bucket,
             by_path,
             credentials: credentials(place, environment)?,
-            blobs: prefixed(&place.blobs_prefix, "blobs/"),
-            manifests: prefixed(&place.manifests_prefix, "manifests/"),
-            names,
+            names: Names::new(blobs, manifests, &place.names).map_err(fail)?,
             touch_refresh: place.touch_refresh.unwrap_or(TOUCH_REFRESH),
-        };
-        for name in &s3.names {
-            if !is_name(&format!("{}{name}", s3.manifests)) || !is_name(&format!("{}x", s3.blobs)) {
-                return Err(fail(format!(
-                    "no object can be called {:?}",
-                    format!("{}{name}", s3.manifests)
-                )));
-            }
-        }
-        Ok(s3)
-    }
-
-    fn key(&self, object: &Object) -> String {
-        match object {
-            Object::Blob(digest) => format!("{}{digest}", self.blobs),
-            Object::Manifest(name) => format!("{}{name}", self.manifests),
-        }
+        })
     }
 
     pub(super) fn get(&self, object: &Object) -> Url {
         self.bucket
-            .get_object(Some(&self.credentials), &self.key(object))
+            .get_object(Some(&self.credentials), &self.names.of(object))
             .sign(VALID)
     }
 
     pub(super) fn head(&self, object: &Object) -> ObjectRequest {
-        ObjectRequest {
-            method: Method::HEAD,
-            url: self
-                .bucket
-                .head_object(Some(&self.credentials), &self.key(object))
-                .sign(VALID),
-            headers: Vec::new(),
-        }
+        let key = self.names.of(object);
+        let action = self.bucket.head_object(Some(&self.credentials), &key);
+        ObjectRequest::new(Method::HEAD, action.sign(VALID))
     }
 
     pub(super) fn put(&self, object: &Object) -> ObjectRequest {
-        ObjectRequest {
-            method: Method::PUT,
-            url: self
-                .bucket
-                .put_object(Some(&self.credentials), &self.key(object))
-                .sign(VALID),
-            headers: Vec::new(),
-        }
+        let key = self.names.of(object);
+        let action = self.bucket.put_object(Some(&self.credentials), &key);
+        ObjectRequest::new(Method::PUT, action.sign(VALID))
     }
 
     /// Makes an object new by copying it onto itself, which S3 does only if something changes with it: its
     /// description is said again.
     pub(super) fn touch(&self, object: &Object) -> ObjectRequest {
-        let key = self.key(object);
+        let key = self.names.of(object);
         let url = self.bucket.object_url(&key);
         let source = match self.by_path {
             true => url.path().to_owned(),
@@ -235,13 +203,6 @@ fn fail(reason: String) -> ServiceError {
 mod tests {
     use super::*;
 
-    fn environment(variables: &[(&str, &str)]) -> ServiceEnvironment {
-        ServiceEnvironment::of(&|name| {
-            let found = variables.iter().find(|(known, _)| *known == name)?;
-            Some(found.1.to_owned())
-        })
-    }
-
     fn with_key() -> S3Place {
         S3Place {
             bucket: Some("b".to_owned()),
@@ -285,7 +246,9 @@ mod tests {
                 "http://127.0.0.1:9000/b/manifests/main",
             ),
         ] {
-            let url = S3::new(&place, &environment(&[])).unwrap().get(&object);
+            let url = S3::new(&place, &ServiceEnvironment::default())
+                .unwrap()
+                .get(&object);
             assert_eq!(url.as_str().split('?').next(), Some(expected));
             assert!(
                 url.query().unwrap().contains("X-Amz-Credential=A%2F"),
@@ -355,7 +318,7 @@ mod tests {
                 "no object can be called",
             ),
         ] {
-            let error = S3::new(&place, &environment(&variables))
+            let error = S3::new(&place, &ServiceEnvironment::with(&variables))
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(expected), "{error}");
@@ -365,7 +328,7 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "B"),
             ("AWS_SESSION_TOKEN", "T"),
         ];
-        let url = S3::new(&without_key, &environment(&keys))
+        let url = S3::new(&without_key, &ServiceEnvironment::with(&keys))
             .unwrap()
             .get(&Object::Manifest("m".to_owned()));
         assert!(

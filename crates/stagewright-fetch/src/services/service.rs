@@ -24,7 +24,6 @@ use crate::http_fetch::{HttpAnswer, HttpClient, HttpError, HttpRequest};
 use crate::options::NetworkOptions;
 use crate::registry_client::header;
 use crate::target::{Boxed, Opened, Target};
-use crate::transport::Transport;
 
 /// How many blobs are sent at once.
 const UPLOADS: usize = 4;
@@ -40,7 +39,6 @@ struct Inner {
     shown: String,
     service: Service,
     caller: Caller,
-    downloads: HttpClient,
     uploads: usize,
 }
 
@@ -85,9 +83,8 @@ impl CacheService {
                 service,
                 caller: Caller {
                     service: name,
-                    transport: Transport::new(network.clone()),
+                    http: HttpClient::new(network),
                 },
-                downloads: HttpClient::new(network),
                 uploads: uploads.max(1),
             }),
         })
@@ -147,10 +144,7 @@ impl CacheService {
         progress: Progress<'_>,
     ) -> Result<(), ServiceError> {
         let Inner {
-            service,
-            caller,
-            downloads,
-            ..
+            service, caller, ..
         } = &*self.inner;
         let not_found = || ServiceError::NotFound {
             service: caller.service,
@@ -173,7 +167,7 @@ impl CacheService {
             bytes_max: Some(bytes_max),
             ..HttpRequest::default()
         };
-        match downloads.fetch_into(&request, target, progress).await {
+        match caller.http.fetch_into(&request, target, progress).await {
             Ok(HttpAnswer::File(_)) => Ok(()),
             // No earlier answer was named that it could be the same as.
             Ok(HttpAnswer::NotModified) | Err(HttpError::Status { status: 404, .. }) => {
@@ -310,7 +304,7 @@ impl CacheService {
                     header(&response, LAST_MODIFIED.as_str()).and_then(crate::http_date::parse);
                 let age = written.and_then(|at| SystemTime::now().duration_since(at).ok());
                 if age.is_some_and(|age| age > s3.touch_refresh) {
-                    self.ask(s3.touch(object), object).await?;
+                    self.ask(s3.touch(object), &object.shown()).await?;
                 }
                 Ok(true)
             }
@@ -324,39 +318,20 @@ impl CacheService {
         request: ObjectRequest,
         object: &Object,
     ) -> Result<Option<Response>, ServiceError> {
-        match self.ask(request, object).await {
+        match self.ask(request, &object.shown()).await {
             Ok(response) => Ok(Some(response)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn ask(&self, request: ObjectRequest, object: &Object) -> Result<Response, ServiceError> {
-        let what = object.shown();
-        let body = bytes::Bytes::new();
-        let call = Call {
-            request,
-            body,
-            what: &what,
-        };
-        self.inner.caller.call(&call).await
+    async fn ask(&self, request: ObjectRequest, what: &str) -> Result<Response, ServiceError> {
+        self.inner.caller.call(&Call::new(request, what)).await
     }
 
     /// Makes the container of a cache. Who may not make one may write into one that is there.
     async fn make_container(&self, azure: &Azure) -> Result<(), ServiceError> {
-        let what = "the container";
-        let body = bytes::Bytes::new();
-        let request = azure.make_container();
-        match self
-            .inner
-            .caller
-            .call(&Call {
-                request,
-                body,
-                what,
-            })
-            .await
-        {
+        match self.ask(azure.make_container(), "the container").await {
             Ok(_) | Err(ServiceError::Status { status: 409, .. } | ServiceError::Denied { .. }) => {
                 Ok(())
             }
@@ -364,11 +339,11 @@ impl CacheService {
         }
     }
 
-    fn names(&self) -> Vec<String> {
+    fn names(&self) -> &[String] {
         match &self.inner.service {
-            Service::S3(s3) => s3.names.clone(),
-            Service::Azure(azure) => azure.names.clone(),
-            Service::Actions(actions) => vec![actions.name().to_owned()],
+            Service::S3(s3) => &s3.names.caches,
+            Service::Azure(azure) => &azure.names.caches,
+            Service::Actions(actions) => actions.names(),
         }
     }
 }
