@@ -17,6 +17,8 @@ use stagewright_store::{ActionResult, Store, StoreError};
 use crate::cache_document::{CACHE_CONFIG_TYPE, CacheDocument, CachedResult, INLINE_CACHE_FIELD};
 use crate::images::Origin;
 
+const NO_CACHE: &str = "it holds no cache that stagewright exported";
+
 /// Where a cache is imported from.
 #[derive(Debug, Clone)]
 pub enum CacheSource {
@@ -199,11 +201,7 @@ async fn of_service(service: &CacheService) -> Result<(Manifest, Vec<u8>), Strin
     let manifest = match Document::parse(&bytes, None) {
         Ok(Document::Manifest(manifest)) => *manifest,
         Ok(Document::Index(_)) => return Err("it is an index and no cache".to_owned()),
-        Err(error) => {
-            return Err(format!(
-                "it holds no cache that stagewright exported: {error}"
-            ));
-        }
+        Err(error) => return Err(format!("{NO_CACHE}: {error}")),
     };
     if manifest.config.size > CONFIG_BYTES_MAX {
         return Err(format!("its config has {} bytes", manifest.config.size));
@@ -248,6 +246,6 @@ fn read(manifest: &Manifest, config: &[u8]) -> Result<CacheDocument, String> {
         .map_err(|error| format!("its config is damaged: {error}"))?;
     match image.remove(INLINE_CACHE_FIELD) {
         Some(field) => CacheDocument::parse(field.to_string().as_bytes()),
-        None => Err("it holds no cache that stagewright exported".to_owned()),
+        None => Err(NO_CACHE.to_owned()),
     }
 }

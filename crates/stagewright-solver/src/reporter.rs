@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::age::ms;
 use crate::event::{Event, EventKind, LogStream, Outcome, VertexInfo};
 
 /// Receives the events of a build, on any thread, in the order in which they are sent.
@@ -43,7 +44,7 @@ impl Reporter {
     /// Sends an event. Whoever sends one meanwhile waits until it is handed on.
     pub fn send(&self, kind: EventKind) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at_ms = ms(self.began.elapsed());
         (self.sink)(Event { at_ms, kind });
     }
 

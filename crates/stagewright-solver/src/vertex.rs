@@ -264,7 +264,7 @@ async fn execute(
         parts: Some(parts),
         created_unix_ms: services.options.now_unix_ms,
         made_unix_ms: Some(made_unix_ms),
-        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        duration_ms: age::ms(took),
         ..ActionResult::default()
     };
     services.store.record_action(&key, &result)?;

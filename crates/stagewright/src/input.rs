@@ -300,17 +300,10 @@ fn read_dockerfile(
         }
         DockerfileSource::File(path) => {
             let name = path.display().to_string();
-            return read_file(path)?
-                .map(|text| {
-                    (
-                        Source {
-                            name: name.clone(),
-                            text,
-                        },
-                        Some(path.clone()),
-                    )
-                })
-                .ok_or_else(|| no_dockerfile(dockerfile, &name));
+            let Some(text) = read_file(path)? else {
+                return Err(no_dockerfile(dockerfile, &name));
+            };
+            return Ok((Source { name, text }, Some(path.clone())));
         }
         DockerfileSource::Usual => USUAL.to_vec(),
         DockerfileSource::InContext(name) => names_of(name),

@@ -31,6 +31,7 @@ mod checks;
 mod csv;
 mod definition;
 mod describe;
+mod duration;
 mod environment;
 mod error;
 mod explain;
@@ -67,6 +68,7 @@ pub use cache_transfer::{CacheFrom, CacheMode, CachePlace, CacheTo, export_cache
 pub use checks::{CheckReport, check_dockerfile};
 pub use csv::csv_fields;
 pub use describe::{Outline, OutlineArg, OutlineMount, Target, Targets};
+pub use duration::parse_duration;
 pub use error::{Error, ErrorKind};
 pub use export::{Annotation, AnnotationLevel, Compression, Export, ExportKind, Push};
 pub use failed_step::{EnterOptions, FailedStep, KeptStep};

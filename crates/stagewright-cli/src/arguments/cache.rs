@@ -101,30 +101,9 @@ impl FromStr for PruneFilter {
 
 /// Reads a length of time: numbers with the units d, h, m and s, as in `1d12h`.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no length of time, such as 36h or 7d");
-    let mut seconds = 0_u64;
     // Nothing has no unit either.
-    let mut rest = if text == "0" { "0s" } else { text };
-    while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        let unit = match rest[digits..].chars().next() {
-            Some('d') => 86_400,
-            Some('h') => 3_600,
-            Some('m') => 60,
-            Some('s') => 1,
-            _ => return Err(wrong()),
-        };
-        seconds = number
-            .checked_mul(unit)
-            .and_then(|more| seconds.checked_add(more))
-            .ok_or_else(wrong)?;
-        rest = &rest[digits + 1..];
-    }
-    if text.is_empty() {
-        return Err(wrong());
-    }
-    Ok(Duration::from_secs(seconds))
+    let read = stagewright::parse_duration(if text == "0" { "0s" } else { text });
+    read.ok_or_else(|| format!("{text:?} is no length of time, such as 36h or 7d"))
 }
 
 /// How a table is printed.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use stagewright_fetch::{ActionsPlace, AzurePlace, Hidden, S3Place, ServicePlace};
 
 use super::{Fields, fail};
+use crate::duration::parse_duration;
 use crate::error::Error;
 
 /// Reads the options of a service, if the type is one.
@@ -87,30 +88,17 @@ fn duration(fields: &mut Fields, key: &str) -> Result<Option<Duration>, Error> {
     let Some(text) = fields.take(key) else {
         return Ok(None);
     };
-    match seconds(&text) {
-        Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
+    match go_duration(&text) {
+        Some(duration) => Ok(Some(duration)),
         None => Err(fail(&format!(
             "{key} is a time such as 24h or 1h30m, not {text:?}"
         ))),
     }
 }
 
-fn seconds(text: &str) -> Option<u64> {
-    let mut sum: u64 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest.find(|character: char| !character.is_ascii_digit())?;
-        let unit = match rest[end..].chars().next()? {
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            _ => return None,
-        };
-        let part = rest[..end].parse::<u64>().ok()?.checked_mul(unit)?;
-        sum = sum.checked_add(part)?;
-        rest = &rest[end + 1..];
-    }
-    (!text.is_empty()).then_some(sum)
+/// Go knows no days.
+fn go_duration(text: &str) -> Option<Duration> {
+    parse_duration(text).filter(|_| !text.contains('d'))
 }
 
 #[cfg(test)]
@@ -130,7 +118,11 @@ mod tests {
             ("1d", None),
             ("99999999999999999999h", None),
         ] {
-            assert_eq!(seconds(text), expected, "{text}");
+            assert_eq!(
+                go_duration(text),
+                expected.map(Duration::from_secs),
+                "{text}"
+            );
         }
     }
 }
