@@ -1,7 +1,5 @@
 //! Caches in services: `type=s3`, `type=azblob` and `type=gha`.
 
-use std::process::Command;
-
 use stagewright_testkit::{Build, ObjectServer, Project, Stagewright, output};
 
 use crate::cache_transfer::{COPIES, NOTHING, assert_sound, project, warnings};
@@ -72,14 +70,15 @@ impl Service {
     ) -> Build {
         let mut command = machine.build_command(project, arguments);
         command.arg("--progress=rawjson");
-        self.run(server, &mut command)
-    }
-
-    fn run(&self, server: &ObjectServer, command: &mut Command) -> Build {
         command.envs((self.variables)(server));
         Build {
-            output: output(command),
+            output: output(&mut command),
         }
+    }
+
+    /// Builds on a machine that has nothing.
+    fn anew(&self, server: &ObjectServer, project: &Project, arguments: &[&str]) -> Build {
+        self.build(server, &Stagewright::new(), project, arguments)
     }
 }
 
@@ -128,25 +127,19 @@ fn a_cache_grows_with_its_project() {
         let project = project(COPIES);
         let both = ["--cache-from", cache.as_str(), "--cache-to", &cache];
         // The first time there is none: that is told, and is no reason not to build.
-        let build = service
-            .build(&server, &Stagewright::new(), &project, &both)
-            .success();
+        let build = service.anew(&server, &project, &both).success();
         assert!(
             warnings(&build).contains("does not have the cache"),
             "{}",
             warnings(&build)
         );
         project.write("src/a", "changed");
-        let build = service
-            .build(&server, &Stagewright::new(), &project, &both)
-            .success();
+        let build = service.anew(&server, &project, &both).success();
         assert!(
             build.executed().contains(&"COPY src/a /a".to_owned()),
             "{cache}"
         );
-        let build = service
-            .build(&server, &Stagewright::new(), &project, &both)
-            .success();
+        let build = service.anew(&server, &project, &both).success();
         assert_eq!(build.executed(), NOTHING, "{cache}");
     }
 }
@@ -158,16 +151,11 @@ fn a_cache_has_names() {
         let project = project(COPIES);
         let to = format!("{},name=branch;main", service.cache(&server));
         let _ = service
-            .build(&server, &Stagewright::new(), &project, &["--cache-to", &to])
+            .anew(&server, &project, &["--cache-to", &to])
             .success();
         for (name, runs) in [("main", 0), ("branch", 0), ("other;main", 6)] {
             let from = format!("{},name={name}", service.cache(&server));
-            let build = service.build(
-                &server,
-                &Stagewright::new(),
-                &project,
-                &["--cache-from", &from],
-            );
+            let build = service.anew(&server, &project, &["--cache-from", &from]);
             assert_eq!(build.success().executed().len(), runs, "{from}");
         }
     }
@@ -176,16 +164,11 @@ fn a_cache_has_names() {
     let project = project(COPIES);
     let to = service.cache(&server);
     let _ = service
-        .build(&server, &Stagewright::new(), &project, &["--cache-to", &to])
+        .anew(&server, &project, &["--cache-to", &to])
         .success();
     for (scope, runs) in [("main", 0), ("mai", 6), ("main2", 6)] {
         let from = format!("type=gha,scope={scope}");
-        let build = service.build(
-            &server,
-            &Stagewright::new(),
-            &project,
-            &["--cache-from", &from],
-        );
+        let build = service.anew(&server, &project, &["--cache-from", &from]);
         assert_eq!(build.success().executed().len(), runs, "{from}");
     }
 }
@@ -200,20 +183,10 @@ fn what_fails_for_a_moment_is_tried_again() {
             server.fail_next(service.sends, status);
         }
         let _ = service
-            .build(
-                &server,
-                &Stagewright::new(),
-                &project,
-                &["--cache-to", &cache],
-            )
+            .anew(&server, &project, &["--cache-to", &cache])
             .success();
         server.fail_next("GET", 503);
-        let build = service.build(
-            &server,
-            &Stagewright::new(),
-            &project,
-            &["--cache-from", &cache],
-        );
+        let build = service.anew(&server, &project, &["--cache-from", &cache]);
         assert_eq!(build.success().executed(), NOTHING, "{cache}");
     }
 }
@@ -225,12 +198,7 @@ fn what_is_refused_is_told_and_fails_unless_it_is_to_be_ignored() {
         let project = project(COPIES);
         let cache = service.cache(&server);
         server.fail_next(service.sends, 403);
-        let build = service.build(
-            &server,
-            &Stagewright::new(),
-            &project,
-            &["--cache-to", &cache],
-        );
+        let build = service.anew(&server, &project, &["--cache-to", &cache]);
         assert_eq!(build.output.code(), Some(1), "{}", build.output);
         assert!(
             build
@@ -243,7 +211,7 @@ fn what_is_refused_is_told_and_fails_unless_it_is_to_be_ignored() {
         server.fail_next(service.sends, 403);
         let to = format!("{cache},ignore-error=true");
         let _ = service
-            .build(&server, &Stagewright::new(), &project, &["--cache-to", &to])
+            .anew(&server, &project, &["--cache-to", &to])
             .success();
     }
     let project = project(COPIES);
@@ -276,7 +244,7 @@ fn what_comes_and_is_not_what_its_name_says_is_not_used() {
     let cache = service.cache(&server);
     let to = format!("{cache},mode=max");
     let _ = service
-        .build(&server, &Stagewright::new(), &project, &["--cache-to", &to])
+        .anew(&server, &project, &["--cache-to", &to])
         .success();
     let manifest = server.get("/b/p/manifests/stagewright").unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
@@ -285,11 +253,13 @@ fn what_comes_and_is_not_what_its_name_says_is_not_used() {
         server.put(&path, "x".repeat(100_000));
     }
     let machine = Stagewright::new();
+    let out = tempfile::tempdir().unwrap();
+    let files = format!("type=tar,dest={}/files.tar", out.path().display());
     let build = service.build(
         &server,
         &machine,
         &project,
-        &["--cache-from", &cache, "-o", "type=tar,dest=/dev/null"],
+        &["--cache-from", &cache, "-o", &files],
     );
     assert_eq!(build.success().executed().len(), 6);
     assert_sound(&machine);
@@ -299,12 +269,7 @@ fn what_comes_and_is_not_what_its_name_says_is_not_used() {
         r#"{"layers":[{"blob":"sha256:x"}],"records":[]}"#,
     );
     let build = service
-        .build(
-            &server,
-            &Stagewright::new(),
-            &project,
-            &["--cache-from", &cache],
-        )
+        .anew(&server, &project, &["--cache-from", &cache])
         .success();
     assert!(
         warnings(&build).contains("it holds no cache that stagewright exported"),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -108,6 +108,19 @@ impl HttpServer {
             stop,
             accept: Some(accept),
         }
+    }
+
+    /// Starts one whose requests are answered one after the other, by what they change.
+    pub(crate) fn of<S: Default + Send + 'static>(
+        answer: fn(&mut S, Request) -> Response,
+    ) -> (Self, Arc<Mutex<S>>) {
+        let state = Arc::new(Mutex::new(S::default()));
+        let shared = Arc::clone(&state);
+        let server = Self::start(Arc::new(move |request| {
+            let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            answer(&mut state, request)
+        }));
+        (server, state)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -45,14 +45,7 @@ struct Entry {
 impl ObjectServer {
     /// Starts a server that keeps nothing yet.
     pub fn start() -> Self {
-        let state = Arc::new(Mutex::new(State::default()));
-        let shared = Arc::clone(&state);
-        let server = HttpServer::start(Arc::new(move |request| {
-            shared
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .answer(&request)
-        }));
+        let (server, state) = HttpServer::of(State::answer);
         let address = server.address().to_string();
         let this = Self { server, state };
         this.state().address = address;
@@ -117,7 +110,8 @@ impl ObjectServer {
 }
 
 impl State {
-    fn answer(&mut self, request: &Request) -> Response {
+    fn answer(&mut self, request: Request) -> Response {
+        let request = &request;
         let line = format!("{} {}", request.method, request.path);
         let fault = self.faults.iter().position(|(of, _)| line.starts_with(of));
         self.requests.push(line);

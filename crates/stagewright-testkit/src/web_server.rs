@@ -47,14 +47,7 @@ pub struct WebFile {
 impl WebServer {
     /// Starts a server without files.
     pub fn start() -> Self {
-        let state = Arc::new(Mutex::new(State::default()));
-        let shared = Arc::clone(&state);
-        let server = HttpServer::start(Arc::new(move |request| {
-            shared
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .answer(request)
-        }));
+        let (server, state) = HttpServer::of(State::answer);
         Self { server, state }
     }
 
