@@ -7,7 +7,7 @@ import { camelled, snaked } from './names';
 import { native, type NativeBuilder } from './native';
 import { checked } from './options';
 import { type SecretValue, secretJson, Stage, Table } from './stage';
-import { transferred, type TransferOptions } from './transfer';
+import { split, transferred, type TransferOptions } from './transfer';
 
 export interface BuilderOptions {
   /** The folder of the store; that of the command if absent. */
@@ -313,15 +313,13 @@ export class Builder {
 
   /** Pulls an image from its registry into the store, under its name. */
   async pullImage(name: string, options: CopyOptions = {}): Promise<void> {
-    const { onEvent, ...rest } = checked('pullImage', options);
-    const asked = JSON.stringify(rest);
+    const [asked, onEvent] = split('pullImage', options);
     await transferred((isTold) => this.#native.pullImage(name, asked, isTold), onEvent);
   }
 
   /** Loads the images of an archive or layout into the store, and returns their names. */
   async loadImages(path: string, options: CopyOptions = {}): Promise<string[]> {
-    const { onEvent, ...rest } = checked('loadImages', options);
-    const asked = JSON.stringify(rest);
+    const [asked, onEvent] = split('loadImages', options);
     const names = await transferred((told) => this.#native.loadImages(path, asked, told), onEvent);
     return JSON.parse(names ?? '[]');
   }
@@ -336,8 +334,7 @@ export class Builder {
     dest: string,
     options: CopyOptions = {},
   ): Promise<string | null> {
-    const { onEvent, ...rest } = checked('copyImage', options);
-    const asked = JSON.stringify(rest);
+    const [asked, onEvent] = split('copyImage', options);
     return transferred((told) => this.#native.copyImage(source, dest, asked, told), onEvent);
   }
 

@@ -2,7 +2,7 @@ import { awaiting, calling, made, wrongType } from './errors';
 import { camelled, snaked } from './names';
 import { native, type NativeImage } from './native';
 import { checked } from './options';
-import { transferred, type TransferOptions } from './transfer';
+import { split, transferred, type TransferOptions } from './transfer';
 
 export type Compression = 'gzip' | 'zstd' | 'estargz' | 'uncompressed';
 
@@ -149,7 +149,6 @@ export async function pushImages(
   images: readonly Image[],
   options: PushOptions = {},
 ): Promise<string | null> {
-  const { onEvent, ...rest } = checked('a push', options);
-  const asked = JSON.stringify(snaked(rest));
+  const [asked, onEvent] = split('a push', options);
   return transferred((isTold) => native.pushImages(natives(images), asked, isTold), onEvent);
 }

@@ -1,11 +1,22 @@
 import { awaiting } from './errors';
 import { type Event, readEvent } from './events';
+import { snaked } from './names';
 import type { NativeTransfer } from './native';
+import { checked } from './options';
 
 /** What is told while images are on their way. */
 export interface TransferOptions {
   /** Is called with what happens meanwhile: `progress` for the bytes of each layer. */
   onEvent?: (event: Event) => void;
+}
+
+/** @internal The options of a transfer: the listener, and the rest as the native module has it. */
+export function split<T extends TransferOptions>(
+  whose: string,
+  options: T,
+): [string, TransferOptions['onEvent']] {
+  const { onEvent, ...rest } = checked(whose, options);
+  return [JSON.stringify(snaked(rest)), onEvent];
 }
 
 /** @internal Waits for the end. What the function throws is thrown when the work has ended. */
