@@ -353,6 +353,8 @@ RUN --mount=type=cache,target=/cache { setsid sleep 1001 & } ; (sleep 1002 &) ; 
         : > {HERE}/log
         stagewright \"$@\" /project > {HERE}/log 2>&1 & pid=$!
         kill_both $pid || exit 1
+        # It holds its locks until it has ended.
+        wait $pid && exit 1
         stagewright \"$@\" /other && ! any_runs"
     );
     let _ = podman.run_program(&["sh", "-c", &script]).success();

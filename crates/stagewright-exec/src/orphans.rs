@@ -1,11 +1,18 @@
 //! Processes of a step that lost whoever would have ended them.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 /// How often they are looked for: what is not found the first time was just being started.
 const PASSES_MAX: usize = 1000;
+/// How long one that was killed is waited for: it ends no earlier than what the kernel does for it.
+const END_MAX: Timespec = Timespec {
+    tv_sec: 10,
+    tv_nsec: 0,
+};
 
 /// Ends the processes whose root directory is a folder or lies in it.
 ///
@@ -20,20 +27,45 @@ pub fn end_processes_in(folder: &Path) {
         if found.is_empty() {
             return;
         }
-        for process in found {
-            // One that has ended meanwhile is what is wanted.
-            let _ = kill_process(process, Signal::KILL);
+        let killed: Vec<OwnedFd> = found
+            .into_iter()
+            .filter_map(|process| kill(process, &folder))
+            .collect();
+        // They lose their root directory before they have ended, and are found no more then.
+        for process in killed {
+            let mut ended = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
+            let _ = poll(&mut ended, Some(&END_MAX));
         }
         std::thread::yield_now();
     }
+}
+
+/// Kills a process, and returns what tells when it has ended. One that has ended meanwhile is what is wanted.
+fn kill(process: Pid, folder: &Path) -> Option<OwnedFd> {
+    let Ok(held) = pidfd_open(process, PidfdFlags::empty()) else {
+        // There are containers that refuse this.
+        let _ = kill_process(process, Signal::KILL);
+        return None;
+    };
+    // Another one may have got its number before it was held.
+    if !is_in(process.as_raw_nonzero().get(), folder) {
+        return None;
+    }
+    let _ = pidfd_send_signal(&held, Signal::KILL);
+    Some(held)
 }
 
 fn processes_in(folder: &Path) -> Vec<Pid> {
     let all = fs_err::read_dir("/proc").into_iter().flatten().flatten();
     all.filter_map(|entry| {
         let number = entry.file_name().to_str()?.parse().ok()?;
-        let root = fs_err::read_link(entry.path().join("root")).ok()?;
-        root.starts_with(folder).then(|| Pid::from_raw(number))?
+        is_in(number, folder).then(|| Pid::from_raw(number))?
     })
     .collect()
+}
+
+/// Says whether the root directory of a process is a folder or lies in it.
+fn is_in(process: i32, folder: &Path) -> bool {
+    let root = fs_err::read_link(format!("/proc/{process}/root"));
+    root.is_ok_and(|root| root.starts_with(folder))
 }
