@@ -1,6 +1,11 @@
-//! `RUN --mount=type=cache`: what a cache starts as, who owns it, where it is listed.
+//! `RUN --mount=type=cache`: what a cache starts as, who owns it, where it is listed, how it gets to other machines.
 
-use stagewright_testkit::{Project, Stagewright, output};
+use serde_json::Value;
+use stagewright_testkit::{Build, Fault, Project, Registry, Stagewright, output};
+
+use crate::account::Account;
+use crate::cache_transfer::{NOTHING, assert_sound, warnings};
+use crate::rootless::NOBODY_KNOWN;
 
 const FROM: &str = "FROM busybox AS files
 COPY seed /seed
@@ -112,5 +117,165 @@ fn privileged_what_cannot_start_a_cache_is_told() {
             build.output.code() != Some(0) && said.contains(expected),
             "{options}: {said}"
         );
+    }
+}
+
+/// A step that makes files of all kinds in a new cache, finds them in one that has been used, and adds a line each time.
+fn adding(mount: &str, owner: &str) -> String {
+    format!(
+        "FROM busybox AS files
+RUN mkdir /d && echo 1 > /d/seeded
+FROM busybox
+COPY line /line
+RUN --mount=type=cache,target=/c,{mount} cd /c && test -e log || {{ echo 1 > one && ln one two && ln -s one link && mkdir -m 700 sub \
+    && touch -d @1000000000 sub/old && chown {owner} one sub && chmod 4711 one; }} \
+    && test one -ef two && test $(readlink link) = one && test \"$(stat -c '%a %u:%g' one)\" = '4711 {owner}' \
+    && test \"$(stat -c '%a %u:%g' sub)\" = '700 {owner}' && test $(stat -c %Y sub/old) = 1000000000 \
+    && test \"$(stat -c '%a %u' .)\" = '750 0' && cat /line >> log && echo these: $(cat log) $(cat seeded)
+"
+    )
+}
+
+fn with_line(line: &str, dockerfile: &str) -> Project {
+    Project::new()
+        .file("Dockerfile", dockerfile)
+        .file("line", format!("{line}\n"))
+}
+
+/// What a build's steps wrote that begins with `these: `.
+fn these(build: &Build) -> String {
+    let events = build.events();
+    let wrote = |event: &Value| Some(event["text"].as_str()?.strip_prefix("these: ")?.to_owned());
+    events.iter().filter_map(wrote).collect::<Vec<_>>().join("")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_another_machine_goes_on_with_what_a_cache_mount_held() {
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().unwrap();
+    let reference = format!("{}/app:c", registry.address());
+    let folder = folder.path().join("cache").display().to_string();
+    let dockerfile = adding("mode=750", "33:50");
+    for (to, from) in [
+        (format!("type=registry,ref={reference}"), reference.clone()),
+        (
+            format!("type=local,dest={folder},mode=max,compression=zstd"),
+            format!("type=local,src={folder}"),
+        ),
+    ] {
+        let on_another = |line: &str, from: &str, to: &str| {
+            let machine = Stagewright::with_busybox();
+            let mut arguments = vec!["--cache-from", from];
+            if !to.is_empty() {
+                arguments.extend(["--cache-to", to]);
+            }
+            let build = machine
+                .build(&with_line(line, &dockerfile), &arguments)
+                .success();
+            assert_sound(&machine);
+            build
+        };
+        let with_mounts = format!("{to},mounts=true");
+        let _ = on_another("first", &from, &with_mounts);
+        // One on which no step has to run hands it on.
+        let build = on_another("first", &from, &with_mounts);
+        assert_eq!(build.executed(), NOTHING, "{to}");
+        let build = on_another("second", &from, &with_mounts);
+        assert_eq!(these(&build), "first second\n", "{to}");
+        let build = on_another("third", &from, &to);
+        assert_eq!(these(&build), "first second third\n", "{to}");
+        assert_eq!(warnings(&build), "", "{to}");
+        // Without being asked nobody hands it on.
+        let build = on_another("fourth", &from, "");
+        assert_eq!(these(&build), "fourth\n", "{to}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_cache_mount_that_is_there_stays_and_one_that_is_lost_starts_empty() {
+    let registry = Registry::start();
+    let reference = format!("{}/app:c", registry.address());
+    let to = format!("type=registry,ref={reference},mounts=true");
+    let dockerfile = adding("mode=750", "0:0");
+    let build = |machine: &Stagewright, line: &str, arguments: &[&str]| {
+        let project = with_line(line, &dockerfile);
+        machine.build(&project, arguments).success()
+    };
+    let _ = build(&Stagewright::with_busybox(), "first", &["--cache-to", &to]);
+    let (_, manifest) = registry.manifest("app", "c").unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let blob = manifest["layers"].as_array().unwrap().last().unwrap()["digest"]
+        .as_str()
+        .unwrap();
+
+    let other = Stagewright::with_busybox();
+    let _ = build(&other, "other", &[]);
+    let from = ["--cache-from", reference.as_str()];
+    assert_eq!(these(&build(&other, "second", &from)), "other second\n");
+
+    registry.inject(
+        &format!("GET /v2/app/blobs/{blob}"),
+        50,
+        Fault::Status(404, "gone"),
+    );
+    let third = build(&Stagewright::with_busybox(), "third", &from);
+    assert_eq!(these(&third), "third\n");
+    let told = warnings(&third);
+    assert!(
+        told.contains("the cache mount /c starts without what an imported cache has of it"),
+        "{told}"
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_cache_that_starts_as_other_files_goes_to_other_machines_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache").display().to_string();
+    let to = format!("type=local,dest={path},mounts=true");
+    let from = format!("type=local,src={path}");
+    let dockerfile = adding("id=i,from=files,source=/d,mode=750", "0:0");
+    // The options of the top directory are those of the source.
+    let dockerfile = dockerfile.replace("mkdir /d", "mkdir -m 750 /d");
+    for (line, expected) in [
+        ("first", "first 1\n"),
+        ("first", ""),
+        ("second", "first second 1\n"),
+    ] {
+        let machine = Stagewright::with_busybox();
+        for expected in [expected, ""] {
+            let arguments = ["--cache-from", &from, "--cache-to", &to];
+            let build = machine
+                .build(&with_line(line, &dockerfile), &arguments)
+                .success();
+            assert_eq!(these(&build), expected, "{line}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root to become another user"]
+fn privileged_a_users_cache_mount_goes_to_another_machine_of_a_user() {
+    for (user, owner) in [(None, "33:50"), (Some(NOBODY_KNOWN), "0:0")] {
+        let account = || user.map_or_else(Account::new, |user| Account::of(user.to_owned()));
+        let (first, second) = (account(), account());
+        let shared = tempfile::tempdir().unwrap();
+        fs_err::set_permissions(
+            shared.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o777),
+        )
+        .unwrap();
+        let path = shared.path().join("cache").display().to_string();
+        let dockerfile = adding("mode=750", owner);
+        let to = format!("--cache-to=type=local,dest={path},mounts=true");
+        let _ = first
+            .build_with(&with_line("first", &dockerfile), "image", &[&to])
+            .success();
+        let from = format!("--cache-from=type=local,src={path}");
+        let project = with_line("second", &dockerfile);
+        let output = second.build_with(&project, "image", &[&from]).success();
+        assert_eq!(these(&Build { output }), "first second\n", "{user:?}");
     }
 }

@@ -308,6 +308,16 @@ impl Snapshots {
         self.commit_as_tar(&root, without_idle_whiteouts(index, &parent)?, &parent)
     }
 
+    /// Makes a layer of all that is in a directory, which nobody changes meanwhile; nothing if nothing is. The
+    /// directory stays as it is.
+    ///
+    /// # Errors
+    /// When it can't be read, or the layer not be stored.
+    pub fn commit_directory(&self, directory: &Path) -> Result<Option<LayerId>, SnapshotError> {
+        let index = self.agent().scan(directory, Marks::Overlayfs)?;
+        self.commit_as_tar(directory, index, &MergedTree::default())
+    }
+
     fn commit_as_tar(
         &self,
         root: &Path,

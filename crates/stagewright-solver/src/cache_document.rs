@@ -24,6 +24,9 @@ pub struct CacheDocument {
     /// The layers that are there. Results name others, too: their names alone are enough for steps
     /// that only build on them.
     pub layers: Vec<CachedLayer>,
+    /// What cache mounts held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<CachedMount>,
 }
 
 /// The result of an action, under all the keys by which it is looked up.
@@ -54,13 +57,24 @@ pub struct CachedLayer {
     pub blob: Digest,
 }
 
+/// What a cache mount held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CachedMount {
+    /// The id of the mount in a store.
+    pub id: String,
+    /// Its files, as a layer.
+    pub layer: LayerId,
+}
+
 impl CacheDocument {
-    /// Makes a document.
+    /// Makes a document without cache mounts.
     pub fn new(results: Vec<CachedResult>, layers: Vec<CachedLayer>) -> Self {
         Self {
             version: VERSION,
             results,
             layers,
+            mounts: Vec::new(),
         }
     }
 
@@ -106,7 +120,13 @@ mod tests {
             codec: "gzip-6".to_owned(),
             blob: Digest::of(b"blob"),
         };
-        let document = CacheDocument::new(vec![result], vec![layer]);
+        let mut document = CacheDocument::new(vec![result], vec![layer]);
+        let bytes = document.encode();
+        assert_eq!(CacheDocument::parse(&bytes).as_ref(), Ok(&document));
+        document.mounts.push(CachedMount {
+            id: "/root/.cache".to_owned(),
+            layer: id,
+        });
         let bytes = document.encode();
         assert_eq!(CacheDocument::parse(&bytes), Ok(document));
         let text = String::from_utf8(bytes).unwrap();

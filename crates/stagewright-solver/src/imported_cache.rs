@@ -3,7 +3,7 @@
 //! Nothing of it but the document is downloaded before a step, or the image, needs a layer. A layer
 //! that cannot be had then is lost: the build begins anew, without the results that made it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stagewright_digest::{ActionKey, LayerId};
@@ -41,6 +41,8 @@ pub struct ImportedCache {
     results: Vec<CachedResult>,
     by_key: HashMap<ActionKey, usize>,
     layers: HashMap<LayerId, ImportedLayer>,
+    /// What cache mounts held, by their ids.
+    mounts: BTreeMap<String, LayerId>,
     /// Layers that could not be had when they were needed.
     lost: Mutex<BTreeSet<LayerId>>,
 }
@@ -111,6 +113,11 @@ impl ImportedCache {
                 self.layers.entry(layer.id).or_insert(imported);
             }
         }
+        for mount in document.mounts {
+            if self.layers.contains_key(&mount.layer) {
+                self.mounts.entry(mount.id).or_insert(mount.layer);
+            }
+        }
         for result in document.results {
             if matches!(result.layer, Some(LayerId::Pulled(_))) {
                 continue;
@@ -139,6 +146,15 @@ impl ImportedCache {
 
     pub(crate) fn layer(&self, id: &LayerId) -> Option<&ImportedLayer> {
         self.layers.get(id)
+    }
+
+    /// Returns what a cache mount held.
+    pub(crate) fn mount(&self, id: &str) -> Option<LayerId> {
+        self.mounts.get(id).copied()
+    }
+
+    pub(crate) fn mount_ids(&self) -> impl Iterator<Item = &String> {
+        self.mounts.keys()
     }
 
     /// Records a result in the store if all of it is there, in place of one that was made before the `oldest` that will do.

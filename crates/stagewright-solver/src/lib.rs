@@ -39,13 +39,14 @@ mod snapshot_files;
 mod solve;
 mod ssh_agent;
 mod step_log;
+mod used_mounts;
 mod used_results;
 mod vertex;
 
 pub use accounts::Account;
 pub use age::BuildClock;
 pub use cache_document::{
-    CACHE_CONFIG_TYPE, CacheDocument, CachedLayer, CachedResult, INLINE_CACHE_FIELD,
+    CACHE_CONFIG_TYPE, CacheDocument, CachedLayer, CachedMount, CachedResult, INLINE_CACHE_FIELD,
 };
 pub use context_files::ContextFiles;
 pub use error::{SolveError, StepError};
@@ -65,5 +66,6 @@ pub use services::{LazySandbox, Limits, Secret, Services, SolveOptions};
 pub use solve::{Solved, solve};
 pub use ssh_agent::SshAgent;
 pub use tokio_util::sync::CancellationToken;
+pub use used_mounts::UsedMounts;
 pub use used_results::UsedResults;
 pub use vertex::{Snapshot, VertexResult};

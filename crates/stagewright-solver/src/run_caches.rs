@@ -16,6 +16,7 @@ use crate::file_step;
 use crate::parts::Parts;
 use crate::run_mounts::{self, Prepared};
 use crate::services::Services;
+use crate::used_mounts;
 use crate::vertex::{Snapshot, VertexResult};
 
 /// Who a directory belongs to, and what they may do.
@@ -26,10 +27,18 @@ struct Access {
     gid: u32,
 }
 
-/// What a new cache starts as.
+/// Files that a new cache starts as.
 struct Seed {
     op: CopyOp,
     selection: Selection,
+}
+
+/// What a new cache is made of.
+enum Start {
+    /// What it held on another machine.
+    Held(LayerId),
+    /// A layer whose directory [`run_mounts::BOUND`] it starts as, or nothing.
+    Seed(Option<LayerId>),
 }
 
 /// Mounts a cache. As in BuildKit, one that starts as other files is another cache, and the options
@@ -55,11 +64,7 @@ pub(crate) fn mount(
     else {
         return Ok(());
     };
-    let mut id = id
-        .as_deref()
-        .filter(|id| !id.is_empty())
-        .unwrap_or(target)
-        .to_owned();
+    let mut id = used_mounts::name_of(id.as_deref(), target).to_owned();
     let mut access = Access {
         mode: *mode,
         uid: *uid,
@@ -86,7 +91,8 @@ pub(crate) fn mount(
         }
         let mut content = Parts::default();
         content.files("file", copy::selected_files(&op, &selection));
-        id = format!("{id} of {}", content.key());
+        id = format!("{}{}", used_mounts::begin_of(&id), content.key());
+        services.mounts.note_id(&id);
         seed = Some(Seed { op, selection });
     }
     let sharing = match sharing {
@@ -100,12 +106,15 @@ pub(crate) fn mount(
             .cache_mount(&id, sharing, &|| services.cancel.is_cancelled())?
             .ok_or(StepError::Cancelled)?;
         if !lease.is_made() {
-            let files = seed.map(|seed| (seed, run_mounts::input(mount, inputs)));
-            let layer = match files {
-                Some((seed, input)) => seed_layer(services, seed, input?.clone(), event)?,
-                None => None,
+            let start = match (imported(services, &id, event)?, seed) {
+                (Some(layer), _) => Start::Held(layer),
+                (None, Some(seed)) => {
+                    let input = run_mounts::input(mount, inputs)?.clone();
+                    Start::Seed(seed_layer(services, seed, input, event)?)
+                }
+                (None, None) => Start::Seed(None),
             };
-            make(services, &lease, layer, access)?;
+            make(services, &lease, start, access)?;
         }
         prepared.leases.caches.insert(id.clone(), lease);
     }
@@ -115,6 +124,23 @@ pub(crate) fn mount(
         readonly: *readonly,
     });
     Ok(())
+}
+
+/// Returns what a cache held on another machine, if an imported cache says so. One that cannot be had costs time.
+fn imported(services: &Services, id: &str, event: u64) -> Result<Option<LayerId>, StepError> {
+    let Some(layer) = services.images.cache().mount(id) else {
+        return Ok(None);
+    };
+    match services.ensure(&[layer], event) {
+        Ok(()) => Ok(Some(layer)),
+        Err(StepError::Cancelled) => Err(StepError::Cancelled),
+        Err(error) => {
+            services.reporter.warn(format!(
+                "the cache mount {id} starts without what an imported cache has of it: {error}"
+            ));
+            Ok(None)
+        }
+    }
 }
 
 /// Makes a layer of the files that a cache starts as; none if there are none.
@@ -138,16 +164,24 @@ fn seed_layer(
 fn make(
     services: &Services,
     lease: &CacheMountLease,
-    layer: Option<LayerId>,
+    start: Start,
     access: Access,
 ) -> Result<(), StepError> {
     let scratch = services.store.temp_dir()?;
     let files = scratch.path().join("files");
-    match layer {
-        Some(layer) => services.snapshots.copy_out(&layer, &files)?,
-        None => fs::create_dir(&files).map_err(StepError::Io)?,
-    }
-    let directory = files.join(run_mounts::BOUND);
+    let directory = match start {
+        Start::Held(layer) => {
+            services.snapshots.copy_out(&layer, &files)?;
+            files
+        }
+        Start::Seed(layer) => {
+            match layer {
+                Some(layer) => services.snapshots.copy_out(&layer, &files)?,
+                None => fs::create_dir(&files).map_err(StepError::Io)?,
+            }
+            files.join(run_mounts::BOUND)
+        }
+    };
     if !directory.exists() {
         fs::create_dir(&directory).map_err(StepError::Io)?;
     }

@@ -28,6 +28,7 @@ use crate::images::Images;
 use crate::remote::Remotes;
 use crate::reporter::Reporter;
 use crate::ssh_agent::SshAgent;
+use crate::used_mounts::UsedMounts;
 use crate::used_results::UsedResults;
 use crate::vertex::Snapshot;
 
@@ -165,6 +166,8 @@ pub struct Services {
     pub options: SolveOptions,
     /// The results that it used.
     pub used: UsedResults,
+    /// The cache mounts of its steps.
+    pub mounts: UsedMounts,
     /// Whether it was told how steps run.
     pub mode_told: Once,
     /// Where a step that fails is kept, if it is.

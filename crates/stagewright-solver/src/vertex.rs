@@ -156,6 +156,7 @@ async fn solve_step(
             vertex.name
         )));
     };
+    services.mounts.note(&vertex.op);
     let quick = action::quick_parts(&services.options, &vertex.op, inputs).map(|parts| parts.key());
     // A result whose parts are lost is a hit all the same, after they are written anew. One from
     // elsewhere never had any, and making them would need the files.

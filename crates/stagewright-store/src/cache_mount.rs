@@ -15,6 +15,7 @@ use stagewright_digest::ContentDigest;
 
 use crate::disk;
 use crate::error::StoreError;
+use crate::files;
 use crate::lock::FileLock;
 use crate::store::Store;
 
@@ -81,10 +82,7 @@ impl Store {
         sharing: Sharing,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Option<CacheMountLease>, StoreError> {
-        let parent = self
-            .path()
-            .join("mounts")
-            .join(ContentDigest::of(id.as_bytes()).to_hex());
+        let parent = self.mount_folder(id);
         let Some((n, lock)) = lock_mount(&parent, sharing, cancelled)? else {
             return Ok(None);
         };
@@ -100,6 +98,35 @@ impl Store {
             path,
             _lock: lock,
         }))
+    }
+
+    /// Gives the use of a cache directory that has been made, alone. Nothing if there is none, or when `cancelled` says to
+    /// give up waiting for the steps that use it. Blocks.
+    pub fn made_cache_mount(
+        &self,
+        id: &str,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<CacheMountLease>, StoreError> {
+        if !self.mount_folder(id).join("0").is_dir() {
+            return Ok(None);
+        }
+        let lease = self.cache_mount(id, Sharing::Locked, cancelled)?;
+        Ok(lease.filter(CacheMountLease::is_made))
+    }
+
+    /// Returns the ids of the cache directories.
+    pub fn cache_mount_ids(&self) -> Result<Vec<String>, StoreError> {
+        let folders = files::list(&self.path().join("mounts"))?;
+        // One that is just being made, or removed, has none.
+        let ids = folders
+            .iter()
+            .map(|folder| fs::read_to_string(folder.join(ID)));
+        Ok(ids.filter_map(Result::ok).collect())
+    }
+
+    fn mount_folder(&self, id: &str) -> PathBuf {
+        let name = ContentDigest::of(id.as_bytes()).to_hex();
+        self.path().join("mounts").join(name)
     }
 }
 
@@ -208,5 +235,22 @@ mod tests {
         assert!(take(&store, Sharing::Locked).is_none());
         let third = take(&store, Sharing::Private).unwrap();
         assert_ne!(first.path(), third.path());
+    }
+
+    #[test]
+    fn one_that_has_been_made_is_given_to_who_waits_for_its_steps() {
+        let (folder, store) = store();
+        let made = || store.made_cache_mount("id", &|| true).unwrap();
+        assert!(made().is_none());
+        let step = take(&store, Sharing::Shared).unwrap();
+        let new = folder.path().join("new");
+        fs::create_dir(&new).unwrap();
+        step.make(&new).unwrap();
+        assert!(made().is_none(), "a step uses it");
+        drop(step);
+        assert!(made().is_some_and(|lease| lease.is_made()));
+        assert_eq!(store.cache_mount_ids().unwrap(), ["id"]);
+        assert!(store.made_cache_mount("other", &|| true).unwrap().is_none());
+        assert_eq!(store.cache_mount_ids().unwrap(), ["id"]);
     }
 }

@@ -67,8 +67,8 @@ impl CacheFrom {
 impl FromStr for CacheTo {
     type Err = Error;
 
-    /// Reads what `--cache-to` takes: `type=inline`, `type=registry,ref=REF[,mode=max]`,
-    /// `type=local,dest=FOLDER[,mode=max]`, `type=s3`, `type=azblob` and `type=gha` with the options that
+    /// Reads what `--cache-to` takes: `type=inline`, `type=registry,ref=REF[,mode=max][,mounts=true]`,
+    /// `type=local,dest=FOLDER[,mode=max][,mounts=true]`, `type=s3`, `type=azblob` and `type=gha` with the options that
     /// BuildKit gives them, or a reference alone.
     fn from_str(text: &str) -> Result<Self, Error> {
         let fields = csv_fields(text).map_err(|message| fail(&message))?;
@@ -118,6 +118,7 @@ impl CacheTo {
             mode: CacheMode::Min,
             compression: Compression::Gzip,
             compression_level: None,
+            mounts: false,
             ignore_error: false,
         }
     }
@@ -144,6 +145,7 @@ impl CacheTo {
             let wrong = |_| fail(&format!("compression-level is a number, not {level:?}"));
             self.compression_level = Some(level.parse().map_err(wrong)?);
         }
+        self.mounts = fields.boolean("mounts")?.unwrap_or(false);
         // All layers of a cache are made by builds: they are compressed as it is said in any case.
         fields.boolean("force-compression")?;
         for key in ["oci-mediatypes", "image-manifest"] {
@@ -285,6 +287,13 @@ mod tests {
             ),
             ("type=local,dest=d,mode=min", CacheTo::min(local(None))),
             (
+                "type=local,dest=d,mounts=true",
+                CacheTo {
+                    mounts: true,
+                    ..CacheTo::min(local(None))
+                },
+            ),
+            (
                 "type=local,dest=d,tag=t,compression=zstd,compression-level=9,force-compression=true",
                 CacheTo {
                     compression: Compression::Zstd,
@@ -409,6 +418,10 @@ mod tests {
             (
                 "type=inline,mode=max",
                 "the option `mode` is none of this type of cache",
+            ),
+            (
+                "type=inline,mounts=true",
+                "the option `mounts` is none of this type of cache",
             ),
             ("type=local,dest=d,dest=e", "dest is given twice"),
             (

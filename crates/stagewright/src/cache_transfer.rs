@@ -14,8 +14,8 @@ use stagewright_oci::{
     OutgoingPlatform, Platform, Reference,
 };
 use stagewright_solver::{
-    CACHE_CONFIG_TYPE, CacheDocument, CacheSource, CachedLayer, CachedResult, ImportedCache,
-    Reporter,
+    CACHE_CONFIG_TYPE, CacheDocument, CacheSource, CachedLayer, CachedMount, CachedResult,
+    ImportedCache, Reporter, Services,
 };
 
 use crate::error::{Error, ErrorKind};
@@ -65,6 +65,8 @@ pub struct CacheTo {
     pub compression: Compression,
     /// How hard, as [`Export::compression_level`].
     pub compression_level: Option<i32>,
+    /// What the cache mounts of the steps hold goes with it, as layers.
+    pub mounts: bool,
     /// A build whose cache cannot be exported is a success all the same: for the caller of
     /// [`export_cache`], which fails in any case.
     pub ignore_error: bool,
@@ -303,7 +305,29 @@ fn outgoing_cache(
         }
         results.extend(used);
     }
-    let document = CacheDocument::new(results.into_iter().collect(), layers);
+    let mut mounts = Vec::new();
+    if to.mounts {
+        for image in images {
+            for mount in image.used_mounts()? {
+                // Platforms share them. One of an imported cache may not be to be had any more.
+                if mounts
+                    .iter()
+                    .any(|known: &CachedMount| known.id == mount.id)
+                    || image.ensure_layer(&mount.layer).is_err()
+                {
+                    continue;
+                }
+                if known.insert(mount.layer) {
+                    let layer = image.layer_blob(&mount.layer, &export, false)?;
+                    layers.push(cached(&layer));
+                    blobs.push(layer.blob);
+                }
+                mounts.push(mount);
+            }
+        }
+    }
+    let mut document = CacheDocument::new(results.into_iter().collect(), layers);
+    document.mounts = mounts;
     let config = OutgoingBlob::bytes(CACHE_CONFIG_TYPE, document.encode());
     let manifest = Manifest::oci(
         config.descriptor.clone(),
@@ -345,11 +369,19 @@ impl Image {
 
     /// Returns the results that the build of this image used.
     pub(crate) fn used_results(&self) -> Result<Vec<CachedResult>, Error> {
-        let services = self.services().ok_or_else(|| {
+        self.built_with()?.used_results().map_err(failure::of_step)
+    }
+
+    /// Returns what the cache mounts of its steps hold.
+    fn used_mounts(&self) -> Result<Vec<CachedMount>, Error> {
+        self.built_with()?.used_mounts().map_err(failure::of_step)
+    }
+
+    fn built_with(&self) -> Result<&Arc<Services>, Error> {
+        self.services().ok_or_else(|| {
             let message = "only an image that was just built knows its cache: build it, and export the cache then";
             Error::new(ErrorKind::Request, message)
-        })?;
-        services.used_results().map_err(failure::of_step)
+        })
     }
 
     /// Returns the field of the image's config that makes a cache of the image itself.

@@ -18,7 +18,7 @@ use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
     BuildClock, CancellationToken, ContextFiles, EventKind, EventSink, Explained, FailedPlace,
     Images, ImportedCache, Limits, Remotes, Reporter, Services, SolveOptions, StepError,
-    UsedResults, fetch_context, solve,
+    UsedMounts, UsedResults, fetch_context, solve,
 };
 use stagewright_store::SpaceBounds;
 use tokio::sync::OnceCell;
@@ -650,6 +650,7 @@ impl Job {
                 allow,
             },
             used: UsedResults::default(),
+            mounts: UsedMounts::default(),
             mode_told: Once::new(),
             failed: self.failed.clone(),
             disk_full: Arc::clone(&self.disk_full),
