@@ -15,6 +15,7 @@ use crate::registry_auth::{Access, host_of};
 use crate::registry_call::{Call, CallBody, Failure, Target, checked};
 use crate::registry_client::{RegistryClient, header};
 use crate::retry::{Backoff, Retry};
+use crate::transport::{UPLOAD_SILENCE, standstill};
 
 /// What happens to a blob that is pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,23 +231,35 @@ impl Upload {
             headers.insert(CONTENT_RANGE, range);
         }
         self.authorize(&call, location, &mut headers).await?;
-        let (body, failure) = ReaderBody::start(&self.blob, offset, &self.progress);
-        let response = self
-            .client
-            .send_to(&self.endpoint, &call, location, headers, Some(body))
-            .await;
-        if let Some(source) = failure.take() {
+        let (body, sending) = ReaderBody::start(&self.blob, offset, &self.progress);
+        let again = |failure| Failure {
+            retry: Retry::After(None),
+            ..failure
+        };
+        let answer = sending.watch(UPLOAD_SILENCE, async {
+            let endpoint = &self.endpoint;
+            let sent = self
+                .client
+                .send_to(endpoint, &call, location, headers, Some(body));
+            let response = sent.await.map_err(again)?;
+            checked(endpoint, call.what, response).await
+        });
+        let answer = answer.await;
+        if let Some(source) = sending.take_failure() {
             return Err(FetchError::Local {
                 what: self.what(),
                 source,
             }
             .into());
         }
-        let response = response.map_err(|failure| Failure {
-            retry: Retry::After(None),
-            ..failure
+        let response = answer.unwrap_or_else(|| {
+            let error = FetchError::Unreachable {
+                registry: self.endpoint.registry.clone(),
+                reference: self.what(),
+                reason: standstill(),
+            };
+            Err(again(error.into()))
         })?;
-        let response = checked(&self.endpoint, call.what, response).await?;
         let next = self.location(&response).await?;
         let taken = received(&response);
         Ok((taken.is_none_or(|taken| taken == size || size == 0)).then_some(next))

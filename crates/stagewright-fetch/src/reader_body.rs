@@ -1,14 +1,16 @@
 //! A request body that a blocking reader gives.
 
+use std::future::Future;
 use std::io::{self, Read};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use stagewright_oci::{BlobContent, OutgoingBlob};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::blob_upload::{PushEvent, PushProgress};
 
@@ -20,18 +22,41 @@ const PIECES_MAX: usize = 8;
 /// Is told how many bytes have been handed to the connection.
 type Sent = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// What went wrong with the reader, for whoever sent the body.
+/// What becomes of a body, for whoever sends it.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct ReadFailure(Arc<Mutex<Option<io::Error>>>);
+pub(crate) struct Sending {
+    /// What went wrong with the reader.
+    failure: Arc<Mutex<Option<io::Error>>>,
+    /// Told of each piece that is handed to the connection.
+    moved: Arc<Notify>,
+}
 
-impl ReadFailure {
-    fn set(&self, error: io::Error) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+impl Sending {
+    fn fail(&self, error: io::Error) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
     /// Takes the error, if reading failed.
-    pub(crate) fn take(&self) -> Option<io::Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
+    }
+
+    /// Waits for the request that sends the body. Nothing if it comes no further for so long.
+    pub(crate) async fn watch<T>(
+        &self,
+        silence: Duration,
+        request: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut request = pin!(request);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut request => return Some(result),
+                () = self.moved.notified() => {}
+                () = tokio::time::sleep(silence) => return None,
+            }
+        }
     }
 }
 
@@ -59,17 +84,18 @@ pub(crate) struct ReaderBody {
     left: u64,
     size: u64,
     sent: Sent,
+    sending: Sending,
 }
 
 impl ReaderBody {
     /// Starts to read on a thread for blocking work. The thread ends with the body.
-    /// Returns it with what tells whether reading failed.
+    /// Returns it with what tells how it goes.
     pub(crate) fn start(
         blob: &OutgoingBlob,
         offset: u64,
         progress: &PushProgress,
-    ) -> (reqwest::Body, ReadFailure) {
-        let failure = ReadFailure::default();
+    ) -> (reqwest::Body, Sending) {
+        let sending = Sending::default();
         let (progress, descriptor) = (Arc::clone(progress), blob.descriptor.clone());
         let sent = Arc::new(move |bytes| {
             progress(PushEvent::Sent {
@@ -77,18 +103,19 @@ impl ReaderBody {
                 bytes,
             });
         });
-        let body = Self::read(blob, offset, sent, failure.clone());
-        (reqwest::Body::wrap(body), failure)
+        let body = Self::read(blob, offset, sent, sending.clone());
+        (reqwest::Body::wrap(body), sending)
     }
 
-    fn read(blob: &OutgoingBlob, offset: u64, sent: Sent, failure: ReadFailure) -> Self {
+    fn read(blob: &OutgoingBlob, offset: u64, sent: Sent, sending: Sending) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
         let blob = blob.clone();
         let size = blob.descriptor.size;
+        let told = sending.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = read_pieces(&blob, offset, &sender) {
                 let copy = io::Error::new(error.kind(), error.to_string());
-                failure.set(error);
+                told.fail(error);
                 // Nobody listens any more if the connection broke.
                 drop(sender.blocking_send(Err(copy)));
             }
@@ -98,6 +125,7 @@ impl ReaderBody {
             left: size.saturating_sub(offset),
             size,
             sent,
+            sending,
         }
     }
 }
@@ -146,10 +174,36 @@ impl Body for ReaderBody {
         };
         self.left = self.left.saturating_sub(piece.len() as u64);
         (self.sent)(self.size - self.left);
+        self.sending.moved.notify_one();
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_moves_is_waited_for_and_what_stands_still_is_not() {
+        let sending = Sending::default();
+        let silence = Duration::ZERO;
+        assert_eq!(sending.watch(silence, async { 1 }).await, Some(1));
+        let stuck = std::future::pending::<()>();
+        assert_eq!(sending.watch(silence, stuck).await, None);
+        // Each piece that went gives it another while.
+        let mut turns = 0;
+        let slow = std::future::poll_fn(|_| {
+            turns += 1;
+            sending.moved.notify_one();
+            match turns {
+                100 => Poll::Ready(turns),
+                _ => Poll::Pending,
+            }
+        });
+        assert_eq!(sending.watch(silence, slow).await, Some(100));
     }
 }

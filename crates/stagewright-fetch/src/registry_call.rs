@@ -14,6 +14,7 @@ use crate::error::{FetchError, with_causes};
 use crate::registry_auth::{Access, host_of, transport_error};
 use crate::registry_client::RegistryClient;
 use crate::retry::{Backoff, Retry};
+use crate::transport::UPLOAD_SILENCE;
 
 /// Redirects are followed this often.
 const REDIRECTS_MAX: u32 = 10;
@@ -158,7 +159,7 @@ impl RegistryClient {
         Err(protocol(endpoint, call.what, reason).into())
     }
 
-    /// Sends one request to one URL.
+    /// Sends one request to one URL. Who sends much by `PATCH` sees to it that it ends.
     pub(crate) async fn send_to(
         &self,
         endpoint: &Endpoint,
@@ -170,13 +171,19 @@ impl RegistryClient {
         let host = host_of(url)
             .ok_or_else(|| protocol(endpoint, call.what, format!("{url} has no host")))?;
         let insecure = endpoint.insecure && host == endpoint.host;
-        let client = self
-            .transport()
-            .client(&host, insecure)
-            .map_err(|error| transport_error(endpoint, error))?;
+        let writes = matches!(call.method, Method::PUT | Method::PATCH);
+        let client = match writes {
+            true => self.transport().upload_client(&host, insecure),
+            false => self.transport().client(&host, insecure),
+        };
+        let client = client.map_err(|error| transport_error(endpoint, error))?;
         let mut request = client
             .request(call.method.clone(), url.clone())
             .headers(headers);
+        // What a registry has got it may have to look at, or to move, before it answers.
+        if call.method == Method::PUT {
+            request = request.timeout(UPLOAD_SILENCE);
+        }
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -396,8 +403,43 @@ pub(crate) fn message(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use stagewright_oci::Reference;
+    use stagewright_testkit::ObjectServer;
+
     use super::*;
     use crate::answer::MESSAGE_LENGTH_MAX;
+    use crate::endpoint::push_endpoint;
+    use crate::options::RegistryOptions;
+
+    #[tokio::test]
+    async fn what_is_sent_may_take_longer_than_a_connection_may_be_silent() {
+        // Whatever it answers: it answers.
+        let server = ObjectServer::start();
+        let url = Url::parse(&server.url()).unwrap();
+        let host = host_of(&url).unwrap();
+        let mut options = RegistryOptions::default();
+        options.network.silence_timeout = Duration::ZERO;
+        let reference: Reference = format!("{host}/a:1").parse().unwrap();
+        let endpoint = push_endpoint(&reference, &options).unwrap();
+        let client = RegistryClient::new(options);
+        for (method, answers) in [
+            (Method::GET, false),
+            (Method::PATCH, true),
+            (Method::PUT, true),
+        ] {
+            let call = Call {
+                method: method.clone(),
+                target: Target::Url(url.clone()),
+                headers: Vec::new(),
+                body: CallBody::Empty,
+                scope: "",
+                what: "it",
+            };
+            let body = Some(Body::from(vec![b'x'; 1 << 20]));
+            let sent = client.send_to(&endpoint, &call, &url, HeaderMap::new(), body);
+            assert_eq!(sent.await.is_ok(), answers, "{method}");
+        }
+    }
 
     #[test]
     fn error_answers_are_read() {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, NoProxy, Proxy};
@@ -10,13 +11,30 @@ use rustls::RootCertStore;
 use crate::options::{NetworkOptions, ProxyOptions, RetryOptions};
 use crate::tls::{self, TlsError};
 
+/// How long a request that sends much may come no further: what is buffered when the last piece was handed on takes its
+/// time, and whoever got it may look at all of it before it answers.
+pub(crate) const UPLOAD_SILENCE: Duration = Duration::from_secs(5 * 60);
+
+/// Says that a request came no further for [`UPLOAD_SILENCE`].
+pub(crate) fn standstill() -> String {
+    format!("it came no further for {} s", UPLOAD_SILENCE.as_secs())
+}
+
 /// Connections to hosts. Cheap to share; holds no process-wide state.
 #[derive(Debug)]
 pub(crate) struct Transport {
     options: NetworkOptions,
     roots: OnceLock<Arc<RootCertStore>>,
     /// Held only to look up or add a client, never across an await.
-    clients: Mutex<HashMap<(String, bool), Client>>,
+    clients: Mutex<HashMap<Pool, Client>>,
+}
+
+/// Connections that are made in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Pool {
+    host: String,
+    insecure: bool,
+    for_uploads: bool,
 }
 
 /// A connection pool cannot be made.
@@ -44,25 +62,49 @@ impl Transport {
     /// Returns the connections to a host, `host[:port]`. Redirects are not followed: whoever asks
     /// decides what another host may see.
     pub(crate) fn client(&self, host: &str, insecure: bool) -> Result<Client, TransportError> {
-        let key = (host.to_owned(), insecure);
+        self.of_pool(Pool {
+            host: host.to_owned(),
+            insecure,
+            for_uploads: false,
+        })
+    }
+
+    /// Returns connections to a host for what sends much. While it is sent nothing comes, however well it goes: who uses
+    /// them sees to it that they do not stand still, for [`UPLOAD_SILENCE`] at most.
+    pub(crate) fn upload_client(
+        &self,
+        host: &str,
+        insecure: bool,
+    ) -> Result<Client, TransportError> {
+        self.of_pool(Pool {
+            host: host.to_owned(),
+            insecure,
+            for_uploads: true,
+        })
+    }
+
+    fn of_pool(&self, pool: Pool) -> Result<Client, TransportError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&key) {
+        if let Some(client) = clients.get(&pool) {
             return Ok(client.clone());
         }
-        let client = self.build(host, insecure)?;
-        clients.insert(key, client.clone());
+        let client = self.build(&pool)?;
+        clients.insert(pool, client.clone());
         Ok(client)
     }
 
-    fn build(&self, host: &str, insecure: bool) -> Result<Client, TransportError> {
-        let tls = tls::client_config(host, insecure, &self.options.tls, &*self.roots()?)?;
+    fn build(&self, pool: &Pool) -> Result<Client, TransportError> {
+        let (tls, roots) = (&self.options.tls, self.roots()?);
+        let tls = tls::client_config(&pool.host, pool.insecure, tls, &*roots)?;
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .no_proxy()
             .redirect(Policy::none())
             .connect_timeout(self.options.connect_timeout)
-            .read_timeout(self.options.silence_timeout)
             .user_agent(&self.options.user_agent);
+        if !pool.for_uploads {
+            builder = builder.read_timeout(self.options.silence_timeout);
+        }
         for proxy in proxies(&self.options.proxies)? {
             builder = builder.proxy(proxy);
         }

@@ -12,7 +12,7 @@ use crate::error::with_causes;
 use crate::http_fetch::HttpClient;
 use crate::registry_auth::host_of;
 use crate::retry::{Backoff, Retry};
-use crate::transport::Transport;
+use crate::transport::{Transport, UPLOAD_SILENCE, standstill};
 
 /// A document is read up to this length.
 const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
@@ -69,7 +69,10 @@ impl Caller {
         let mut backoff = Backoff::new(self.transport().retries());
         loop {
             let body = (!call.body.is_empty()).then(|| Body::from(call.body.clone()));
-            match self.send(&call.request, body, call.what).await {
+            let sent = self.send(&call.request, body, call.what);
+            // For requests of those connections that wait without an end.
+            let sent = tokio::time::timeout(UPLOAD_SILENCE, sent).await;
+            match sent.unwrap_or_else(|_| Err(self.silent(call.what))) {
                 Ok(response) => return Ok(response),
                 Err(failure) => backoff.pause(failure).await?,
             }
@@ -99,7 +102,8 @@ impl Caller {
         })
     }
 
-    /// Sends a request once. The length of its body is said, which these services want.
+    /// Sends a request once. The length of its body is said, which these services want. What writes may take long: the caller
+    /// sees to it that it ends.
     pub(super) async fn send(
         &self,
         request: &ObjectRequest,
@@ -114,10 +118,11 @@ impl Caller {
         };
         let host = host_of(&request.url)
             .ok_or_else(|| settings("its address names no host".to_owned()))?;
-        let client = self
-            .transport()
-            .client(&host, false)
-            .map_err(|error| settings(error.to_string()))?;
+        let client = match request.method {
+            Method::PUT | Method::PATCH => self.transport().upload_client(&host, false),
+            _ => self.transport().client(&host, false),
+        };
+        let client = client.map_err(|error| settings(error.to_string()))?;
         let mut headers = HeaderMap::new();
         for (name, value) in &request.headers {
             let mut value = HeaderValue::from_str(value)
@@ -139,6 +144,18 @@ impl Caller {
             .await
             .map_err(|error| self.broken(what, error))?;
         self.checked(what, response).await
+    }
+
+    /// Says that a request came no further for [`UPLOAD_SILENCE`].
+    pub(super) fn silent(&self, what: &str) -> Failure {
+        Failure {
+            error: ServiceError::Unreachable {
+                service: self.service,
+                what: what.to_owned(),
+                reason: standstill(),
+            },
+            retry: Retry::After(None),
+        }
     }
 
     fn broken(&self, what: &str, error: reqwest::Error) -> Failure {
