@@ -71,14 +71,15 @@ impl Store {
             .sum();
         self.remove_found(found, options, keep, began_unix_ms, &mut pruned)?;
         if !options.is_narrow() {
-            if options.all && keep.is_none() && options.used_before_unix_ms.is_none() {
+            if options.is_of_all() && keep.is_none() {
                 self.remove_resolutions()?;
             }
             self.remove_dead_locks()?;
             self.remove_unfinished_layers()?;
             self.compact_actions(options, began_unix_ms)?;
         }
-        let missed = keep.is_some_and(|keep| pruned.left_bytes > keep);
+        // What was not asked for here may go for the limit's sake.
+        let missed = options.is_of_all() && keep.is_some_and(|keep| pruned.left_bytes > keep);
         let floor = match missed {
             true => Floor {
                 bytes: pruned.left_bytes,

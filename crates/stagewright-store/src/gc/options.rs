@@ -42,6 +42,11 @@ impl PruneOptions {
         !self.kinds.is_empty() || !self.ids.is_empty()
     }
 
+    /// Says whether anything may go that nobody needs.
+    pub(super) fn is_of_all(&self) -> bool {
+        self.all && self.used_before_unix_ms.is_none() && !self.is_narrow()
+    }
+
     fn names_id(&self, id: &str) -> bool {
         let bare = id.split_once(':').map_or(id, |(_, hex)| hex);
         self.ids.is_empty()

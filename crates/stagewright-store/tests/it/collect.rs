@@ -359,6 +359,32 @@ fn the_limit_is_kept_and_is_not_looked_at_in_vain() {
     assert_eq!(below(&store, 1), None);
 }
 
+/// What was not to be removed then may go for the limit's sake.
+#[test]
+fn a_collection_of_some_things_says_nothing_of_what_the_limit_can_reach() {
+    for some in [
+        PruneOptions {
+            used_before_unix_ms: Some(1),
+            ..ALL
+        },
+        PruneOptions {
+            kinds: vec![ItemKind::CacheMount],
+            ..ALL
+        },
+    ] {
+        let (_folder, store) = store();
+        (0..4).for_each(|n| step(&store, n));
+        let limit = store.usage().unwrap().bytes() - 1000;
+        let pruned = store.prune(&PruneOptions {
+            max_used: Some(DiskSpace::Bytes(1)),
+            ..some
+        });
+        assert_eq!(pruned.unwrap().items, []);
+        assert!(below(&store, limit).is_some());
+        assert!(store.usage().unwrap().bytes() <= limit);
+    }
+}
+
 #[test]
 fn a_cache_mount_that_grew_counts() {
     let (_folder, store) = store();
