@@ -229,8 +229,14 @@ fn what_is_no_file_is_written_into_and_a_link_is_followed() {
     fs_err::os::unix::fs::symlink("file", path("link")).unwrap();
     assert!(build("link").is_symlink());
     assert!(fs_err::read(path("file")).unwrap() == expected);
+    // As a shell does, to where there is nothing yet.
+    fs_err::create_dir(path("folder")).unwrap();
+    fs_err::os::unix::fs::symlink("folder/new", path("other")).unwrap();
+    fs_err::os::unix::fs::symlink("other", path("ahead")).unwrap();
+    assert!(build("ahead").is_symlink());
+    assert!(fs_err::read(path("folder/new")).unwrap() == expected);
     let left: Vec<_> = fs_err::read_dir(folder.path()).unwrap().collect();
-    assert_eq!(left.len(), 4, "{left:?}");
+    assert_eq!(left.len(), 7, "{left:?}");
 }
 
 /// Builds into a layout on a base of two layers, and returns the `index.json` and the manifest.

@@ -220,7 +220,7 @@ pub(crate) fn write_file(
         return into(file.map_err(io)?);
     }
     let path = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() => &*fs::canonicalize(path).map_err(io)?,
+        Ok(found) if found.is_symlink() => &*followed(path).map_err(io)?,
         _ => path,
     };
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -239,6 +239,27 @@ pub(crate) fn write_file(
         let _ = fs::remove_file(&part);
     }
     result
+}
+
+/// Returns where a link leads, be it there or not yet.
+fn followed(link: &Path) -> std::io::Result<PathBuf> {
+    /// As many as the system follows.
+    const LINKS_MAX: u32 = 40;
+    let is_link = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    match fs::canonicalize(link) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        found => return found,
+    }
+    let mut place = link.to_owned();
+    for _ in 0..LINKS_MAX {
+        if !is_link(&place) {
+            break;
+        }
+        let target = fs::read_link(&place)?;
+        place.pop();
+        place.push(target);
+    }
+    Ok(place)
 }
 
 pub(crate) fn export_error(error: &dyn std::error::Error) -> Error {
