@@ -91,7 +91,7 @@ pub(crate) fn run(
     let ended = execute(services, &step, event).and_then(|ended| check_exit(op, ended));
     if let Err(error) = ended {
         let ran = is_of_the_program(&error);
-        if ran {
+        if ran || matches!(error, StepError::Exec(ExecError::Setup { .. })) {
             services.note_room();
         }
         if let Some(place) = &services.failed

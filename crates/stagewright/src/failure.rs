@@ -43,18 +43,23 @@ pub(crate) fn unreadable(path: &Path, error: &io::Error) -> String {
 }
 
 /// Says whether an error is that of a disk without room. By its text: on its way up an error of the system becomes that of a
-/// part, and what it was is told by words alone. Errors that quote a user's text are none.
+/// part, and what it was is told by words alone. Errors that quote a user's text are none, nor are those of the sandbox: the kernel
+/// says the same where there are too many namespaces or mounts.
 pub(crate) fn is_of_full_disk(error: &Error) -> bool {
-    let quotes = matches!(
+    let says_more = matches!(
         error.kind,
-        ErrorKind::StepFailed | ErrorKind::Dockerfile | ErrorKind::Request | ErrorKind::NotFound
+        ErrorKind::StepFailed
+            | ErrorKind::Dockerfile
+            | ErrorKind::Request
+            | ErrorKind::NotFound
+            | ErrorKind::Sandbox
     );
     let full = |errno: rustix::io::Errno| {
         error
             .message
             .contains(&std::io::Error::from(errno).to_string())
     };
-    !quotes && (full(rustix::io::Errno::NOSPC) || full(rustix::io::Errno::DQUOT))
+    !says_more && (full(rustix::io::Errno::NOSPC) || full(rustix::io::Errno::DQUOT))
 }
 
 /// Adds the place in the Dockerfile and a drawing of it.
@@ -188,4 +193,28 @@ pub(crate) fn ulimits(limits: &[(String, u64, u64)]) -> Result<Vec<Ulimit>, Erro
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_full_for_who_writes_to_it() {
+        let full = std::io::Error::from(rustix::io::Errno::NOSPC).to_string();
+        for (kind, message, expected) in [
+            (ErrorKind::Store, full.clone(), true),
+            (ErrorKind::Internal, format!("layers: {full}"), true),
+            (ErrorKind::Store, "permission denied".to_owned(), false),
+            (ErrorKind::StepFailed, full.clone(), false),
+            (
+                ErrorKind::Sandbox,
+                format!("making namespaces: {full}"),
+                false,
+            ),
+        ] {
+            let error = Error::new(kind, message);
+            assert_eq!(is_of_full_disk(&error), expected, "{error:?}");
+        }
+    }
 }
