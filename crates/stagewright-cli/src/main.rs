@@ -14,16 +14,34 @@ mod verbs;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 
 fn main() -> ExitCode {
     end_with_the_reader();
-    match verbs::run(arguments::Arguments::parse()) {
+    let arguments = arguments::Arguments::try_parse();
+    match verbs::run(arguments.unwrap_or_else(|error| without_keys(error).exit())) {
         Ok(code) => code,
         Err(failure) => {
             eprint!("{}", failure.text());
             failure.code()
         }
     }
+}
+
+/// Leaves a value out of an error that has a key or a token in it: what is printed is kept in logs.
+fn without_keys(mut error: clap::Error) -> clap::Error {
+    const KEYS: [&str; 4] = ["secret_access_key", "session_token", "token", "account_url"];
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && value.split(',').any(|field| {
+            let name = field.split('=').next().unwrap_or_default();
+            let name = name.trim().trim_start_matches('"').to_ascii_lowercase();
+            KEYS.contains(&name.as_str())
+        })
+    {
+        let hidden = ContextValue::String("…".to_owned());
+        error.insert(ContextKind::InvalidValue, hidden);
+    }
+    error
 }
 
 /// Has the command end quietly when who reads its output has gone, as in `stagewright images | head -1`: printing panics
