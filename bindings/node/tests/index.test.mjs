@@ -168,6 +168,9 @@ test('options that are none, and names that nothing has, are refused', async () 
   await assert.rejects(builder.build('.'), object);
   await assert.rejects(builder.explain(null), { code: 'request' });
   assert.throws(() => new Builder('store'), { code: 'request' });
+  for (const storeLimit of [-1, NaN, 1.5, '5g']) {
+    assert.throws(() => new Builder({ storeLimit }), wrong(`storeLimit is a number of bytes, not ${storeLimit}`));
+  }
   await assert.rejects(builder.verifyCache({ repare: true }), wrong(/no option 'repare'.* repair$/));
   await assert.rejects(builder.pruneCache({ al: true }), { code: 'request' });
   await assert.rejects(builder.copyImage('a:1', 'b:1', 'linux/amd64'), { code: 'request' });

@@ -1,6 +1,6 @@
 import { Build } from './build';
 import type { CheckReport, Outline, Targets } from './describe';
-import { awaiting, calling } from './errors';
+import { awaiting, calling, wrongType } from './errors';
 import type { Explained } from './events';
 import { Image } from './image';
 import { camelled, snaked } from './names';
@@ -249,6 +249,11 @@ export class Builder {
     const given = checked('a builder', options, names);
     const { store, registryMirrors = {}, environment = process.env } = given;
     const { storeLimit, storeMinFree, storeReserved } = given;
+    for (const [name, bytes] of Object.entries({ storeLimit, storeMinFree, storeReserved })) {
+      if (bytes !== undefined && bytes !== null && !(Number.isSafeInteger(bytes) && bytes >= 0)) {
+        throw wrongType(`${name} is a number of bytes, not ${String(bytes)}`);
+      }
+    }
     const mirrors = Object.entries(registryMirrors).map(([name, place]) => `${name}=${place}`);
     const variables: Record<string, string> = {};
     for (const [name, value] of Object.entries(environment)) {
