@@ -1,5 +1,6 @@
 //! Caches in services: `type=s3`, `type=azblob` and `type=gha`.
 
+use serde_json::json;
 use stagewright_testkit::{Build, ObjectServer, Project, Stagewright, output};
 
 use crate::cache_transfer::{COPIES, NOTHING, assert_sound, project, warnings};
@@ -173,6 +174,68 @@ fn a_cache_has_names() {
     }
 }
 
+/// Gitea and Forgejo write the keys of their caches in small letters.
+#[test]
+fn a_scope_is_found_however_its_letters_come_back() {
+    for service in &SERVICES[2..] {
+        let server = ObjectServer::start();
+        let project = project(COPIES);
+        let cache = service.cache(&server).replace(",scope=main", "");
+        let cache = format!("{cache},scope=Feature/Big");
+        let _ = service
+            .anew(&server, &project, &["--cache-to", &cache])
+            .success();
+        let build = service.anew(&server, &project, &["--cache-from", &cache]);
+        assert_eq!(build.success().executed(), NOTHING, "{cache}");
+    }
+}
+
+#[test]
+fn a_cache_of_actions_that_takes_nothing_is_told_of_and_not_asked_for_ever() {
+    let taken = json!({ "code": "already_exists", "message": "it exists" });
+    for (service, status, answer, message) in [
+        (
+            &SERVICES[2],
+            200,
+            json!({ "ok": false, "message": "the cache is read-only" }),
+            ": the cache of GitHub Actions does not take the blob sha256:",
+        ),
+        (
+            &SERVICES[2],
+            200,
+            json!({ "ok": false, "message": "the cache is read-only" }),
+            " (the cache is read-only)",
+        ),
+        (
+            &SERVICES[2],
+            409,
+            taken.clone(),
+            "does not take the cache \"main\" (the keys of this moment are taken)",
+        ),
+        (
+            &SERVICES[3],
+            409,
+            taken,
+            "does not take the cache \"stagewright\" (the keys of this moment are taken)",
+        ),
+        (
+            &SERVICES[3],
+            200,
+            json!({}),
+            "it opened an entry and gave it no id",
+        ),
+    ] {
+        let server = ObjectServer::start();
+        server.refuse_entries(status, answer);
+        let cache = service.cache(&server);
+        let build = service.anew(&server, &project(COPIES), &["--cache-to", &cache]);
+        assert_eq!(build.output.code(), Some(1), "{}", build.output);
+        let told = &build.output.stderr;
+        assert!(told.contains(message), "{told}");
+        assert!(server.count("POST") < 100, "{cache}");
+    }
+}
+
 #[test]
 fn what_fails_for_a_moment_is_tried_again() {
     for service in &SERVICES {
@@ -238,6 +301,29 @@ fn what_is_refused_is_told_and_fails_unless_it_is_to_be_ignored() {
 }
 
 #[test]
+fn a_key_is_in_no_message() {
+    let project = project(COPIES);
+    for (flag, cache) in [
+        (
+            "--cache-to",
+            "type=s3,bucket=b,secret_access_key=hush,wrong=1",
+        ),
+        ("--cache-from", "type=s3,session_token=hush,wrong=1"),
+        ("--cache-to", "token=hush,type=gha,wrong=1"),
+        (
+            "--cache-from",
+            "type=azblob,\"account_url=http://h/?sig=hush\",wrong=1",
+        ),
+    ] {
+        let mut command = Stagewright::new().build_command(&project, &[flag, cache]);
+        let output = output(&mut command);
+        assert_eq!(output.code(), Some(2), "{output}");
+        assert!(output.stderr.contains("`wrong`"), "{output}");
+        assert!(!output.stderr.contains("hush"), "{output}");
+    }
+}
+
+#[test]
 fn what_comes_and_is_not_what_its_name_says_is_not_used() {
     let (server, service) = (ObjectServer::start(), &SERVICES[0]);
     let project = project(COPIES);
@@ -291,6 +377,11 @@ fn what_is_old_and_needed_is_made_new() {
     export(&cache);
     assert_eq!(server.old_count(), 0);
     server.make_old();
+    export(&cache);
+    assert_eq!(server.old_count(), 0);
+    server.make_old();
+    // It says success, and then that it was none.
+    server.fail_next_copy();
     export(&cache);
     assert_eq!(server.old_count(), 0);
     server.make_old();

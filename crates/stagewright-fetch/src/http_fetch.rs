@@ -5,12 +5,13 @@ use std::time::SystemTime;
 
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
 };
 use reqwest::{Method, Response, StatusCode, Url};
 use stagewright_digest::Digest;
 use thiserror::Error;
 
+use crate::answer::retry_after;
 use crate::blob_download::Progress;
 use crate::error::with_causes;
 use crate::options::NetworkOptions;
@@ -429,9 +430,7 @@ impl Transfer<'_> {
     }
 
     fn status(&self, response: &Response) -> Failure {
-        let wait = text(response, RETRY_AFTER.as_str())
-            .and_then(|text| text.parse().ok())
-            .map(std::time::Duration::from_secs);
+        let wait = retry_after(response.headers());
         Failure {
             error: HttpError::Status {
                 url: self.shown.clone(),

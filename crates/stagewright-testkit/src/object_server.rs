@@ -32,6 +32,10 @@ struct State {
     objects: BTreeMap<String, (Vec<u8>, bool)>,
     entries: Vec<Entry>,
     faults: Vec<(String, u16)>,
+    /// The next copy begins with success and fails then.
+    copy_fails: bool,
+    /// What is answered to who opens an entry, if none is to be opened.
+    refusal: Option<(u16, Value)>,
     requests: Vec<String>,
 }
 
@@ -94,6 +98,16 @@ impl ObjectServer {
         self.state().faults.push((request.to_owned(), status));
     }
 
+    /// Says of the next copy of an object, after it has said success, that it failed.
+    pub fn fail_next_copy(&self) {
+        self.state().copy_fails = true;
+    }
+
+    /// Answers so from now on to who wants to open an entry of GitHub's cache.
+    pub fn refuse_entries(&self, status: u16, answer: Value) {
+        self.state().refusal = Some((status, answer));
+    }
+
     /// Returns how many requests began so.
     pub fn count(&self, request: &str) -> usize {
         let state = self.state();
@@ -126,6 +140,12 @@ impl State {
             return answered(401, &json!({ "msg": "the token is wrong" }));
         }
         let asked = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+        let opens = ["CreateCacheEntry", "/caches"];
+        if let Some((status, answer)) = &self.refusal
+            && opens.iter().any(|end| request.path.ends_with(end))
+        {
+            return answered(*status, answer);
+        }
         match request.path.strip_prefix(TWIRP) {
             Some(method) => self.second_version(method, &asked),
             None => self.first_version(request, &asked),
@@ -149,6 +169,9 @@ impl State {
                 let source = request.header("x-amz-copy-source").map(decode);
                 let itself = source.as_ref() == Some(&path);
                 let changes = request.header("x-amz-metadata-directive") == Some("REPLACE");
+                if std::mem::take(&mut self.copy_fails) {
+                    return Response::new(200).body("<Error><Code>InternalError</Code></Error>");
+                }
                 match found {
                     Some((_, is_old)) if itself && changes => {
                         *is_old = false;
@@ -267,7 +290,7 @@ impl State {
         let number = || path.strip_prefix("caches/")?.parse::<usize>().ok();
         match (request.method.as_str(), path, number()) {
             ("GET", "cache", _) => {
-                let key = request.query("keys").unwrap_or_default();
+                let key = small(request.query("keys").unwrap_or_default());
                 let keys: Vec<&str> = key.split(',').collect();
                 match self.find(keys[0], &keys, request.query("version").unwrap_or_default()) {
                     Some(number) => {
@@ -281,7 +304,7 @@ impl State {
                     None => Response::new(204),
                 }
             }
-            ("POST", "caches", _) => match self.reserve(asked) {
+            ("POST", "caches", _) => match self.reserve(&with_small_key(asked)) {
                 Some(number) => answered(201, &json!({ "cacheId": number })),
                 None => answered(409, &json!({ "message": "the key exists" })),
             },
@@ -309,6 +332,17 @@ impl State {
 
 fn entry_path(number: usize) -> String {
     format!("/entries/{number}")
+}
+
+/// Writes a key as the servers of Gitea and Forgejo do.
+fn small(key: &str) -> String {
+    key.to_lowercase()
+}
+
+fn with_small_key(asked: &Value) -> Value {
+    let mut asked = asked.clone();
+    asked["key"] = small(&text(&asked, "key")).into();
+    asked
 }
 
 fn text(document: &Value, name: &str) -> String {

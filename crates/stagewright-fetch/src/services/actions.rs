@@ -18,6 +18,7 @@ use super::environment::ServiceEnvironment;
 use super::error::ServiceError;
 use super::object::{Object, ObjectRequest, given};
 use super::place::{ActionsPlace, DEFAULT_NAME, Hidden};
+use crate::answer::one_line;
 use crate::blob_upload::{PushEvent, PushProgress};
 use crate::reader_body::blocking;
 
@@ -27,6 +28,8 @@ const PREFIX: &str = "stagewright";
 const VERSION: &str = "7795440e131ecd9b2ca3c624166f6f213b312d55b2c827547e8d77a651b8e5fd";
 /// How much the first version of the protocol is sent at once.
 const CHUNK_BYTES: usize = 32 * 1024 * 1024;
+/// How many keys are tried for what several builds export at the same moment.
+const NUMBERS_MAX: u128 = 32;
 /// How long an export may take.
 const TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
@@ -137,10 +140,10 @@ impl Actions {
         let Some((found, url)) = found else {
             return Ok(None);
         };
-        // A key is taken as the beginning of one in any case.
+        // A key is taken as the beginning of one in any case, and some services write all in small letters.
         let is_meant = match object {
             Object::Blob(_) => found == key,
-            Object::Manifest(_) => found.starts_with(&key),
+            Object::Manifest(_) => found.to_lowercase().starts_with(&key.to_lowercase()),
         };
         if !is_meant {
             return Ok(None);
@@ -217,21 +220,27 @@ impl Actions {
         let since = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        let mut number = since.as_millis();
+        let (first, start) = (since.as_millis(), Self::key(object));
+        // Another build may export at the same moment.
+        let keys: Vec<String> = match object {
+            Object::Blob(_) => vec![start],
+            Object::Manifest(_) => (first..first + NUMBERS_MAX)
+                .map(|number| format!("{start}{number}"))
+                .collect(),
+        };
+        let mut keys = keys.iter();
+        let size = blob.descriptor.size;
         let (key, reserved) = loop {
-            let key = match object {
-                Object::Blob(_) => Self::key(object),
-                Object::Manifest(_) => format!("{}{number}", Self::key(object)),
+            let Some(key) = keys.next() else {
+                return match object {
+                    Object::Blob(_) => Ok(()),
+                    Object::Manifest(_) => {
+                        Err(self.refused(&what, "the keys of this moment are taken".to_owned()))
+                    }
+                };
             };
-            match (
-                self.reserve(caller, &key, blob.descriptor.size, &what)
-                    .await?,
-                object,
-            ) {
-                (Some(reserved), _) => break (key, reserved),
-                (None, Object::Blob(_)) => return Ok(()),
-                // Another build exported at the same moment.
-                (None, Object::Manifest(_)) => number += 1,
+            if let Some(reserved) = self.reserve(caller, key, size, &what).await? {
+                break (key, reserved);
             }
         };
         match reserved {
@@ -241,8 +250,7 @@ impl Actions {
             }
             Reserved::V2(base, url) => {
                 caller.put(&put_to(url), blob, &what, progress).await?;
-                self.commit_v2(caller, base, &key, blob.descriptor.size, &what)
-                    .await
+                self.commit_v2(caller, base, key, size, &what).await
             }
         }
     }
@@ -259,10 +267,12 @@ impl Actions {
         struct Answer {
             #[serde(default)]
             ok: bool,
+            #[serde(default)]
+            message: String,
             #[serde(default, alias = "signedUploadUrl")]
             signed_upload_url: String,
             #[serde(default, alias = "cacheId")]
-            cache_id: u64,
+            cache_id: Option<u64>,
         }
         let call = match &self.api {
             Api::V1(base) => {
@@ -281,8 +291,14 @@ impl Actions {
             Err(error) => return Err(error),
         };
         Ok(match &self.api {
-            Api::V1(base) => Some(Reserved::V1(base, format!("caches/{}", answer.cache_id))),
-            Api::V2(_) if !answer.ok => None,
+            Api::V1(base) => {
+                let id = answer.cache_id.ok_or_else(|| {
+                    self.protocol(what, "it opened an entry and gave it no id".to_owned())
+                })?;
+                Some(Reserved::V1(base, format!("caches/{id}")))
+            }
+            // One that is there is 409.
+            Api::V2(_) if !answer.ok => return Err(self.refused(what, answer.message)),
             Api::V2(base) => {
                 let url = Url::parse(&answer.signed_upload_url).map_err(|error| {
                     self.protocol(what, format!("the address to send to: {error}"))
@@ -304,13 +320,15 @@ impl Actions {
         struct Answer {
             #[serde(default)]
             ok: bool,
+            #[serde(default)]
+            message: String,
         }
         let asked = json!({ "key": key, "size_bytes": size, "version": VERSION });
         let call = self.call_v2(base, "FinalizeCacheEntryUpload", &asked, what)?;
         let answer: Answer = caller.call_json(&call).await?;
         match answer.ok {
             true => Ok(()),
-            false => Err(self.protocol(what, "it did not take what was sent".to_owned())),
+            false => Err(self.refused(what, answer.message)),
         }
     }
 
@@ -332,8 +350,11 @@ impl Actions {
         let mut reader = blocking(move || opened.open()).await.map_err(local)?;
         let mut offset = 0;
         loop {
+            let left = usize::try_from(blob.descriptor.size.saturating_sub(offset));
+            // A byte more, so that the end is seen without growing.
+            let room = left.map_or(CHUNK_BYTES, |left| CHUNK_BYTES.min(left + 1));
             let read = blocking(move || {
-                let mut chunk = Vec::new();
+                let mut chunk = Vec::with_capacity(room);
                 reader
                     .by_ref()
                     .take(CHUNK_BYTES as u64)
@@ -410,6 +431,14 @@ impl Actions {
     fn joined(&self, base: &Url, path: &str, what: &str) -> Result<Url, ServiceError> {
         base.join(path)
             .map_err(|error| self.protocol(what, error.to_string()))
+    }
+
+    fn refused(&self, what: &str, message: String) -> ServiceError {
+        ServiceError::Refused {
+            service: Self::SERVICE,
+            what: what.to_owned(),
+            message: one_line(&message),
+        }
     }
 
     fn protocol(&self, what: &str, reason: String) -> ServiceError {

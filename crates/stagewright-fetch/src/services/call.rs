@@ -146,6 +146,27 @@ impl Caller {
         self.checked(what, response).await
     }
 
+    /// Has a copy made. S3 says success before it copies, and then whether it could.
+    pub(super) async fn copy(&self, call: &Call<'_>) -> Result<(), ServiceError> {
+        let mut backoff = Backoff::new(self.transport().retries());
+        loop {
+            let response = self.call(call).await?;
+            let body = up_to(response, ERROR_BYTES_MAX).await;
+            if !String::from_utf8_lossy(&body).contains("<Error>") {
+                return Ok(());
+            }
+            let failure = Failure {
+                error: ServiceError::Refused {
+                    service: self.service,
+                    what: call.what.to_owned(),
+                    message: said(&body),
+                },
+                retry: Retry::After(None),
+            };
+            backoff.pause(failure).await?;
+        }
+    }
+
     /// Says that a request came no further for [`UPLOAD_SILENCE`].
     pub(super) fn silent(&self, what: &str) -> Failure {
         Failure {
@@ -203,16 +224,24 @@ impl Caller {
     }
 }
 
-/// Takes the text for a person out of an error answer: S3 and Azure write XML, GitHub JSON.
+/// Takes the text for a person out of an error answer: S3 and Azure write XML, GitHub and those that speak its protocol JSON.
 fn said(body: &[u8]) -> String {
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
     struct Answer {
-        #[serde(alias = "message")]
         msg: String,
+        message: String,
+        error: String,
     }
     let text = String::from_utf8_lossy(body);
     let text = match serde_json::from_slice::<Answer>(body) {
-        Ok(answer) => answer.msg,
+        Ok(answer) => {
+            let texts = [answer.msg, answer.message, answer.error];
+            texts
+                .into_iter()
+                .find(|text| !text.is_empty())
+                .unwrap_or_default()
+        }
         Err(_) => ["<Message>", "<Code>"]
             .iter()
             .find_map(|tag| Some(text.split_once(tag)?.1.split('<').next()?.to_owned()))
@@ -238,6 +267,8 @@ mod tests {
                 "it is there",
             ),
             (r#"{"message":"no token"}"#, "no token"),
+            (r#"{"error":"not reserved"}"#, "not reserved"),
+            (r#"{"error":"teapot","message":"it is hot"}"#, "it is hot"),
             ("<html>oops</html>", ""),
             ("<Message>", ""),
             ("", ""),

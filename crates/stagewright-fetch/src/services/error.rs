@@ -64,6 +64,16 @@ pub enum ServiceError {
         /// What it said.
         message: String,
     },
+    /// A success that says that it is none.
+    #[error("{service} does not take {what}{}", said(message))]
+    Refused {
+        /// The service.
+        service: &'static str,
+        /// What it was to take.
+        what: String,
+        /// What it said.
+        message: String,
+    },
     /// An answer that its protocol does not allow.
     #[error("{service} does not keep to its protocol: {reason} (asked for {what})")]
     Protocol {

@@ -304,7 +304,9 @@ impl CacheService {
                     header(&response, LAST_MODIFIED.as_str()).and_then(crate::http_date::parse);
                 let age = written.and_then(|at| SystemTime::now().duration_since(at).ok());
                 if age.is_some_and(|age| age > s3.touch_refresh) {
-                    self.ask(s3.touch(object), &object.shown()).await?;
+                    let what = object.shown();
+                    let call = Call::new(s3.touch(object), &what);
+                    caller.copy(&call).await?;
                 }
                 Ok(true)
             }
