@@ -34,6 +34,9 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What to do where the kernel says of namespaces or mounts that no space is left.
+const NO_MORE_HELP: &str = "this is said as well where there are too many namespaces or mounts: run fewer steps at once with --jobs, or raise user.max_mnt_namespaces and the like, or fs.mount-max";
+
 /// Says why a path that somebody named cannot be looked at.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> String {
     match error.kind() {
@@ -54,12 +57,13 @@ pub(crate) fn is_of_full_disk(error: &Error) -> bool {
             | ErrorKind::NotFound
             | ErrorKind::Sandbox
     );
-    let full = |errno: rustix::io::Errno| {
-        error
-            .message
-            .contains(&std::io::Error::from(errno).to_string())
-    };
-    !says_more && (full(rustix::io::Errno::NOSPC) || full(rustix::io::Errno::DQUOT))
+    !says_more && says_full(&error.message)
+}
+
+fn says_full(message: &str) -> bool {
+    use rustix::io::Errno;
+    let says = |errno: Errno| message.contains(&io::Error::from(errno).to_string());
+    says(Errno::NOSPC) || says(Errno::DQUOT)
 }
 
 /// Adds the place in the Dockerfile and a drawing of it.
@@ -139,6 +143,9 @@ pub(crate) fn of_step(error: StepError) -> Error {
         _ => ErrorKind::Internal,
     };
     let mut message = Error::new(kind, chain(&error));
+    if kind == ErrorKind::Sandbox && says_full(&message.message) {
+        message.help = Some(NO_MORE_HELP.to_owned());
+    }
     match error {
         StepError::Exit { code, log_tail, .. } => {
             message.exit_code = Some(code);
@@ -216,5 +223,13 @@ mod tests {
             let error = Error::new(kind, message);
             assert_eq!(is_of_full_disk(&error), expected, "{error:?}");
         }
+        let error = ExecError::Setup {
+            doing: "making namespaces".to_owned(),
+            subject: String::new(),
+            source: rustix::io::Errno::NOSPC.into(),
+        };
+        let error = of_step(StepError::Exec(error));
+        assert_eq!(error.kind, ErrorKind::Sandbox);
+        assert!(error.help.is_some_and(|help| help.contains("--jobs")));
     }
 }
