@@ -95,7 +95,7 @@ impl Transport {
 
     fn build(&self, pool: &Pool) -> Result<Client, TransportError> {
         let (tls, roots) = (&self.options.tls, self.roots()?);
-        let tls = tls::client_config(&pool.host, pool.insecure, tls, &*roots)?;
+        let tls = tls::client_config(&pool.host, pool.insecure, tls, &roots)?;
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .no_proxy()
