@@ -314,6 +314,54 @@ fn a_cache_is_handed_on_from_build_to_build() {
 }
 
 #[test]
+fn what_is_handed_on_is_downloaded_where_it_is_not_there_yet() {
+    let (registry, second, third) = (Registry::start(), Registry::start(), Registry::start());
+    let project = project(COPIES);
+    let to = |registry: &Registry, tag: &str, options: &str| {
+        let address = registry.address();
+        format!("type=registry,ref={address}/app:{tag},{options}")
+    };
+    let (min, max) = (
+        to(&registry, "min", "mode=min"),
+        to(&registry, "c", "mode=max"),
+    );
+    let _ = Stagewright::new()
+        .build(&project, &["--cache-to", &min, "--cache-to", &max])
+        .success();
+    let from = format!("{}/app:c", registry.address());
+    let build = |to: &str| {
+        let before = registry.count("GET /v2/app/blobs/");
+        let arguments = ["--cache-from", from.as_str(), "--cache-to", to];
+        let (build, _) = built(&Stagewright::new(), &project, &arguments);
+        assert_eq!(build.executed(), NOTHING, "{to}");
+        registry.count("GET /v2/app/blobs/") - before
+    };
+    assert_eq!(build(&max), 3, "the document and the layers of the image");
+    assert_eq!(layers(&registry, "c").len(), 5);
+    assert_eq!(build(&to(&second, "c", "mode=max")), 6);
+    assert_eq!(layers(&second, "c"), layers(&registry, "c"));
+    // In another form it has to be made.
+    let zstd = to(&second, "zstd", "mode=max,compression=zstd");
+    assert_eq!(build(&zstd), 6);
+    assert_eq!(layers(&second, "zstd").len(), 5);
+
+    // What is lost is left out.
+    let of_image = layers(&registry, "min");
+    let all = layers(&registry, "c");
+    let lost = all.iter().find(|layer| !of_image.contains(layer)).unwrap();
+    let gone = Fault::Status(404, "gone");
+    registry.inject(&format!("GET /v2/app/blobs/{lost}"), 50, gone);
+    let _ = build(&to(&third, "c", "mode=max"));
+    assert_eq!(layers(&third, "c").len(), 4);
+    let (build, _) = built(
+        &Stagewright::new(),
+        &project,
+        &["--cache-from", &format!("{}/app:c", third.address())],
+    );
+    assert_eq!(build.executed(), NOTHING);
+}
+
+#[test]
 fn platforms_are_one_cache() {
     let registry = Registry::start();
     let project = project(COPIES);

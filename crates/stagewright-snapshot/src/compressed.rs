@@ -43,6 +43,31 @@ pub struct LayerBlob {
     pub blob: CompressedBlob,
 }
 
+impl LayerBlob {
+    /// Returns a blob if it is one of a form, with the layer's own times or with none later than `latest`.
+    #[must_use]
+    pub fn of_form(blob: CompressedBlob, form: BlobForm, latest: Option<i64>) -> Option<Self> {
+        let name = form_name(form);
+        let prefix = match (latest, form) {
+            (Some(latest), _) => format!("{name}{CLAMPED}{latest}-"),
+            (None, BlobForm::Estargz { .. }) => format!("{name}{WITH_TABLE}"),
+            (None, BlobForm::Tar(_)) => {
+                return (blob.codec == name).then_some(Self {
+                    diff_id: None,
+                    blob,
+                });
+            }
+        };
+        let diff_id = blob.codec.strip_prefix(prefix.as_str())?.parse().ok()?;
+        // One that came with a cache whose manifest does not name its table is of no use.
+        let named = blob.annotations.contains_key(ESTARGZ_TOC_ANNOTATION);
+        (named || matches!(form, BlobForm::Tar(_))).then_some(Self {
+            diff_id: Some(diff_id),
+            blob,
+        })
+    }
+}
+
 /// A blob that was written.
 struct WrittenBlob {
     digest: Digest,
@@ -179,31 +204,11 @@ impl Snapshots {
         form: BlobForm,
         latest: Option<i64>,
     ) -> Result<Option<LayerBlob>, SnapshotError> {
-        let name = form_name(form);
-        let prefix = match (latest, form) {
-            (Some(latest), _) => Some(format!("{name}{CLAMPED}{latest}-")),
-            (None, BlobForm::Estargz { .. }) => Some(format!("{name}{WITH_TABLE}")),
-            (None, BlobForm::Tar(_)) => None,
-        };
         for blob in self.layer(id)?.record.compressed {
-            let diff_id = match &prefix {
-                None if blob.codec == name => None,
-                None => continue,
-                Some(prefix) => {
-                    let rest = blob.codec.strip_prefix(prefix.as_str());
-                    let Some(diff_id) = rest.and_then(|text| text.parse().ok()) else {
-                        continue;
-                    };
-                    Some(diff_id)
-                }
-            };
-            // One that came with a cache whose manifest does not name its table is of no use.
-            let named = blob.annotations.contains_key(ESTARGZ_TOC_ANNOTATION);
-            if matches!(form, BlobForm::Estargz { .. }) && !named {
-                continue;
-            }
-            if self.store().blob(&blob.digest)?.is_some() {
-                return Ok(Some(LayerBlob { diff_id, blob }));
+            if let Some(known) = LayerBlob::of_form(blob, form, latest)
+                && self.store().blob(&known.blob.digest)?.is_some()
+            {
+                return Ok(Some(known));
             }
         }
         Ok(None)

@@ -14,13 +14,13 @@ use stagewright_oci::{
 };
 use stagewright_plan::{ImageNeed, KnownImage};
 use stagewright_snapshot::Snapshots;
-use stagewright_store::{Layer, RESOLUTION_KIND, Store, TAG_KIND};
+use stagewright_store::{CompressedBlob, Layer, RESOLUTION_KIND, Store, TAG_KIND};
 
 use crate::error::StepError;
 use crate::event::EventKind;
 use crate::follow::follow;
 use crate::imported_cache::ImportedCache;
-use crate::layer_import::{import, import_from, note_blob};
+use crate::layer_import::{import, import_from, note_blob, pulled_blob};
 use crate::reporter::Reporter;
 
 /// How the blob of a layer is called that came with its image.
@@ -413,7 +413,16 @@ impl Images {
         }
     }
 
-    /// Sees to it that the blob of a base image's layer is stored, and returns where: for who passes
+    /// Returns the blob of a layer that comes with an imported cache; nothing of any other layer. Nothing is downloaded.
+    pub fn imported_blob(&self, layer: &LayerId) -> Option<CompressedBlob> {
+        let imported = self.cache.layer(layer)?;
+        Some(CompressedBlob {
+            codec: imported.codec.clone(),
+            ..pulled_blob(&imported.descriptor)
+        })
+    }
+
+    /// Sees to it that the blob of a layer of a base image or an imported cache is stored, and returns where: for who passes
     /// it on and needs none of its files.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod attest;
 mod build;
 mod builder;
 mod cache;
+mod cache_export;
 mod cache_options;
 mod cache_transfer;
 mod checks;
@@ -64,7 +65,8 @@ pub use cache::{
     CacheDamage, CacheItem, CacheItemKind, CacheRoom, CacheUsage, CacheVerification, DiskRoom,
     DiskSpace, LayerUse, PruneOptions, Pruned,
 };
-pub use cache_transfer::{CacheFrom, CacheMode, CachePlace, CacheTo, export_cache};
+pub use cache_export::export_cache;
+pub use cache_transfer::{CacheFrom, CacheMode, CachePlace, CacheTo};
 pub use checks::{CheckReport, check_dockerfile};
 pub use csv::csv_fields;
 pub use describe::{Outline, OutlineArg, OutlineMount, Target, Targets};

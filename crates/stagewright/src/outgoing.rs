@@ -226,26 +226,36 @@ impl Image {
         })
     }
 
-    /// Returns the blob of a base image's layer that no step needed and that is exported as it is. It is
+    /// Returns the blob of a layer of a base image or an imported cache that no step needed and that is exported as it is. It is
     /// downloaded by who reads it: a registry that has it already is not sent it.
-    fn unread_blob(
+    pub(crate) fn unread_blob(
         &self,
         layer: &LayerId,
         export: &Export,
-        form: BlobForm,
         docker: bool,
     ) -> Result<Option<OutgoingLayer>, Error> {
+        let form = export.form()?;
         if self.store().layer(layer)?.is_some() {
             return Ok(None);
         }
-        let known = self.images().base_blob(layer).map_err(failure::of_step)?;
-        let Some(known) = known else {
+        let known = match layer {
+            LayerId::Pulled(_) => {
+                let known = self.images().base_blob(layer).map_err(failure::of_step)?;
+                let blob = known.map(|known| pulled_blob(&known));
+                blob.filter(|blob| !export.force_compression || is_of(blob, form))
+                    .map(|blob| LayerBlob {
+                        diff_id: None,
+                        blob,
+                    })
+            }
+            LayerId::Made(_) => self
+                .images()
+                .imported_blob(layer)
+                .and_then(|blob| LayerBlob::of_form(blob, form, export.latest_file_time)),
+        };
+        let Some(LayerBlob { diff_id, blob }) = known else {
             return Ok(None);
         };
-        let blob = pulled_blob(&known);
-        if export.force_compression && !is_of(&blob, form) {
-            return Ok(None);
-        }
         let (images, reporter, id) = (Arc::clone(self.images()), self.reporter().clone(), *layer);
         let runtime = self.builder().runtime()?.handle().clone();
         let open = move || -> io::Result<Box<dyn Read + Send>> {
@@ -261,7 +271,7 @@ impl Image {
                 content: BlobContent::Stream(Arc::new(open)),
             },
             codec: blob.codec,
-            diff_id: None,
+            diff_id,
         }))
     }
 
@@ -272,10 +282,10 @@ impl Image {
         export: &Export,
         docker: bool,
     ) -> Result<OutgoingLayer, Error> {
-        let form = export.form()?;
-        if let Some(blob) = self.unread_blob(layer, export, form, docker)? {
+        if let Some(blob) = self.unread_blob(layer, export, docker)? {
             return Ok(blob);
         }
+        let form = export.form()?;
         self.ensure_layer(layer)?;
         let form_of_base = self.images().ensure_form(layer, self.reporter());
         self.builder()
