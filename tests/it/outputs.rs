@@ -474,3 +474,26 @@ fn every_form_of_one_file_goes_to_standard_output() {
         assert!(refused.stderr.contains(expected), "{refused}");
     }
 }
+
+#[test]
+fn what_is_shown_after_a_build_goes_on_with_its_numbers() {
+    let project = Project::new()
+        .file("Dockerfile", "FROM scratch\nCOPY a /\n")
+        .file("a", "a");
+    let out = tempfile::tempdir().unwrap();
+    let cache = format!("--cache-to=type=local,dest={}", out.path().display());
+    let platforms = "--platform=linux/amd64,linux/arm64";
+    let arguments = ["--progress=plain", platforms, &cache];
+    let mut command = Stagewright::new().build_command(&project, &arguments);
+    // A heading follows an empty line, but for the first.
+    let text = format!("\n\n{}", output(&mut command).success().stderr);
+    let headings = text.split("\n\n#").skip(1);
+    let numbers: Vec<usize> = headings
+        .filter_map(|heading| heading.split(' ').next()?.parse().ok())
+        .collect();
+    assert!(numbers.len() > 8, "{text}");
+    let ascend = (1..)
+        .zip(&numbers)
+        .all(|(expected, number)| expected == *number);
+    assert!(ascend, "{text}");
+}

@@ -1,7 +1,9 @@
 //! Progress as lines, for logs: what was written stays.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::log::LineCutter;
@@ -14,7 +16,8 @@ use super::{Ending, Happening, Renderer, Update, VertexId};
 pub(crate) struct Plain<W> {
     out: W,
     vertices: BTreeMap<VertexId, Vertex>,
-    numbers: usize,
+    /// The numbers that have been given, by those before it too: what is shown after a build goes on with its numbers.
+    numbers: Rc<Cell<usize>>,
     /// What the build checks found, for the end.
     findings: Vec<String>,
 }
@@ -39,11 +42,11 @@ struct Moved {
 const MOVED_PAUSE: Duration = Duration::from_secs(5);
 
 impl<W: Write> Plain<W> {
-    pub(crate) fn new(out: W) -> Self {
+    pub(crate) fn new(out: W, numbers: Rc<Cell<usize>>) -> Self {
         Self {
             out,
             vertices: BTreeMap::new(),
-            numbers: 0,
+            numbers,
             findings: Vec::new(),
         }
     }
@@ -54,13 +57,14 @@ impl<W: Write> Plain<W> {
         if let Some(number) = vertex.number {
             return Ok(number);
         }
-        if self.numbers > 0 {
+        if self.numbers.get() > 0 {
             writeln!(self.out)?;
         }
-        self.numbers += 1;
-        vertex.number = Some(self.numbers);
-        writeln!(self.out, "#{} {}", self.numbers, vertex.name)?;
-        Ok(self.numbers)
+        let number = self.numbers.get() + 1;
+        self.numbers.set(number);
+        vertex.number = Some(number);
+        writeln!(self.out, "#{number} {}", vertex.name)?;
+        Ok(number)
     }
 
     /// Writes the lines that bytes complete, each with the time since the vertex began.
@@ -225,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_build_reads_from_top_to_bottom() {
-        let mut plain = Plain::new(Vec::new());
+        let mut plain = Plain::new(Vec::new(), Rc::default());
         for update in lesson() {
             plain.update(&update).unwrap();
         }
@@ -235,7 +239,7 @@ mod tests {
 
     #[test]
     fn movements_are_told_of_now_and_then() {
-        let mut plain = Plain::new(Vec::new());
+        let mut plain = Plain::new(Vec::new(), Rc::default());
         let moved = |at, bytes| {
             let label = "sha256:abc".to_owned();
             update(

@@ -6,6 +6,7 @@ use serde_json::json;
 use stagewright::{BuildRequest, Builder, Image, normal_platform};
 
 use super::outputs::Written;
+use super::watch::Screen;
 use super::{call, input, outputs, shell, watch};
 use crate::arguments::{BuildArguments, ProgressMode};
 use crate::failure::Failure;
@@ -17,6 +18,10 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
     }
     outputs::check(arguments)?;
     let input = input::read(arguments)?;
+    let screen = Screen::new(match arguments.quiet {
+        true => ProgressMode::Quiet,
+        false => arguments.progress,
+    });
     let build = || -> Result<Vec<Image>, Failure> {
         let requests = per_platform(&input.request, &arguments.platform)?;
         let images: Vec<Image> = requests
@@ -24,7 +29,7 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
             .map(|request| {
                 let build = builder.build(request);
                 let kept = build.kept_step();
-                watch::watch(build, mode(arguments)).map_err(|failure| shell::open(failure, &kept))
+                watch::watch(build, &screen).map_err(|failure| shell::open(failure, &kept))
             })
             .collect::<Result<_, _>>()?;
         if let [_, _, ..] = images[..] {
@@ -38,7 +43,7 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
         let outputs = outputs::Outputs {
             arguments,
             images: &images.iter().collect::<Vec<_>>(),
-            mode: mode(arguments),
+            screen: &screen,
             epoch: input.request.source_date_epoch,
         };
         let written = outputs.write()?;
@@ -70,7 +75,7 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
         let text = format!("{:#}\n", metadata(&images, image, &written)?);
         fs_err::write(file, text)?;
     }
-    if mode(arguments) == ProgressMode::Quiet && !stdout_taken {
+    if screen.is_quiet() && !stdout_taken {
         println!("{id}");
     }
     Ok(ExitCode::SUCCESS)
@@ -102,14 +107,6 @@ fn per_platform(
         });
     }
     Ok(requests)
-}
-
-fn mode(arguments: &BuildArguments) -> ProgressMode {
-    if arguments.quiet {
-        ProgressMode::Quiet
-    } else {
-        arguments.progress
-    }
 }
 
 /// Says what buildx says, under its names.

@@ -10,9 +10,9 @@ use stagewright::{
 
 use super::load;
 use super::push::{push_shown, shown};
+use super::watch::Screen;
 use crate::arguments::{
     ArchiveForm, BuildArguments, Compression as CompressionArgument, OutputArgument, OutputKind,
-    ProgressMode,
 };
 use crate::failure::Failure;
 
@@ -21,7 +21,7 @@ pub(crate) struct Outputs<'a> {
     pub(crate) arguments: &'a BuildArguments,
     /// An image a platform.
     pub(crate) images: &'a [&'a Image],
-    pub(crate) mode: ProgressMode,
+    pub(crate) screen: &'a Screen,
     /// `SOURCE_DATE_EPOCH`.
     pub(crate) epoch: Option<u64>,
 }
@@ -97,7 +97,7 @@ impl Outputs<'_> {
             OutputKind::Store | OutputKind::CacheOnly => return Ok(None),
             OutputKind::Push(push) => {
                 let export = self.export(output, ExportKind::OciDirectory, None)?;
-                return push_shown(self.images, &export, push, self.mode).map(Some);
+                return push_shown(self.images, &export, push, self.screen).map(Some);
             }
             OutputKind::Load => {
                 let [image] = self.images else {
@@ -173,7 +173,7 @@ impl Outputs<'_> {
             if to.place == CachePlace::Inline {
                 continue;
             }
-            let exported = shown(self.mode, |events| export_cache(self.images, to, events));
+            let exported = shown(self.screen, |events| export_cache(self.images, to, events));
             match exported {
                 Err(Failure::Library(error)) if to.ignore_error => {
                     eprintln!("warning: the cache was not exported: {error}");

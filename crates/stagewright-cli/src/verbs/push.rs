@@ -8,17 +8,16 @@ use std::time::Instant;
 use stagewright::{Builder, Export, Exported, Image, Push, PushEvents, push_images};
 
 use super::interrupts::Interrupts;
-use super::watch;
+use super::watch::{self, Screen};
 use crate::arguments::{ProgressMode, PushArguments};
 use crate::failure::Failure;
 
 /// Pushes images that are in the store.
 pub(crate) fn run(builder: &Builder, arguments: &PushArguments) -> Result<(), Failure> {
-    let mode = if arguments.quiet {
-        ProgressMode::Quiet
-    } else {
-        arguments.progress
-    };
+    let screen = Screen::new(match arguments.quiet {
+        true => ProgressMode::Quiet,
+        false => arguments.progress,
+    });
     for name in &arguments.images {
         let images = builder.image_platforms(name)?;
         let push = Push {
@@ -29,9 +28,9 @@ pub(crate) fn run(builder: &Builder, arguments: &PushArguments) -> Result<(), Fa
             &images.iter().collect::<Vec<_>>(),
             &Export::default(),
             &push,
-            mode,
+            &screen,
         )?;
-        if let Some(digest) = pushed.manifest.filter(|_| mode == ProgressMode::Quiet) {
+        if let Some(digest) = pushed.manifest.filter(|_| screen.is_quiet()) {
             println!("{digest}");
         }
     }
@@ -43,19 +42,19 @@ pub(crate) fn push_shown(
     images: &[&Image],
     export: &Export,
     push: &Push,
-    mode: ProgressMode,
+    screen: &Screen,
 ) -> Result<Exported, Failure> {
-    shown(mode, |events| push_images(images, export, push, events))
+    shown(screen, |events| push_images(images, export, push, events))
 }
 
 /// Does something that tells of its progress, and shows it.
 pub(crate) fn shown<T: Send>(
-    mode: ProgressMode,
+    screen: &Screen,
     work: impl FnOnce(PushEvents) -> Result<T, stagewright::Error> + Send,
 ) -> Result<T, Failure> {
     // Nothing has to be tidied up: what was sent stays with the registry, tags come last.
     let _signals = Interrupts::listen(|| std::process::exit(130))?;
-    let mut renderer = watch::renderer(mode);
+    let mut renderer = screen.renderer();
     let started = Instant::now();
     let (sender, events) = channel();
     let result = thread::scope(|scope| {

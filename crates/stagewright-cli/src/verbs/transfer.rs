@@ -6,15 +6,17 @@ use stagewright::Builder;
 use tempfile::NamedTempFile;
 
 use super::push::shown;
-use crate::arguments::{CopyArguments, LoadArguments, ProgressMode, PullArguments};
+use super::watch::Screen;
+use crate::arguments::{CopyArguments, LoadArguments, PullArguments};
 use crate::failure::Failure;
 
 /// Pulls images into the store, and prints their ids.
 pub(crate) fn pull(builder: &Builder, arguments: &PullArguments) -> Result<(), Failure> {
-    let (options, mode) = (arguments.transfer.options(), arguments.shown.mode());
+    let options = arguments.transfer.options();
+    let screen = Screen::new(arguments.shown.mode());
     for name in &arguments.images {
-        let image = shown(mode, |events| builder.pull_image(name, &options, events))?;
-        if mode == ProgressMode::Quiet {
+        let image = shown(&screen, |events| builder.pull_image(name, &options, events))?;
+        if screen.is_quiet() {
             println!("{}", image.id());
         }
     }
@@ -23,12 +25,13 @@ pub(crate) fn pull(builder: &Builder, arguments: &PullArguments) -> Result<(), F
 
 /// Copies an image, and prints its digest.
 pub(crate) fn copy(builder: &Builder, arguments: &CopyArguments) -> Result<(), Failure> {
-    let (options, mode) = (arguments.transfer.options(), arguments.shown.mode());
+    let options = arguments.transfer.options();
+    let screen = Screen::new(arguments.shown.mode());
     let (from, to) = (&arguments.from, &arguments.to);
-    let copied = shown(mode, |events| {
+    let copied = shown(&screen, |events| {
         builder.copy_image(from, to, &options, events)
     })?;
-    if let Some(digest) = copied.manifest.filter(|_| mode == ProgressMode::Quiet) {
+    if let Some(digest) = copied.manifest.filter(|_| screen.is_quiet()) {
         println!("{digest}");
     }
     Ok(())
@@ -36,7 +39,8 @@ pub(crate) fn copy(builder: &Builder, arguments: &CopyArguments) -> Result<(), F
 
 /// Loads an archive, and prints the names of what was in it.
 pub(crate) fn load(builder: &Builder, arguments: &LoadArguments) -> Result<(), Failure> {
-    let (options, mode) = (arguments.transfer.options(), arguments.shown.mode());
+    let options = arguments.transfer.options();
+    let screen = Screen::new(arguments.shown.mode());
     let (path, _kept) = match &arguments.input {
         Some(path) => (path.clone(), None),
         None => {
@@ -51,7 +55,9 @@ pub(crate) fn load(builder: &Builder, arguments: &LoadArguments) -> Result<(), F
             (file.path().to_owned(), Some(file))
         }
     };
-    let names = shown(mode, |events| builder.load_images(&path, &options, events))?;
+    let names = shown(&screen, |events| {
+        builder.load_images(&path, &options, events)
+    })?;
     for name in names {
         println!("{name}");
     }

@@ -1,6 +1,8 @@
 //! A build while it runs: its events shown, signals heard.
 
+use std::cell::Cell;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,11 +20,49 @@ use crate::settings::wants_colour;
 /// How often a picture of the build is drawn anew.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
+/// Where one thing after the other is shown while it happens.
+pub(crate) struct Screen {
+    mode: ProgressMode,
+    numbers: Rc<Cell<usize>>,
+}
+
+impl Screen {
+    pub(crate) fn new(mode: ProgressMode) -> Self {
+        Self {
+            mode,
+            numbers: Rc::default(),
+        }
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.mode == ProgressMode::Quiet
+    }
+
+    /// Returns what shows the next thing.
+    pub(super) fn renderer(&self) -> Box<dyn Renderer> {
+        let stderr = std::io::stderr();
+        let terminal = Terminal::of(stderr.as_fd(), wants_colour());
+        match (self.mode, terminal) {
+            (ProgressMode::Quiet | ProgressMode::None, _) => Box::new(Quiet),
+            (ProgressMode::Rawjson, _) => Box::new(RawJson::new(std::io::stdout())),
+            (ProgressMode::Auto | ProgressMode::Tty, Some(mut terminal)) => {
+                Box::new(Tty::new(std::io::stderr(), move || {
+                    terminal.measure(std::io::stderr().as_fd());
+                    terminal
+                }))
+            }
+            (ProgressMode::Plain | ProgressMode::Auto | ProgressMode::Tty, _) => {
+                Box::new(Plain::new(std::io::stderr(), Rc::clone(&self.numbers)))
+            }
+        }
+    }
+}
+
 /// Shows a build until it ends, and returns its image.
-pub(crate) fn watch(mut build: Build, mode: ProgressMode) -> Result<Image, Failure> {
+pub(crate) fn watch(mut build: Build, screen: &Screen) -> Result<Image, Failure> {
     let canceller = build.canceller();
     let signals = Interrupts::listen(move || canceller.cancel())?;
-    let mut renderer = renderer(mode);
+    let mut renderer = screen.renderer();
     let started = Instant::now();
     let (sender, updates) = channel();
     let events = build.events();
@@ -52,24 +92,6 @@ pub(crate) fn watch(mut build: Build, mode: ProgressMode) -> Result<Image, Failu
             Err(Failure::Signal(signal))
         }
         (result, _) => Ok(result?),
-    }
-}
-
-pub(super) fn renderer(mode: ProgressMode) -> Box<dyn Renderer> {
-    let stderr = std::io::stderr();
-    let terminal = Terminal::of(stderr.as_fd(), wants_colour());
-    match (mode, terminal) {
-        (ProgressMode::Quiet | ProgressMode::None, _) => Box::new(Quiet),
-        (ProgressMode::Rawjson, _) => Box::new(RawJson::new(std::io::stdout())),
-        (ProgressMode::Auto | ProgressMode::Tty, Some(mut terminal)) => {
-            Box::new(Tty::new(std::io::stderr(), move || {
-                terminal.measure(std::io::stderr().as_fd());
-                terminal
-            }))
-        }
-        (ProgressMode::Plain | ProgressMode::Auto | ProgressMode::Tty, _) => {
-            Box::new(Plain::new(std::io::stderr()))
-        }
     }
 }
 
