@@ -393,7 +393,7 @@ fn privileged_the_kernels_refusal_of_namespaces_leads_to_chroot() {
 }
 
 /// Returns a command that runs another where the kernel makes no namespaces.
-fn without_namespaces(build: &std::process::Command) -> std::process::Command {
+pub(crate) fn without_namespaces(build: &std::process::Command) -> std::process::Command {
     let words = std::iter::once(build.get_program()).chain(build.get_args());
     let mut limited = std::process::Command::new("unshare");
     limited

@@ -151,6 +151,10 @@ const ROWS: &[Row] = &[
         &[BASE, COPY_LEFT, RUN_LEFT, COPY_RIGHT, RUN_RIGHT],
     ),
     row(
+        Arguments(&["--volume=/tmp:/v:ro"]),
+        &[BASE, COPY_LEFT, RUN_LEFT, COPY_RIGHT, RUN_RIGHT],
+    ),
+    row(
         Text("WORKDIR /work\n", "WORKDIR /other\n"),
         &[
             "WORKDIR /other",

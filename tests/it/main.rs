@@ -55,3 +55,4 @@ mod tmpfs;
 mod transfers;
 mod unset;
 mod vectors;
+mod volumes;

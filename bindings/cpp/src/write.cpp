@@ -36,6 +36,8 @@ std::string request_json(const BuildOptions& options) {
       {"dns", options.dns},
       {"dns_search", options.dns_search},
       {"dns_options", options.dns_options},
+      {"volumes", options.volumes},
+      {"devices", options.devices},
       {"reproducible", options.reproducible},
       {"sbom", options.sbom},
       {"allow", options.allow},

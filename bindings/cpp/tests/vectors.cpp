@@ -134,6 +134,8 @@ BuildOptions options_of(const Json& request) {
     else if (name == "cache_from") options.cache_from = value.get<std::vector<std::string>>();
     else if (name == "dns") options.dns = value.get<std::vector<std::string>>();
     else if (name == "dns_search") options.dns_search = value.get<std::vector<std::string>>();
+    else if (name == "devices") options.devices = value.get<std::vector<std::string>>();
+    else if (name == "volumes") options.volumes = value.get<std::vector<std::string>>();
     else if (name == "dns_options") options.dns_options = value.get<std::vector<std::string>>();
     else if (name == "source_date_epoch") options.source_date_epoch = value.get<std::uint64_t>();
     else if (name == "cache_ttl_ms") options.cache_ttl_ms = value.get<std::uint64_t>();

@@ -88,6 +88,10 @@ export interface BuildOptions {
   cgroupParent?: string;
   /** As `[name, soft, hard]`. */
   ulimits?: readonly (readonly [string, number, number])[];
+  /** Folders and files of the host that steps see, as `--volume` has them: `SOURCE:TARGET`, `SOURCE:TARGET:ro`. */
+  volumes?: readonly string[];
+  /** Devices of the host that steps may use: `DEVICE` or `DEVICE:TARGET`. */
+  devices?: readonly string[];
   /** A step that takes longer is ended, and the build fails. */
   stepTimeoutMs?: number;
   /** How much of what a step writes is told: 2 MiB by default, all if 0. */

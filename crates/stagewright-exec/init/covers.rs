@@ -162,6 +162,7 @@ impl Covers {
                 sys::link_at(here.as_fd(), &from, place.parent.as_fd(), &place.name)
                     .doing("showing a socket", target)
             }
+            Mount::Device { .. } => Err(unsupported("a device, where nothing can be mounted,")),
             Mount::BindDiscard { .. } | Mount::Layers { .. } => {
                 Err(unsupported("a mount of layers, where nothing can be mounted,"))
             }

@@ -216,7 +216,7 @@ impl Place<'_> {
             } else {
                 sys::mount(c"/dev/null", &target, c"", sys::MS_BIND, None)
                     .doing("masking", path)?;
-                self.keep_devices(path)?;
+                self.keep_devices(path.as_ref())?;
             }
         }
         for path in READ_ONLY.into_iter().filter(|_| !without("read-only")) {
@@ -258,7 +258,7 @@ impl Place<'_> {
             }
             other => other?,
         }
-        self.keep_devices("/dev/pts")?;
+        self.keep_devices(pts)?;
         let size = std::ffi::CString::new(format!("mode=1777,size={}", step.shm_bytes))
             .unwrap_or_default();
         let shared = guarded | sys::MS_NODEV;
@@ -289,14 +289,14 @@ impl Place<'_> {
     }
 
     /// Remembers that the devices of a mount can be used.
-    fn keep_devices(&mut self, path: &str) -> Result<(), Failure> {
-        let mounted = sys::open_in_root(self.root.as_fd(), path.as_ref(), sys::O_PATH)
-            .doing("opening", path)?;
+    fn keep_devices(&mut self, path: &Path) -> Result<(), Failure> {
+        let mounted =
+            sys::open_in_root(self.root.as_fd(), path, sys::O_PATH).doing("opening", path)?;
         self.device_mounts.push(mounted);
         Ok(())
     }
 
-    /// Forbids to use any other device than those of `/dev`: a step may make a node for a disk of
+    /// Forbids to use any other device than those of `/dev` and those that were asked for: a step may make a node for a disk of
     /// the host, as it has the capability that packages need, but it must not open it.
     fn forbid_devices(&self) -> Result<(), Failure> {
         sys::set_attributes(self.root.as_fd(), sys::ATTR_NODEV, true)
@@ -386,6 +386,10 @@ impl Place<'_> {
                 sys::chmod_at(here.as_fd(), &path, *mode).doing("preparing a socket", source)?;
                 sys::chown(socket.as_fd(), *uid, *gid).doing("preparing a socket", source)?;
                 self.bind(source, target, false)
+            }
+            Mount::Device { source, target } => {
+                self.bind(source, target, false)?;
+                self.keep_devices(target)
             }
         }
     }

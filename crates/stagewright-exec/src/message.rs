@@ -281,6 +281,7 @@ wire_enum!(Mount {
     4 => Tmpfs { target, size_bytes, mode },
     5 => Secret { bytes, target, mode, uid, gid },
     6 => Socket { source, target, mode, uid, gid },
+    7 => Device { source, target },
 });
 
 impl Wire for RootFs {

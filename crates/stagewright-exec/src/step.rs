@@ -177,6 +177,13 @@ pub enum Mount {
         /// Its group.
         gid: u32,
     },
+    /// A device of the host, or a directory of them, that the step can use as far as its user and the host let it.
+    Device {
+        /// The path on the host.
+        source: PathBuf,
+        /// The path in the root.
+        target: PathBuf,
+    },
 }
 
 impl Mount {
@@ -189,6 +196,7 @@ impl Mount {
             | Self::Layers { target, .. }
             | Self::Tmpfs { target, .. }
             | Self::Secret { target, .. }
+            | Self::Device { target, .. }
             | Self::Socket { target, .. } => target,
         }
     }

@@ -13,6 +13,7 @@
 //! | user | text ² | – | text ² |
 //! | network, confinement, name of the host | text | – | – |
 //! | limits, `/dev/shm` size, extra hosts' names, search domains | text | – | – |
+//! | volumes of the host | target and access; what it holds if that is asked for; never the source | – | – |
 //! | extra hosts' addresses, name servers and their options | no | – | – |
 //! | limits of memory and processors, cgroup, way to the network (`pasta`), timeout | no | – | – |
 //! | heredoc script | text | text | – |

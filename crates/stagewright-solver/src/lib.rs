@@ -42,6 +42,7 @@ mod step_log;
 mod used_mounts;
 mod used_results;
 mod vertex;
+mod volume;
 
 pub use accounts::Account;
 pub use age::BuildClock;
@@ -69,3 +70,4 @@ pub use tokio_util::sync::CancellationToken;
 pub use used_mounts::UsedMounts;
 pub use used_results::UsedResults;
 pub use vertex::{Snapshot, VertexResult};
+pub use volume::{Volume, VolumeAccess};

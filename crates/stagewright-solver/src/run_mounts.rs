@@ -19,6 +19,7 @@ use crate::run_caches;
 use crate::services::{Secret, Services};
 use crate::ssh_agent::Served;
 use crate::vertex::{Snapshot, VertexResult};
+use crate::volume::upper_and_work;
 
 /// Where a secret is seen that names no target.
 const SECRETS_DIRECTORY: &str = "/run/secrets";
@@ -55,6 +56,9 @@ pub(crate) fn parts(
     event: u64,
     parts: &mut Parts,
 ) -> Result<(), StepError> {
+    for volume in &services.options.limits.volumes {
+        volume.parts(services, event, parts)?;
+    }
     for (index, mount) in op.mounts.iter().enumerate() {
         let label = format!("mount {index} {}", mount.mount.target);
         parts.map(&label, options(&mount.mount.kind));
@@ -180,7 +184,16 @@ pub(crate) fn bound(
     inputs: &[VertexResult],
     event: u64,
 ) -> Result<(CopyOp, Selection), StepError> {
-    let input = input(mount, inputs)?.clone();
+    select(services, input(mount, inputs)?.clone(), source, event)
+}
+
+/// Selects files of a context or of a root file system as if they were copied.
+pub(crate) fn select(
+    services: &Services,
+    input: VertexResult,
+    source: &str,
+    event: u64,
+) -> Result<(CopyOp, Selection), StepError> {
     let from = match input {
         VertexResult::Context(_) => CopyFrom::Context,
         VertexResult::Snapshot(_) => CopyFrom::Snapshot,
@@ -204,6 +217,11 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, StepError> {
     let mut prepared = Prepared::default();
     let mut agents = 0;
+    // A mount of the step's own lies above them.
+    for volume in &services.options.limits.volumes {
+        let mount = volume.mount(services, &mut prepared.leases._scratch)?;
+        prepared.mounts.push(mount);
+    }
     for mount in &op.mounts {
         let target = PathBuf::from(&mount.mount.target);
         match &mount.mount.kind {
@@ -305,11 +323,7 @@ fn bind(
         return Ok(());
     }
     let scratch = if writable {
-        let folder = services.store.temp_dir()?;
-        let (upper, work) = (folder.path().join("upper"), folder.path().join("work"));
-        fs::create_dir(&upper)
-            .and_then(|()| fs::create_dir(&work))
-            .map_err(StepError::Io)?;
+        let (folder, upper, work) = upper_and_work(&services.store)?;
         prepared.leases._scratch.push(folder);
         Some((upper, work))
     } else {

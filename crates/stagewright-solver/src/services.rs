@@ -31,6 +31,7 @@ use crate::ssh_agent::SshAgent;
 use crate::used_mounts::UsedMounts;
 use crate::used_results::UsedResults;
 use crate::vertex::Snapshot;
+use crate::volume::Volume;
 
 /// What a build is told besides its plan.
 #[derive(Debug, Clone)]
@@ -66,6 +67,8 @@ pub struct Limits {
     pub extra_hosts: Vec<(String, IpAddr)>,
     /// What `/etc/resolv.conf` shows. Of it the search domains enter keys.
     pub resolv_conf: ResolvConf,
+    /// Files of the host that steps see.
+    pub volumes: Vec<Volume>,
     /// The size of `/dev/shm` in bytes.
     pub shm_bytes: Option<u64>,
     /// Resource limits.

@@ -139,6 +139,20 @@ impl Input {
             };
             named_sources.insert(name.clone(), source);
         }
+        for volume in &request.volumes {
+            volume
+                .check()
+                .map_err(|message| Error::new(ErrorKind::Request, message))?;
+            if volume.keyed {
+                let folder = match volume.source.parent() {
+                    Some(parent) if !volume.source.is_dir() => parent,
+                    _ => &volume.source,
+                };
+                let description = format!("the volume {}", volume.target);
+                let files = open(folder, Patterns::default(), &description)?;
+                contexts.insert(volume.context_name(), files);
+            }
+        }
         let mut target = request.target.clone();
         let mut secrets = request.secrets.clone();
         if let Some(composed) = composed {

@@ -601,6 +601,7 @@ impl Job {
         let limits = Limits {
             extra_hosts: failure::hosts(&request.extra_hosts)?,
             resolv_conf: name_servers::resolv_conf(request)?,
+            volumes: request.volumes.clone(),
             shm_bytes: request.shm_bytes,
             ulimits: failure::ulimits(&request.ulimits)?,
             timeout: request.step_timeout,

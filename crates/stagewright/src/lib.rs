@@ -94,7 +94,7 @@ pub use stagewright_fetch::{
 pub use stagewright_oci::ImageConfig;
 pub use stagewright_solver::{
     Change, CheckFinding, Event, EventKind, Explained, LogStream, MissReason, Outcome, Verdict,
-    VertexInfo,
+    VertexInfo, Volume, VolumeAccess,
 };
 pub use stored::NamedEntry;
 pub use transfer::{

@@ -10,6 +10,7 @@ use crate::stage::Stage;
 use stagewright_oci::Platform;
 use stagewright_plan::RemoteKind;
 pub use stagewright_plan::Squash;
+use stagewright_solver::Volume;
 
 /// Everything that one build is asked to do. Plain data: fill in what differs from the default.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +97,8 @@ pub struct BuildRequest {
     pub cgroup_parent: Option<String>,
     /// Resource limits of the steps, as `(name, soft, hard)`: `("nofile", 1024, 2048)`.
     pub ulimits: Vec<(String, u64, u64)>,
+    /// Folders and files of the host that all `RUN`s see.
+    pub volumes: Vec<Volume>,
     /// How long a step may take, without limit if absent. One that takes longer is ended, with all
     /// that it started, and the build fails.
     pub step_timeout: Option<Duration>,
@@ -163,6 +166,7 @@ impl BuildRequest {
             cpuset_mems: None,
             cgroup_parent: None,
             ulimits: Vec::new(),
+            volumes: Vec::new(),
             step_timeout: None,
             step_log_bytes_max: None,
             keep_failed_step: false,

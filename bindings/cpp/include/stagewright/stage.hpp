@@ -262,6 +262,10 @@ struct BuildOptions {
   /// The cgroup that those of steps are made in.
   std::optional<std::string> cgroup_parent;
   std::vector<Ulimit> ulimits;
+  /// Folders and files of the host that steps see, as --volume has them: "SOURCE:TARGET", "SOURCE:TARGET:ro".
+  std::vector<std::string> volumes;
+  /// Devices of the host that steps may use: "DEVICE" or "DEVICE:TARGET".
+  std::vector<std::string> devices;
   std::optional<std::uint64_t> jobs;
   /// How long a step may take.
   std::optional<std::uint64_t> step_timeout_ms;

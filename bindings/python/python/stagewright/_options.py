@@ -88,6 +88,11 @@ class BuildOptions(TypedDict, total=False):
     cgroup_parent: str | None
     ulimits: Sequence[tuple[str, int, int]]
     """As ``(name, soft, hard)``."""
+    volumes: str | Sequence[str]
+    """Folders and files of the host that steps see, as ``--volume`` has them: ``SOURCE:TARGET``,
+    ``SOURCE:TARGET:ro``."""
+    devices: str | Sequence[str]
+    """Devices of the host that steps may use: ``DEVICE`` or ``DEVICE:TARGET``."""
     step_timeout: float | None
     """A step that takes more seconds is ended, and the build fails."""
     step_log_bytes_max: int | None
@@ -367,6 +372,8 @@ _PLAIN: dict[str, tuple[str, Callable[[str, Mapping[str, Any]], Any] | None]] = 
     "dns": ("dns", _texts),
     "dns_search": ("dns_search", _texts),
     "dns_options": ("dns_options", _texts),
+    "volumes": ("volumes", _texts),
+    "devices": ("devices", _texts),
     "shmsize": ("shm_bytes", None),
     "cpu_quota": ("cpu_quota_us", None),
     "cpu_period": ("cpu_period_us", None),

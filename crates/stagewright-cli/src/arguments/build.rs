@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, ValueEnum};
-use stagewright::{CachePlace, CacheTo};
+use stagewright::{CachePlace, CacheTo, Volume};
 
 use super::annotation::AnnotationArgument;
 use super::attest::AttestArguments;
@@ -180,6 +180,13 @@ pub(crate) struct BuildArguments {
     /// Limit what steps may use, as `NAME=SOFT[:HARD]`
     #[arg(long, value_name = "LIMIT")]
     pub(crate) ulimit: Vec<Ulimit>,
+    /// Show steps a folder or file of the host, as `SOURCE:TARGET[:OPTIONS]`: `ro` to read, `O` to throw
+    /// away what they change, and with these `key` to run them again when it changes
+    #[arg(short, long, value_name = "VOLUME", value_parser = Volume::parse)]
+    volume: Vec<Volume>,
+    /// Show steps a device of the host, as `DEVICE[:TARGET]`
+    #[arg(long, value_name = "DEVICE", value_parser = Volume::parse_device)]
+    device: Vec<Volume>,
     /// End a step that takes longer, such as 90s or 1h30m, and fail
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
@@ -230,6 +237,11 @@ impl BuildArguments {
     pub(crate) fn asks(&self) -> Option<CallArgument> {
         let call = self.call.filter(|call| call.method != CallMethod::Build);
         call.or(self.check.then_some(CallArgument::CHECK))
+    }
+
+    /// Returns what steps see of the host.
+    pub(crate) fn volumes(&self) -> Vec<Volume> {
+        self.volume.iter().chain(&self.device).cloned().collect()
     }
 
     /// Returns whether images are to be caches, too.

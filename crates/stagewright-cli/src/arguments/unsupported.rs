@@ -39,7 +39,6 @@ const FLAGS: &[Flag] = &[
     flag("--policy", Takes::Value, &[]),
     flag("--resource", Takes::Value, &[]),
     flag("--security-opt", Takes::Value, &[]),
-    flag("--volume", Takes::Value, &[]),
 ];
 
 /// Which of the flags were given.

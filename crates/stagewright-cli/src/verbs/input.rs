@@ -107,6 +107,7 @@ pub(crate) fn read(arguments: &BuildArguments) -> Result<Input, Failure> {
             .iter()
             .map(|limit| (limit.name.clone(), limit.soft, limit.hard))
             .collect(),
+        volumes: arguments.volumes(),
         step_timeout: arguments.timeout,
         step_log_bytes_max: arguments.log_limit,
         keep_failed_step: arguments.on_error == OnError::Shell,

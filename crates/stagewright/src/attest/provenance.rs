@@ -191,7 +191,7 @@ struct Dependencies {
 /// Lists what came from elsewhere.
 fn dependencies(facts: &Facts<'_>) -> Dependencies {
     let mut by_uri: BTreeMap<String, Value> = BTreeMap::new();
-    let mut complete = locals(facts).is_empty();
+    let mut complete = locals(facts).is_empty() && facts.request.volumes.is_empty();
     for source in sources(facts) {
         let SourceOp::Image {
             reference,

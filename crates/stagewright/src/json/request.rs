@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use stagewright_solver::Volume;
 
 use super::stage::{StageJson, stages};
 use crate::attest::{AttestArgument, ProvenanceOptions};
@@ -70,6 +71,10 @@ struct RequestJson {
     cgroup_parent: Option<String>,
     /// As `[name, soft, hard]`.
     ulimits: Vec<(String, u64, u64)>,
+    /// As `--volume` has them: `SOURCE:TARGET[:OPTIONS]`.
+    volumes: Vec<String>,
+    /// As `--device` has them: `DEVICE[:TARGET]`.
+    devices: Vec<String>,
     step_timeout_ms: Option<u64>,
     step_log_bytes_max: Option<u64>,
     jobs: Option<usize>,
@@ -274,6 +279,7 @@ pub fn parse_request(text: &str) -> Result<BuildRequest, Error> {
         cpuset_mems: json.cpuset_mems,
         cgroup_parent: json.cgroup_parent,
         ulimits: json.ulimits,
+        volumes: volumes(&json.volumes, &json.devices)?,
         step_timeout: json.step_timeout_ms.map(Duration::from_millis),
         step_log_bytes_max: json.step_log_bytes_max,
         // Steps are entered on the terminal of a program.
@@ -311,6 +317,13 @@ pub(super) fn parse<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, Error> {
 pub(super) fn pick(stages: &[Stage], index: usize) -> Result<Stage, Error> {
     let message = "a stage is named before it is described";
     stages.get(index).cloned().ok_or_else(|| fail(message))
+}
+
+fn volumes(volumes: &[String], devices: &[String]) -> Result<Vec<Volume>, Error> {
+    let volumes = volumes.iter().map(|text| Volume::parse(text));
+    let devices = devices.iter().map(|text| Volume::parse_device(text));
+    let read: Result<_, String> = volumes.chain(devices).collect();
+    read.map_err(|message| fail(&message))
 }
 
 fn fail(message: &str) -> Error {
