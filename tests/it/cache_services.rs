@@ -297,6 +297,14 @@ fn what_is_refused_is_told_and_fails_unless_it_is_to_be_ignored() {
     ] {
         let told = wrong(cache);
         assert!(told.contains(message), "{told}");
+        assert!(!told.contains("[internal]"), "nothing is built: {told}");
+        let cache = format!("{cache},ignore-error=true");
+        let build = Stagewright::new().build(&project, &["--cache-to", &cache]);
+        let told = build.success().output.stderr;
+        assert!(
+            told.contains("warning: the cache was not exported"),
+            "{told}"
+        );
     }
 }
 

@@ -15,6 +15,7 @@ use stagewright_solver::{
     CACHE_CONFIG_TYPE, CacheDocument, CachedLayer, CachedMount, CachedResult, Reporter, Services,
 };
 
+use crate::builder::Builder;
 use crate::cache_transfer::{CacheMode, CachePlace, CacheTo, DEFAULT_TAG};
 use crate::error::{Error, ErrorKind};
 use crate::export::Export;
@@ -26,6 +27,27 @@ use crate::write::{Exported, export_error};
 
 /// The repository that the tags of a cache in a folder are written for.
 const LOCAL_REPOSITORY: &str = "cache";
+
+impl CacheTo {
+    /// Checks that all is there that it takes to ask the service of a cache, if it is kept in one. Nothing is asked: this is for
+    /// who exports after a build that takes long.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Request`] that says what is missing or wrong.
+    pub fn check(&self, builder: &Builder) -> Result<(), Error> {
+        match &self.place {
+            CachePlace::Service(place) => service_of(builder, place).map(drop),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn service_of(builder: &Builder, place: &ServicePlace) -> Result<CacheService, Error> {
+    let inner = builder.inner();
+    let network = inner.registries.network.clone();
+    CacheService::open(place, &inner.services, network)
+        .map_err(|error| Error::new(ErrorKind::Request, error.to_string()))
+}
 
 /// Exports what a build used and made as a cache for other machines; of several platforms, as one. Blocks.
 ///
@@ -135,18 +157,15 @@ impl Exporter<'_> {
 
     fn keep(&self, cache: &OutgoingImage, place: &ServicePlace) -> Result<(), Error> {
         let builder = self.first.builder();
-        let inner = builder.inner();
         let shown = place.shown();
         let event = self
             .reporter
             .start_internal(&format!("exporting cache to {shown}"));
-        let written = CacheService::open(place, &inner.services, inner.registries.network.clone())
-            .map_err(|error| Error::new(ErrorKind::Request, error.to_string()))
-            .and_then(|service| {
-                let pushed = service.push(cache, progress(self.reporter.clone(), event));
-                let pushed = builder.runtime()?.block_on(pushed);
-                pushed.map_err(|error| Error::new(ErrorKind::Export, error.to_string()))
-            });
+        let written = service_of(builder, place).and_then(|service| {
+            let pushed = service.push(cache, progress(self.reporter.clone(), event));
+            let pushed = builder.runtime()?.block_on(pushed);
+            pushed.map_err(|error| Error::new(ErrorKind::Export, error.to_string()))
+        });
         self.reporter.finish_internal(event, &written);
         written
     }

@@ -16,7 +16,7 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
     if let Some(call) = arguments.asks() {
         return call::run(builder, call, input::read(arguments)?.request);
     }
-    outputs::check(arguments)?;
+    outputs::check(builder, arguments)?;
     let input = input::read(arguments)?;
     let screen = Screen::new(match arguments.quiet {
         true => ProgressMode::Quiet,

@@ -4,8 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use stagewright::{
-    CachePlace, Compression, Digest, Export, ExportKind, Exported, Image, Push, export_cache,
-    export_images, export_images_to,
+    Builder, CachePlace, Compression, Digest, Export, ExportKind, Exported, Image, Push,
+    export_cache, export_images, export_images_to,
 };
 
 use super::load;
@@ -185,8 +185,11 @@ impl Outputs<'_> {
     }
 }
 
-/// Refuses what could only fail after the build: an archive onto a terminal, two on one stream.
-pub(crate) fn check(arguments: &BuildArguments) -> Result<(), Failure> {
+/// Refuses what could only fail after the build: an archive onto a terminal, two on one stream, a cache without its key.
+pub(crate) fn check(builder: &Builder, arguments: &BuildArguments) -> Result<(), Failure> {
+    for to in arguments.cache_to.iter().filter(|to| !to.ignore_error) {
+        to.check(builder)?;
+    }
     let streams = arguments
         .output
         .iter()
