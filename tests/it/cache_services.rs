@@ -278,6 +278,16 @@ fn what_is_refused_is_told_and_fails_unless_it_is_to_be_ignored() {
             .success();
     }
     let project = project(COPIES);
+    let (server, service) = (ObjectServer::start(), &SERVICES[0]);
+    server.fail_next("HEAD", 400);
+    let cache = service.cache(&server);
+    let build = service.anew(&server, &project, &["--cache-to", &cache]);
+    let told = &build.output.stderr;
+    assert!(told.contains("S3 answered 400 for the blob"), "{told}");
+    assert!(
+        told.contains("(the bucket is in the region eu-west-1)"),
+        "{told}"
+    );
     let wrong = |cache: &str| {
         let mut command = Stagewright::new().build_command(&project, &["--cache-to", cache]);
         let output = output(&mut command);

@@ -155,10 +155,10 @@ fn privileged_what_follows_runs_again_if_it_is_too_old_too() {
 #[ignore = "needs root"]
 fn privileged_a_young_result_of_a_cache_takes_the_place_of_an_old_one() {
     let (old, young) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let from = old_cache(old.path(), FIRST);
+    let from_old = old_cache(old.path(), FIRST);
     let project = project(FIRST);
     let here = Stagewright::with_busybox();
-    let _ = here.build_into(&project, &old.path().join("image"), &[&from]);
+    let _ = here.build_into(&project, &old.path().join("image"), &[&from_old]);
     let explained = here.explain(&project, &[TWO_DAYS]);
     assert_eq!(explained.last().unwrap().verdict, "miss", "{explained:?}");
     let to = format!("--cache-to=type=local,dest={}", young.path().display());
@@ -169,6 +169,9 @@ fn privileged_a_young_result_of_a_cache_takes_the_place_of_an_old_one() {
         let executed = here.build(&project, &arguments).success().executed();
         assert_eq!(executed, NOTHING, "{arguments:?}");
     }
+    // Of two caches the one counts that is young enough, if it is the second.
+    let build = Stagewright::with_busybox().build(&project, &[&from_old, &from, TWO_DAYS]);
+    assert_eq!(build.success().executed(), NOTHING);
 }
 
 #[test]

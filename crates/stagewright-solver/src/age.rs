@@ -22,6 +22,11 @@ impl BuildClock {
         }
     }
 
+    /// Returns the time that was so long ago when it began; 0 where there is no limit.
+    pub fn oldest_unix_ms(&self, limit: Option<Duration>) -> u64 {
+        limit.map_or(0, |limit| self.started_unix_ms.saturating_sub(ms(limit)))
+    }
+
     pub(crate) fn now_unix_ms(&self) -> u64 {
         self.started_unix_ms
             .saturating_add(ms(self.started.elapsed()))
@@ -31,9 +36,7 @@ impl BuildClock {
 impl SolveOptions {
     /// Returns the time before which no result of a command may be made. What this build made is young enough for any limit.
     pub(crate) fn oldest_unix_ms(&self) -> u64 {
-        self.cache_ttl.map_or(0, |limit| {
-            self.clock.started_unix_ms.saturating_sub(ms(limit))
-        })
+        self.clock.oldest_unix_ms(self.cache_ttl)
     }
 
     /// Returns the time before which no result of a vertex may be made; nothing where none will do. What a copy makes follows

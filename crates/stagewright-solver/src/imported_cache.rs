@@ -38,6 +38,8 @@ pub enum CacheSource {
 /// Results of other machines, from any number of places.
 #[derive(Debug, Default)]
 pub struct ImportedCache {
+    /// When a result was made at the earliest that is young enough.
+    oldest_unix_ms: u64,
     results: Vec<CachedResult>,
     by_key: HashMap<ActionKey, usize>,
     layers: HashMap<LayerId, ImportedLayer>,
@@ -56,6 +58,15 @@ pub(crate) struct ImportedLayer {
 }
 
 impl ImportedCache {
+    /// Returns one that holds nothing yet. Of results with the same key the first that is added counts, but for one that was
+    /// made before this time, in milliseconds since 1970, where there is one that was not.
+    pub fn since(oldest_unix_ms: u64) -> Self {
+        Self {
+            oldest_unix_ms,
+            ..Self::default()
+        }
+    }
+
     /// Adds what a place holds, and returns how many results that are.
     ///
     /// # Errors
@@ -123,8 +134,13 @@ impl ImportedCache {
                 continue;
             }
             let place = self.results.len();
+            let is_old =
+                |result: &CachedResult| action_result(result).is_before(self.oldest_unix_ms);
             for key in &result.keys {
-                self.by_key.entry(*key).or_insert(place);
+                let first = self.by_key.get(key).map(|place| &self.results[*place]);
+                if first.is_none_or(|first| is_old(first) && !is_old(&result)) {
+                    self.by_key.insert(*key, place);
+                }
             }
             self.results.push(result);
         }

@@ -93,7 +93,7 @@ impl ObjectServer {
             .for_each(|(_, is_old)| *is_old = true);
     }
 
-    /// Answers the next request that begins so, as `PUT /b/blobs`, with a status.
+    /// Answers the next request that begins so, as `PUT /b/blobs`, with a status, and says in which region the bucket is.
     pub fn fail_next(&self, request: &str, status: u16) {
         self.state().faults.push((request.to_owned(), status));
     }
@@ -130,7 +130,8 @@ impl State {
         let fault = self.faults.iter().position(|(of, _)| line.starts_with(of));
         self.requests.push(line);
         if let Some(place) = fault {
-            return Response::new(self.faults.remove(place).1);
+            let status = self.faults.remove(place).1;
+            return Response::new(status).header("x-amz-bucket-region", "eu-west-1");
         }
         let is_entry = request.path.starts_with(TWIRP) || request.path.starts_with(ARTIFACTS);
         if !is_entry {

@@ -153,8 +153,9 @@ pub(crate) async fn import(
     environment: &ServiceEnvironment,
     platform: &Platform,
     reporter: &Reporter,
+    oldest_unix_ms: u64,
 ) -> Arc<ImportedCache> {
-    let mut cache = ImportedCache::default();
+    let mut cache = ImportedCache::since(oldest_unix_ms);
     let client = RegistryClient::new(registries.clone());
     for from in &request.cache_from {
         let shown = from.shown();

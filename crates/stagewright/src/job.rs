@@ -320,6 +320,7 @@ impl Job {
                 &self.builder.inner().services,
                 &self.platform,
                 &self.reporter,
+                self.clock.oldest_unix_ms(self.request.cache_ttl),
             )
         };
         let cache = tokio::select! {

@@ -18,6 +18,7 @@ use super::place::{AzurePlace, Hidden};
 const VALID: Duration = Duration::from_secs(6 * 60 * 60);
 /// The version of the service that signatures are written for.
 const VERSION: &str = "2021-08-06";
+
 /// A container, and who asks it.
 pub(super) struct Azure {
     url: Url,

@@ -11,9 +11,12 @@ use crate::answer::{ERROR_BYTES_MAX, one_line, retry_after, up_to};
 use crate::error::with_causes;
 use crate::http_fetch::HttpClient;
 use crate::registry_auth::host_of;
+use crate::registry_client::header;
 use crate::retry::{Backoff, Retry};
 use crate::transport::{Transport, UPLOAD_SILENCE, standstill};
 
+/// Where S3 says in which region a bucket is, to who asks in another.
+const BUCKET_REGION: &str = "x-amz-bucket-region";
 /// A document is read up to this length.
 const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
 
@@ -200,7 +203,15 @@ impl Caller {
         }
         let asked = retry_after(response.headers());
         let (service, what) = (self.service, what.to_owned());
-        let message = said(&up_to(response, ERROR_BYTES_MAX).await);
+        let region = match status.as_u16() {
+            301 | 307 | 400 => header(&response, BUCKET_REGION).map(one_line),
+            _ => None,
+        };
+        let mut message = said(&up_to(response, ERROR_BYTES_MAX).await);
+        // To `HEAD` nothing else is said.
+        if let (true, Some(region)) = (message.is_empty(), region) {
+            message = format!("the bucket is in the region {region}");
+        }
         let error = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ServiceError::Denied {
                 service,
