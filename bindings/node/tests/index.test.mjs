@@ -167,6 +167,9 @@ test('options that are none, and names that nothing has, are refused', async () 
   const object = wrong('the options of a build are an object, { name: value }, not "."');
   await assert.rejects(builder.build('.'), object);
   await assert.rejects(builder.explain(null), { code: 'request' });
+  const none = wrong('cache_ttl_ms is a number, not NaN');
+  await assert.rejects(builder.build({ context: project, cacheTtlMs: NaN }), none);
+  await assert.rejects(builder.pruneCache({ maxUsedBytes: Infinity }), { code: 'request' });
   assert.throws(() => new Builder('store'), { code: 'request' });
   for (const storeLimit of [-1, NaN, 1.5, '5g']) {
     assert.throws(() => new Builder({ storeLimit }), wrong(`storeLimit is a number of bytes, not ${storeLimit}`));

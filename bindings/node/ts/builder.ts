@@ -5,7 +5,7 @@ import type { Explained } from './events';
 import { Image } from './image';
 import { camelled, snaked } from './names';
 import { native, type NativeBuilder } from './native';
-import { checked } from './options';
+import { checked, written } from './options';
 import { type SecretValue, secretJson, Stage, Table } from './stage';
 import { split, transferred, type TransferOptions } from './transfer';
 
@@ -234,7 +234,7 @@ function request(options: BuildOptions): string {
   const contexts = Object.entries(buildContexts).map(([name, it]) => [name, table.name(it)]);
   const chosen = stage && (table.name(stage) as { stage: number }).stage;
   const values = Object.entries(secrets).map(([id, value]) => [id, secretJson(value)]);
-  return JSON.stringify({
+  return written({
     ...snaked(rest),
     stages: table.stages,
     stage: chosen,
@@ -349,7 +349,7 @@ export class Builder {
 
   /** Looks at an image in any place: its config, platforms, and what is attested of it. */
   async inspectImage(place: string, options: InspectOptions = {}): Promise<InspectedImage> {
-    const asked = JSON.stringify(checked('inspectImage', options));
+    const asked = written(checked('inspectImage', options));
     return JSON.parse(await awaiting(this.#native.inspectImage(place, asked)));
   }
 
@@ -365,7 +365,7 @@ export class Builder {
 
   /** Removes from the store what nobody needs, the least recently used first. */
   async pruneCache(options: PruneOptions = {}): Promise<Pruned> {
-    const asked = JSON.stringify(snaked(checked('pruneCache', options)));
+    const asked = written(snaked(checked('pruneCache', options)));
     return camelled(JSON.parse(await awaiting(this.#native.pruneCache(asked))));
   }
 

@@ -1,7 +1,7 @@
 import { awaiting, calling, made, wrongType } from './errors';
 import { camelled, snaked } from './names';
 import { native, type NativeImage } from './native';
-import { checked } from './options';
+import { checked, written } from './options';
 import { split, transferred, type TransferOptions } from './transfer';
 
 export type Compression = 'gzip' | 'zstd' | 'estargz' | 'uncompressed';
@@ -90,7 +90,7 @@ export class Image {
    */
   async run(options: ImageRunOptions = {}): Promise<number> {
     const { signal, ...rest } = checked('run', options);
-    const run = calling(() => this.#native.run(JSON.stringify(snaked(rest))));
+    const run = calling(() => this.#native.run(written(snaked(rest))));
     const abort = () => run.cancel();
     if (signal?.aborted) {
       abort();
@@ -140,7 +140,7 @@ export async function exportImages(
   dest: string,
   options: ExportOptions = {},
 ): Promise<string | null> {
-  const text = JSON.stringify({ kind: 'oci_directory', ...snaked(checked('an export', options)), dest });
+  const text = written({ kind: 'oci_directory', ...snaked(checked('an export', options)), dest });
   return awaiting(native.exportImages(natives(images), text));
 }
 

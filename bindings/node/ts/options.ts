@@ -15,3 +15,13 @@ export function checked<T extends object>(whose: string, options: T, names?: rea
   }
   return options;
 }
+
+/** @internal Options as the native module reads them. JSON has no word for a number that is none, and would leave it out. */
+export function written(options: unknown): string {
+  return JSON.stringify(options, (name, value) => {
+    if (typeof value === 'number' && !Number.isFinite(value)) {
+      throw wrongType(`${name} is a number, not ${value}`);
+    }
+    return value;
+  });
+}

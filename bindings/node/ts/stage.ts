@@ -1,7 +1,7 @@
 import { calling, wrongType } from './errors';
 import { snaked } from './names';
 import { native } from './native';
-import { checked } from './options';
+import { checked, written } from './options';
 
 /** A text for the shell, or a program and its arguments. */
 export type Command = string | readonly string[];
@@ -166,7 +166,7 @@ export class Stage {
   toDockerfile(): string {
     const table = new Table();
     table.name(this);
-    return calling(() => native.toDockerfile(JSON.stringify(table.stages)));
+    return calling(() => native.toDockerfile(written(table.stages)));
   }
 
   /** @internal */

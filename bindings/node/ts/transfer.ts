@@ -2,7 +2,7 @@ import { awaiting } from './errors';
 import { type Event, readEvent } from './events';
 import { snaked } from './names';
 import type { NativeTransfer } from './native';
-import { checked } from './options';
+import { checked, written } from './options';
 
 /** What is told while images are on their way. */
 export interface TransferOptions {
@@ -16,7 +16,7 @@ export function split<T extends TransferOptions>(
   options: T,
 ): [string, TransferOptions['onEvent']] {
   const { onEvent, ...rest } = checked(whose, options);
-  return [JSON.stringify(snaked(rest)), onEvent];
+  return [written(snaked(rest)), onEvent];
 }
 
 /** @internal Waits for the end. What the function throws is thrown when the work has ended. */

@@ -251,6 +251,8 @@ def test_wrong_options_and_missing_files_raise_what_python_raises(
         {"target": object()},
         {"step_timeout": "1"},
         {"cache_ttl": "1"},
+        {"cache_ttl": float("nan")},
+        {"step_timeout": float("inf")},
         {"rm": True},
         {"file": "a", "dockerfile": "b"},
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, TypedDict, Union
@@ -172,6 +173,12 @@ _ELSEWHERE = {
 }
 
 
+def _milliseconds(name: str, what: str, seconds: object) -> int:
+    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+        raise RequestTypeError(f"{name} is {what}, not {seconds!r}")
+    return round(seconds * 1000)
+
+
 def request_json(function: str, path: Path | None, options: Mapping[str, Any]) -> str:
     """Writes what a build is asked to do."""
     given: dict[str, Any] = {}
@@ -213,14 +220,9 @@ def request_json(function: str, path: Path | None, options: Mapping[str, Any]) -
                 request[_LIMITS[key]] = limit
         elif name == "cache_ttl":
             seconds = value.total_seconds() if isinstance(value, timedelta) else value
-            if not isinstance(seconds, (int, float)):
-                kind = type(value).__name__
-                raise RequestTypeError(f"cache_ttl is a number or a timedelta, not {kind}")
-            request["cache_ttl_ms"] = round(seconds * 1000)
+            request["cache_ttl_ms"] = _milliseconds(name, "a number or a timedelta", seconds)
         elif name == "step_timeout":
-            if not isinstance(value, (int, float)):
-                raise RequestTypeError(f"step_timeout is a number, not {type(value).__name__}")
-            request["step_timeout_ms"] = round(value * 1000)
+            request["step_timeout_ms"] = _milliseconds(name, "a number", value)
         else:
             of_library, convert = _PLAIN[name]
             request[of_library] = value if convert is None else convert(name, given)
