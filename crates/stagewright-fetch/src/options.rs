@@ -18,7 +18,7 @@ pub struct NetworkOptions {
     pub retries: RetryOptions,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
-    /// How long a connection may stay silent.
+    /// How long a connection may stay silent, unless something is sent on it that goes on.
     pub silence_timeout: Duration,
     /// What the program calls itself.
     pub user_agent: String,

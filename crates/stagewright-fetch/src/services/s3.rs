@@ -115,6 +115,8 @@ impl S3 {
             true => url.path().to_owned(),
             false => format!("/{}{}", self.bucket.name(), url.path()),
         };
+        // It needs no code there, and some services of the protocol leave the codes of what needs none.
+        let source = source.replace("%3A", ":");
         let headers = [
             ("x-amz-copy-source", source),
             ("x-amz-metadata-directive", "REPLACE".to_owned()),
@@ -254,6 +256,26 @@ mod tests {
                 url.query().unwrap().contains("X-Amz-Credential=A%2F"),
                 "{url}"
             );
+        }
+    }
+
+    #[test]
+    fn an_object_is_copied_from_where_it_is() {
+        let digest = stagewright_digest::Digest::of(b"blob");
+        for (endpoint_url, use_path_style) in [
+            (None, false),
+            (Some("http://127.0.0.1:9000".to_owned()), true),
+        ] {
+            let place = S3Place {
+                prefix: "p q/".to_owned(),
+                endpoint_url,
+                use_path_style,
+                ..with_key()
+            };
+            let s3 = S3::new(&place, &ServiceEnvironment::default()).unwrap();
+            let request = s3.touch(&Object::Blob(digest));
+            let source = &request.headers[0].1;
+            assert_eq!(*source, format!("/b/p%20q/blobs/{digest}"));
         }
     }
 
