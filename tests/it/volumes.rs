@@ -224,4 +224,8 @@ fn what_cannot_be_shown_is_told() {
         let told = output.failure(code).to_string();
         assert!(told.contains(expected), "{argument}: {told}");
     }
+    let twice = ["-v=/tmp:/v", "-v=/var:/v/"];
+    let Build { output } = Stagewright::new().build(&project, &twice);
+    let told = output.failure(1).to_string();
+    assert!(told.contains("two volumes are to be seen at /v/"), "{told}");
 }

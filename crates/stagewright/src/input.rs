@@ -139,7 +139,16 @@ impl Input {
             };
             named_sources.insert(name.clone(), source);
         }
-        for volume in &request.volumes {
+        for (index, volume) in request.volumes.iter().enumerate() {
+            let target = Path::new(&volume.target);
+            let mut others = request.volumes[..index].iter();
+            if others.any(|other| Path::new(&other.target) == target) {
+                let message = format!(
+                    "two volumes are to be seen at {}: name another place for one of them",
+                    volume.target
+                );
+                return Err(Error::new(ErrorKind::Request, message));
+            }
             volume
                 .check()
                 .map_err(|message| Error::new(ErrorKind::Request, message))?;
