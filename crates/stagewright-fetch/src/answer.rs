@@ -3,12 +3,23 @@
 use std::time::{Duration, SystemTime};
 
 use reqwest::Response;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_RANGE, HeaderMap, RETRY_AFTER};
 
 /// What is said of an error is read up to this length.
 pub(crate) const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// An error text is shown up to this length.
 pub(crate) const MESSAGE_LENGTH_MAX: usize = 300;
+
+/// Returns a header's text.
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// Returns at which byte a part begins that was sent.
+pub(crate) fn part_begin(response: &Response) -> Option<u64> {
+    let range = header(response, CONTENT_RANGE.as_str())?.strip_prefix("bytes ")?;
+    range.split_once('-')?.0.trim().parse().ok()
+}
 
 /// Reads an answer up to a length. A connection that breaks leaves it short.
 pub(crate) async fn up_to(mut response: Response, bytes_max: usize) -> Vec<u8> {

@@ -2,14 +2,15 @@
 
 use std::io::Write;
 
-use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::header::RANGE;
 use reqwest::{Method, Response, StatusCode};
 use stagewright_oci::{Descriptor, Reference};
 
+use crate::answer::part_begin;
 use crate::endpoint::{Endpoint, pull_endpoints};
 use crate::error::FetchError;
 use crate::registry_call::{self, Call, CallBody, Failure, connection_failure};
-use crate::registry_client::{RegistryClient, everywhere, header, pull_scope};
+use crate::registry_client::{RegistryClient, everywhere, pull_scope};
 use crate::retry::{Backoff, Retry};
 use crate::target::{Boxed, Opened, Target, Written};
 
@@ -220,11 +221,7 @@ impl Download<'_> {
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return Ok(have);
         }
-        let start = header(response, CONTENT_RANGE.as_str())
-            .and_then(|text| text.strip_prefix("bytes "))
-            .and_then(|text| text.split_once('-'))
-            .and_then(|(start, _)| start.trim().parse::<u64>().ok());
-        match start {
+        match part_begin(response) {
             Some(start) if start <= have => Ok(have - start),
             _ => Err(FetchError::Protocol {
                 registry: self.endpoint.registry.clone(),

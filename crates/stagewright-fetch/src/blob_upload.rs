@@ -8,12 +8,13 @@ use reqwest::header::{
 use reqwest::{Method, Response, StatusCode, Url};
 use stagewright_oci::{Descriptor, OutgoingBlob, Reference};
 
+use crate::answer::header;
 use crate::endpoint::Endpoint;
 use crate::error::FetchError;
 use crate::reader_body::{ReaderBody, prepare};
 use crate::registry_auth::{Access, host_of};
 use crate::registry_call::{Call, CallBody, Failure, Target, checked};
-use crate::registry_client::{RegistryClient, header};
+use crate::registry_client::RegistryClient;
 use crate::retry::{Backoff, Retry};
 use crate::transport::{UPLOAD_SILENCE, standstill};
 

@@ -4,14 +4,14 @@ use std::io::Write;
 use std::time::SystemTime;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderValue, IF_MODIFIED_SINCE,
+    ACCEPT_ENCODING, AUTHORIZATION, ETAG, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
 };
 use reqwest::{Method, Response, StatusCode, Url};
 use stagewright_digest::Digest;
 use thiserror::Error;
 
-use crate::answer::retry_after;
+use crate::answer::{header, part_begin, retry_after};
 use crate::blob_download::Progress;
 use crate::error::with_causes;
 use crate::options::NetworkOptions;
@@ -304,7 +304,7 @@ impl Transfer<'_> {
         let resumed = response.status() == StatusCode::PARTIAL_CONTENT
             && resume
                 .as_ref()
-                .is_some_and(|(have, _)| starts_at(&response, *have));
+                .is_some_and(|(have, _)| part_begin(&response) == Some(*have));
         if !resumed {
             if response.status() != StatusCode::OK {
                 return Err(self.status(&response));
@@ -314,8 +314,8 @@ impl Transfer<'_> {
                 .restart()
                 .map_err(|source| self.local(source))?;
             begun.version = Some(HttpVersion {
-                etag: text(&response, ETAG.as_str()),
-                last_modified: text(&response, LAST_MODIFIED.as_str()),
+                etag: text(&response, ETAG),
+                last_modified: text(&response, LAST_MODIFIED),
             });
         }
         loop {
@@ -380,7 +380,7 @@ impl Transfer<'_> {
                 .await
                 .map_err(|error| self.unreachable(error, false))?;
             let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-            let Some(location) = text(&response, LOCATION.as_str()).filter(|_| redirects) else {
+            let Some(location) = text(&response, LOCATION).filter(|_| redirects) else {
                 return Ok(response);
             };
             url = self.redirect(&url, &location)?;
@@ -441,14 +441,8 @@ impl Transfer<'_> {
     }
 }
 
-fn text(response: &Response, name: &str) -> Option<String> {
-    Some(response.headers().get(name)?.to_str().ok()?.to_owned())
-}
-
-/// Tells whether a part of a file begins at an offset.
-fn starts_at(response: &Response, offset: u64) -> bool {
-    text(response, CONTENT_RANGE.as_str())
-        .is_some_and(|range| range.starts_with(&format!("bytes {offset}-")))
+fn text(response: &Response, name: HeaderName) -> Option<String> {
+    header(response, name.as_str()).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use stagewright_digest::Digest;
 use stagewright_oci::{OutgoingBlob, OutgoingImage, Reference, media_type};
 use tokio::task::JoinSet;
 
+use crate::answer::header;
 use crate::blob_upload::{PushProgress, Upload, push_scope, task_failure};
 use crate::endpoint::{Endpoint, push_endpoint};
 use crate::error::FetchError;
 use crate::registry_call::{Call, CallBody, Target};
-use crate::registry_client::{RegistryClient, header};
+use crate::registry_client::RegistryClient;
 use crate::target::Boxed;
 
 /// How an image is pushed.

@@ -13,6 +13,7 @@ use stagewright_oci::{
 };
 use tokio::sync::{Mutex, Semaphore};
 
+use crate::answer::header;
 use crate::endpoint::{Endpoint, pull_endpoints};
 use crate::error::FetchError;
 use crate::options::RegistryOptions;
@@ -413,9 +414,4 @@ pub(crate) fn everywhere(reference: String, mut attempts: Vec<FetchError>) -> Fe
 /// Returns what a token must allow for pulling.
 pub(crate) fn pull_scope(endpoint: &Endpoint) -> String {
     format!("repository:{}:pull", endpoint.repository())
-}
-
-/// Returns a header's text.
-pub(crate) fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
-    response.headers().get(name)?.to_str().ok()
 }

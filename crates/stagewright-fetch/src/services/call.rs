@@ -7,11 +7,10 @@ use serde::Deserialize;
 
 use super::error::ServiceError;
 use super::object::ObjectRequest;
-use crate::answer::{ERROR_BYTES_MAX, one_line, retry_after, up_to};
+use crate::answer::{ERROR_BYTES_MAX, header, one_line, retry_after, up_to};
 use crate::error::with_causes;
 use crate::http_fetch::HttpClient;
 use crate::registry_auth::host_of;
-use crate::registry_client::header;
 use crate::retry::{Backoff, Retry};
 use crate::transport::{Transport, UPLOAD_SILENCE, standstill};
 

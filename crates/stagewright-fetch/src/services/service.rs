@@ -18,11 +18,11 @@ use super::error::ServiceError;
 use super::object::{Object, ObjectRequest};
 use super::place::ServicePlace;
 use super::s3::S3;
+use crate::answer::header;
 use crate::blob_download::Progress;
 use crate::blob_upload::{PushEvent, PushProgress};
 use crate::http_fetch::{HttpAnswer, HttpClient, HttpError, HttpRequest};
 use crate::options::NetworkOptions;
-use crate::registry_client::header;
 use crate::target::{Boxed, Opened, Target};
 
 /// How many blobs are sent at once.
