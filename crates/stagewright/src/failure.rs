@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
+use rustix::io::Errno;
 use stagewright_dockerfile::{Diagnostic, ParseError, Span};
 use stagewright_exec::{ExecError, Resource, Ulimit};
 use stagewright_plan::{Fault, LowerError};
@@ -57,13 +58,14 @@ pub(crate) fn is_of_full_disk(error: &Error) -> bool {
             | ErrorKind::NotFound
             | ErrorKind::Sandbox
     );
-    !says_more && says_full(&error.message)
+    !says_more
+        && [Errno::NOSPC, Errno::DQUOT]
+            .iter()
+            .any(|errno| says(&error.message, *errno))
 }
 
-fn says_full(message: &str) -> bool {
-    use rustix::io::Errno;
-    let says = |errno: Errno| message.contains(&io::Error::from(errno).to_string());
-    says(Errno::NOSPC) || says(Errno::DQUOT)
+fn says(message: &str, errno: Errno) -> bool {
+    message.contains(&io::Error::from(errno).to_string())
 }
 
 /// Adds the place in the Dockerfile and a drawing of it.
@@ -143,7 +145,7 @@ pub(crate) fn of_step(error: StepError) -> Error {
         _ => ErrorKind::Internal,
     };
     let mut message = Error::new(kind, chain(&error));
-    if kind == ErrorKind::Sandbox && says_full(&message.message) {
+    if kind == ErrorKind::Sandbox && says(&message.message, Errno::NOSPC) {
         message.help = Some(NO_MORE_HELP.to_owned());
     }
     match error {
@@ -208,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_disk_is_full_for_who_writes_to_it() {
-        let full = std::io::Error::from(rustix::io::Errno::NOSPC).to_string();
+        let full = io::Error::from(Errno::NOSPC).to_string();
         for (kind, message, expected) in [
             (ErrorKind::Store, full.clone(), true),
             (ErrorKind::Internal, format!("layers: {full}"), true),
@@ -226,7 +228,7 @@ mod tests {
         let error = ExecError::Setup {
             doing: "making namespaces".to_owned(),
             subject: String::new(),
-            source: rustix::io::Errno::NOSPC.into(),
+            source: Errno::NOSPC.into(),
         };
         let error = of_step(StepError::Exec(error));
         assert_eq!(error.kind, ErrorKind::Sandbox);
