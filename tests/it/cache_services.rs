@@ -319,6 +319,22 @@ fn what_is_refused_is_told_and_fails_unless_it_is_to_be_ignored() {
 }
 
 #[test]
+fn a_cache_of_actions_is_waited_for_as_long_as_it_may_take() {
+    let project = project(COPIES);
+    for service in &SERVICES[2..] {
+        let server = ObjectServer::start();
+        let cache = format!("{},timeout=0s", service.cache(&server));
+        let message = "took longer than 0 s; allow more with timeout=";
+        let build = service.anew(&server, &project, &["--cache-from", &cache]);
+        let told = warnings(&build.success());
+        assert!(told.contains(message), "{told}");
+        let build = service.anew(&server, &project, &["--cache-to", &cache]);
+        let told = build.output.failure(1).stderr;
+        assert!(told.contains(message), "{told}");
+    }
+}
+
+#[test]
 fn a_key_is_in_no_message() {
     let project = project(COPIES);
     for (flag, cache) in [

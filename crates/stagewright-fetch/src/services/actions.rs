@@ -30,7 +30,7 @@ const VERSION: &str = "7795440e131ecd9b2ca3c624166f6f213b312d55b2c827547e8d77a65
 const CHUNK_BYTES: usize = 32 * 1024 * 1024;
 /// How many keys are tried for what several builds export at the same moment.
 const NUMBERS_MAX: u128 = 32;
-/// How long an export may take.
+/// How long an export, or finding a cache, may take.
 const TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// A cache of Actions, and who asks it.

@@ -95,7 +95,7 @@ pub struct ActionsPlace {
     pub token: Option<Hidden>,
     /// The version of the protocol, 1 or 2; as `$ACTIONS_CACHE_SERVICE_V2` says if absent.
     pub version: Option<u8>,
-    /// How long an export may take; ten minutes if absent.
+    /// How long an export may take, and so may finding a cache; ten minutes if absent. Layers come later and take their time.
     pub timeout: Option<Duration>,
 }
 

@@ -1,5 +1,6 @@
 //! A cache in a service: found, read and written.
 
+use std::future::Future;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -95,7 +96,7 @@ impl CacheService {
     /// # Errors
     /// [`ServiceError::NotFound`] when there is none of its name.
     pub fn fetch_manifest(&self) -> Boxed<'_, Result<Vec<u8>, ServiceError>> {
-        Box::pin(self.manifest())
+        Box::pin(self.in_time(self.manifest()))
     }
 
     async fn manifest(&self) -> Result<Vec<u8>, ServiceError> {
@@ -196,20 +197,20 @@ impl CacheService {
         cache: &'a OutgoingImage,
         progress: PushProgress,
     ) -> Boxed<'a, Result<(), ServiceError>> {
-        Box::pin(self.push_in_time(cache, progress))
+        Box::pin(self.in_time(self.write_all(cache, progress)))
     }
 
-    async fn push_in_time(
+    /// Does work as long as it may take, where that is limited.
+    async fn in_time<T>(
         &self,
-        cache: &OutgoingImage,
-        progress: PushProgress,
-    ) -> Result<(), ServiceError> {
+        work: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<T, ServiceError> {
         let Service::Actions(actions) = &self.inner.service else {
-            return self.write_all(cache, progress).await;
+            return work.await;
         };
         let timeout = actions.timeout;
-        let written = tokio::time::timeout(timeout, self.write_all(cache, progress)).await;
-        written.unwrap_or_else(|_| {
+        let done = tokio::time::timeout(timeout, work).await;
+        done.unwrap_or_else(|_| {
             Err(ServiceError::Timeout {
                 service: self.inner.caller.service,
                 seconds: timeout.as_secs(),
