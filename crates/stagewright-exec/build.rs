@@ -36,7 +36,7 @@ fn main() {
         .args(["--target", &env("TARGET")])
         .args([
             "-C",
-            "opt-level=2",
+            "opt-level=s",
             "-C",
             "panic=abort",
             "-C",
