@@ -44,8 +44,8 @@ pub struct Volume {
 
 impl Volume {
     /// Reads `SOURCE:TARGET[:OPTIONS]`. The options are `rw`, which is the default, `ro`, `O` for changes that are thrown
-    /// away, and with one of these two `key` for what it holds to be in the keys of steps. A source that begins with a dot is one
-    /// of the current directory.
+    /// away, and with one of these two `key` for what it holds to be in the keys of steps. The source begins with `/` or with a
+    /// dot.
     ///
     /// # Errors
     /// What is wrong with it, for people.
@@ -63,7 +63,6 @@ impl Volume {
                 "{source:?} is no path: it begins with / or with a dot. To keep files between builds, use RUN --mount=type=cache"
             ));
         }
-        let source = std::path::absolute(source).map_err(|error| format!("{source:?}: {error}"))?;
         let (mut access, mut keyed) = (None, false);
         for option in options.split(',').filter(|option| !option.is_empty()) {
             let asked = match option {
@@ -86,7 +85,7 @@ impl Volume {
             access = Some(asked);
         }
         let volume = Self {
-            source,
+            source: source.into(),
             target: target.to_owned(),
             access: access.unwrap_or_default(),
             keyed,
@@ -140,20 +139,23 @@ impl Volume {
         ))
     }
 
-    /// Checks that it can be shown.
+    /// Returns it with its source as the host knows it.
     ///
     /// # Errors
-    /// What is wrong with it, for people.
-    pub fn check(&self) -> Result<(), String> {
+    /// Why it cannot be shown, for people.
+    pub fn found(&self) -> Result<Self, String> {
         self.check_target()?;
-        let found = fs::metadata(&self.source)
-            .map_err(|error| format!("{} cannot be shown to steps: {error}", self.target))?;
-        let kind = found.file_type();
+        let wrong = |error| format!("{} cannot be shown to steps: {error}", self.target);
+        let source = fs::canonicalize(&self.source).map_err(wrong)?;
+        let kind = fs::metadata(&source).map_err(wrong)?.file_type();
         let is_device = kind.is_char_device() || kind.is_block_device() || kind.is_dir();
         if self.access == VolumeAccess::Device && !is_device {
             return Err(format!("{} is no device", self.source.display()));
         }
-        Ok(())
+        Ok(Self {
+            source,
+            ..self.clone()
+        })
     }
 
     /// Returns the name of the context of the build that its files are read by for keys.
@@ -274,8 +276,8 @@ mod tests {
             };
             assert_eq!(Volume::parse(text), Ok(expected), "{text}");
         }
-        let here = Volume::parse("./a:/b").unwrap().source;
-        assert_eq!(here, std::env::current_dir().unwrap().join("a"));
+        let here = Volume::parse(".:/b").unwrap().found().unwrap().source;
+        assert_eq!(here, fs::canonicalize(".").unwrap());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use stagewright_dockerfile::Dockerfile;
 use stagewright_oci::{ImageSelector, open_image};
 use stagewright_plan::{NamedSource, SourceOp};
 use stagewright_snapshot::MergedTree;
-use stagewright_solver::{ContextFiles, NamedImage, Reporter};
+use stagewright_solver::{ContextFiles, NamedImage, Reporter, Volume};
 use stagewright_store::{Store, TempDir};
 
 use crate::definition::{Definition, add_secrets, definition};
@@ -139,28 +139,14 @@ impl Input {
             };
             named_sources.insert(name.clone(), source);
         }
-        for (index, volume) in request.volumes.iter().enumerate() {
-            let target = Path::new(&volume.target);
-            let mut others = request.volumes[..index].iter();
-            if others.any(|other| Path::new(&other.target) == target) {
-                let message = format!(
-                    "two volumes are to be seen at {}: name another place for one of them",
-                    volume.target
-                );
-                return Err(Error::new(ErrorKind::Request, message));
-            }
-            volume
-                .check()
-                .map_err(|message| Error::new(ErrorKind::Request, message))?;
-            if volume.keyed {
-                let folder = match volume.source.parent() {
-                    Some(parent) if !volume.source.is_dir() => parent,
-                    _ => &volume.source,
-                };
-                let description = format!("the volume {}", volume.target);
-                let files = open(folder, Patterns::default(), &description)?;
-                contexts.insert(volume.context_name(), files);
-            }
+        for volume in volumes(request)?.iter().filter(|volume| volume.keyed) {
+            let folder = match volume.source.parent() {
+                Some(parent) if !volume.source.is_dir() => parent,
+                _ => &volume.source,
+            };
+            let description = format!("the volume {}", volume.target);
+            let files = open(folder, Patterns::default(), &description)?;
+            contexts.insert(volume.context_name(), files);
         }
         let mut target = request.target.clone();
         let mut secrets = request.secrets.clone();
@@ -191,6 +177,26 @@ impl Input {
             _unpacked: unpacked,
         })
     }
+}
+
+/// Returns the volumes of a build, as the host knows them.
+pub(crate) fn volumes(request: &BuildRequest) -> Result<Vec<Volume>, Error> {
+    let wrong = |message| Error::new(ErrorKind::Request, message);
+    let mut volumes: Vec<Volume> = Vec::new();
+    for volume in &request.volumes {
+        let target = Path::new(&volume.target);
+        if volumes
+            .iter()
+            .any(|other| Path::new(&other.target) == target)
+        {
+            return Err(wrong(format!(
+                "two volumes are to be seen at {}: name another place for one of them",
+                volume.target
+            )));
+        }
+        volumes.push(volume.found().map_err(wrong)?);
+    }
+    Ok(volumes)
 }
 
 /// Returns the folder of the context, unpacking an archive.

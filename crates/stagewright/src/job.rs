@@ -31,7 +31,7 @@ use crate::describe::{self, Outline, Targets};
 use crate::error::{Error, ErrorKind};
 use crate::failure;
 use crate::image::{Image, Made, StageSize};
-use crate::input::{Input, RemoteContext};
+use crate::input::{self, Input, RemoteContext};
 use crate::name_servers;
 use crate::request::{self, BuildRequest, ContextSource, Network};
 use crate::tagging::{put_name, unix_ms_now};
@@ -602,7 +602,7 @@ impl Job {
         let limits = Limits {
             extra_hosts: failure::hosts(&request.extra_hosts)?,
             resolv_conf: name_servers::resolv_conf(request)?,
-            volumes: request.volumes.clone(),
+            volumes: input::volumes(request)?,
             shm_bytes: request.shm_bytes,
             ulimits: failure::ulimits(&request.ulimits)?,
             timeout: request.step_timeout,
