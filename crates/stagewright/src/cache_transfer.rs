@@ -47,7 +47,7 @@ pub struct CacheTo {
     pub mode: CacheMode,
     /// How they are compressed.
     pub compression: Compression,
-    /// How hard, as [`Export::compression_level`].
+    /// How hard, as [`Export::compression_level`](crate::Export::compression_level).
     pub compression_level: Option<i32>,
     /// What the cache mounts of the steps hold goes with it, as layers.
     pub mounts: bool,
@@ -59,7 +59,7 @@ pub struct CacheTo {
 /// Where a cache is exported to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CachePlace {
-    /// The image itself ([`Export::inline_cache`]), when it is exported.
+    /// The image itself ([`Export::inline_cache`](crate::Export::inline_cache)), when it is exported.
     Inline,
     /// A registry.
     Registry {
