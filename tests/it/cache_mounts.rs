@@ -158,7 +158,10 @@ fn privileged_another_machine_goes_on_with_what_a_cache_mount_held() {
     let folder = folder.path().join("cache").display().to_string();
     let dockerfile = adding("mode=750", "33:50");
     for (to, from) in [
-        (format!("type=registry,ref={reference}"), reference.clone()),
+        (
+            format!("type=registry,ref={reference}"),
+            format!("type=registry,ref={reference}"),
+        ),
         (
             format!("type=local,dest={folder},mode=max,compression=zstd"),
             format!("type=local,src={folder}"),
@@ -177,16 +180,20 @@ fn privileged_another_machine_goes_on_with_what_a_cache_mount_held() {
             build
         };
         let with_mounts = format!("{to},mounts=true");
+        let unasked = from;
+        let from = format!("{unasked},mounts=true");
         let _ = on_another("first", &from, &with_mounts);
         // One on which no step has to run hands it on.
         let build = on_another("first", &from, &with_mounts);
         assert_eq!(build.executed(), NOTHING, "{to}");
         let build = on_another("second", &from, &with_mounts);
         assert_eq!(these(&build), "first second\n", "{to}");
+        // Without being asked nobody takes it, or hands it on.
+        let build = on_another("alone", &unasked, "");
+        assert_eq!(these(&build), "alone\n", "{to}");
         let build = on_another("third", &from, &to);
         assert_eq!(these(&build), "first second third\n", "{to}");
         assert_eq!(warnings(&build), "", "{to}");
-        // Without being asked nobody hands it on.
         let build = on_another("fourth", &from, "");
         assert_eq!(these(&build), "fourth\n", "{to}");
     }
@@ -212,7 +219,8 @@ fn privileged_a_cache_mount_that_is_there_stays_and_one_that_is_lost_starts_empt
 
     let other = Stagewright::with_busybox();
     let _ = build(&other, "other", &[]);
-    let from = ["--cache-from", reference.as_str()];
+    let from = format!("type=registry,ref={reference},mounts=true");
+    let from = ["--cache-from", from.as_str()];
     assert_eq!(these(&build(&other, "second", &from)), "other second\n");
 
     registry.inject(
@@ -235,7 +243,7 @@ fn privileged_a_cache_that_starts_as_other_files_goes_to_other_machines_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache").display().to_string();
     let to = format!("type=local,dest={path},mounts=true");
-    let from = format!("type=local,src={path}");
+    let from = format!("type=local,src={path},mounts=true");
     let dockerfile = adding("id=i,from=files,source=/d,mode=750", "0:0");
     // The options of the top directory are those of the source.
     let dockerfile = dockerfile.replace("mkdir /d", "mkdir -m 750 /d");
@@ -273,7 +281,7 @@ fn privileged_a_users_cache_mount_goes_to_another_machine_of_a_user() {
         let _ = first
             .build_with(&with_line("first", &dockerfile), "image", &[&to])
             .success();
-        let from = format!("--cache-from=type=local,src={path}");
+        let from = format!("--cache-from=type=local,src={path},mounts=true");
         let project = with_line("second", &dockerfile);
         let output = second.build_with(&project, "image", &[&from]).success();
         assert_eq!(these(&Build { output }), "first second\n", "{user:?}");

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use stagewright_testkit::{Build, Image, Project, Stagewright, output};
 
@@ -98,10 +99,15 @@ fn privileged_the_place_of_a_volume_counts_and_what_it_holds_does_not() {
     assert_eq!(build(&keyed(other.path())), 0);
     fs_err::write(other.path().join("more"), "").unwrap();
     assert_eq!(build(&keyed(other.path())), 1);
-    // Of a file, itself alone.
+    // Of a file, itself alone, and not what it is called.
     assert_eq!(build(&keyed(&other.path().join("file"))), 1);
     fs_err::remove_file(other.path().join("more")).unwrap();
     assert_eq!(build(&keyed(&other.path().join("file"))), 0);
+    let odd = other.path().join("f[i]*le");
+    fs_err::copy(&file, &odd).unwrap();
+    assert_eq!(build(&keyed(&odd)), 0);
+    fs_err::write(&odd, "4").unwrap();
+    assert_eq!(build(&keyed(&odd)), 1);
 }
 
 #[test]
@@ -134,7 +140,7 @@ fn privileged_a_user_shows_what_is_theirs() {
         let account = user.map_or_else(Account::new, |user| Account::of(user.to_owned()));
         let folder = account.private_folder("host");
         host_folder(&folder);
-        let mut chown = std::process::Command::new("chown");
+        let mut chown = Command::new("chown");
         chown
             .args(["-R", &format!("{0}:{0}", account.user())])
             .arg(&folder);
@@ -205,6 +211,55 @@ fn privileged_steps_use_a_device_that_they_are_shown() {
     );
 }
 
+/// A step may make nodes of any device; it must not find a place where it can open them, nor change what the host's are.
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_step_uses_devices_and_neither_changes_nor_makes_any() {
+    let host = tempfile::tempdir().unwrap();
+    let node = host.path().join("null");
+    let mut mknod = Command::new("mknod");
+    mknod.args(["-m", "600"]).arg(&node).args(["c", "1", "3"]);
+    let _ = output(&mut mknod).success();
+    let dockerfile = "\
+FROM busybox
+RUN echo 1 > /devices/null && echo 1 > /dev/one && ! mknod /devices/zero c 1 5 && ! chmod 666 /devices/null \\
+    && ! chmod 666 /dev/one && ! rm /devices/null && mknod /made c 1 5 && ! head -c 1 /made
+";
+    let project = Project::new().file("Dockerfile", dockerfile);
+    let devices = [
+        format!("--device={}:/devices", host.path().display()),
+        format!("--device={}:/dev/one:rwm", node.display()),
+    ];
+    let _ = Stagewright::with_busybox()
+        .build(&project, &[&devices[0], &devices[1]])
+        .success();
+    let names: Vec<_> = fs_err::read_dir(host.path()).unwrap().collect();
+    assert_eq!(names.len(), 1);
+    assert_eq!(fs_err::metadata(&node).unwrap().mode() & 0o777, 0o600);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_folder_with_the_store_in_it_is_not_copied_into_itself() {
+    let stagewright = Stagewright::with_busybox();
+    let project = Project::new().file("Dockerfile", "FROM busybox\nRUN true\n");
+    let home = stagewright.store().parent().unwrap().display().to_string();
+    let told = |options: &str| {
+        let volume = format!("--volume={home}:/v:{options}");
+        let command = stagewright.build_command(&project, &[&volume, "--progress=plain"]);
+        output(&mut without_namespaces(&command))
+            .failure(1)
+            .to_string()
+    };
+    for options in ["ro", "O"] {
+        let told = told(options);
+        assert!(told.contains("it holds the store"), "{options}: {told}");
+    }
+    let volume = format!("--volume={home}:/v:O");
+    let told = stagewright.build(&project, &[&volume]).output.to_string();
+    assert!(told.contains("it holds the store"), "{told}");
+}
+
 #[test]
 fn what_cannot_be_shown_is_told() {
     let project = Project::new().file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
@@ -227,5 +282,5 @@ fn what_cannot_be_shown_is_told() {
     let twice = ["-v=/tmp:/v", "-v=/var:/v/"];
     let Build { output } = Stagewright::new().build(&project, &twice);
     let told = output.failure(1).to_string();
-    assert!(told.contains("two volumes are to be seen at /v/"), "{told}");
+    assert!(told.contains("two volumes are to be seen at /v:"), "{told}");
 }

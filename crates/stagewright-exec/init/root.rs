@@ -388,7 +388,9 @@ impl Place<'_> {
                 self.bind(source, target, false)
             }
             Mount::Device { source, target } => {
-                self.bind(source, target, false)?;
+                // Read-only, devices can be written to all the same. What they are cannot be changed then, and no others
+                // made beside them, which the step could open.
+                self.bind(source, target, true)?;
                 self.keep_devices(target)
             }
         }

@@ -2,17 +2,15 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 /// How often they are looked for: what is not found the first time was just being started.
 const PASSES_MAX: usize = 1000;
-/// How long one that was killed is waited for: it ends no earlier than what the kernel does for it.
-const END_MAX: Timespec = Timespec {
-    tv_sec: 10,
-    tv_nsec: 0,
-};
+/// How long those that were killed are waited for: one ends no earlier than what the kernel does for it.
+const END_MAX: Duration = Duration::from_secs(10);
 
 /// Ends the processes whose root directory is a folder or lies in it.
 ///
@@ -22,6 +20,7 @@ pub fn end_processes_in(folder: &Path) {
     let Ok(folder) = fs_err::canonicalize(folder) else {
         return;
     };
+    let began = Instant::now();
     for _ in 0..PASSES_MAX {
         let found = processes_in(&folder);
         if found.is_empty() {
@@ -33,8 +32,15 @@ pub fn end_processes_in(folder: &Path) {
             .collect();
         // They lose their root directory before they have ended, and are found no more then.
         for process in killed {
+            let Some(left) = END_MAX.checked_sub(began.elapsed()) else {
+                return;
+            };
+            let left = Timespec {
+                tv_sec: left.as_secs().cast_signed(),
+                tv_nsec: left.subsec_nanos().into(),
+            };
             let mut ended = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
-            let _ = poll(&mut ended, Some(&END_MAX));
+            let _ = poll(&mut ended, Some(&left));
         }
         std::thread::yield_now();
     }

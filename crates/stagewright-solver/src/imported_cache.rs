@@ -67,13 +67,14 @@ impl ImportedCache {
         }
     }
 
-    /// Adds what a place holds, and returns how many results that are.
+    /// Adds what a place holds, cache mounts only if they are asked for, and returns how many results that are.
     ///
     /// # Errors
     /// When it cannot be reached or holds no cache, as a message for people.
     pub async fn add(
         &mut self,
         source: &CacheSource,
+        mounts: bool,
         client: &RegistryClient,
         platform: &Platform,
     ) -> Result<usize, String> {
@@ -102,7 +103,10 @@ impl ImportedCache {
                 (manifest, config, Origin::Service(service.clone()))
             }
         };
-        let document = read(&manifest, &config)?;
+        let mut document = read(&manifest, &config)?;
+        if !mounts {
+            document.mounts.clear();
+        }
         let count = document.results.len();
         self.insert(document, &manifest, &origin);
         Ok(count)

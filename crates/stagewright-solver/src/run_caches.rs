@@ -106,15 +106,17 @@ pub(crate) fn mount(
             .cache_mount(&id, sharing, &|| services.cancel.is_cancelled())?
             .ok_or(StepError::Cancelled)?;
         if !lease.is_made() {
-            let start = match (imported(services, &id, event)?, seed) {
-                (Some(layer), _) => Start::Held(layer),
-                (None, Some(seed)) => {
+            take_over(services, &lease, &id, access, event)?;
+        }
+        if !lease.is_made() {
+            let layer = match seed {
+                Some(seed) => {
                     let input = run_mounts::input(mount, inputs)?.clone();
-                    Start::Seed(seed_layer(services, seed, input, event)?)
+                    seed_layer(services, seed, input, event)?
                 }
-                (None, None) => Start::Seed(None),
+                None => None,
             };
-            make(services, &lease, start, access)?;
+            make(services, &lease, Start::Seed(layer), access)?;
         }
         prepared.leases.caches.insert(id.clone(), lease);
     }
@@ -126,20 +128,29 @@ pub(crate) fn mount(
     Ok(())
 }
 
-/// Returns what a cache held on another machine, if an imported cache says so. One that cannot be had costs time.
-fn imported(services: &Services, id: &str, event: u64) -> Result<Option<LayerId>, StepError> {
+/// Makes a cache of what it held on another machine, if an imported cache says so. One that cannot be had costs time.
+fn take_over(
+    services: &Services,
+    lease: &CacheMountLease,
+    id: &str,
+    access: Access,
+    event: u64,
+) -> Result<(), StepError> {
     let Some(layer) = services.images.cache().mount(id) else {
-        return Ok(None);
+        return Ok(());
     };
-    match services.ensure(&[layer], event) {
-        Ok(()) => Ok(Some(layer)),
+    let made = services
+        .ensure(&[layer], event)
+        .and_then(|()| make(services, lease, Start::Held(layer), access));
+    match made {
         Err(StepError::Cancelled) => Err(StepError::Cancelled),
         Err(error) => {
             services.reporter.warn(format!(
                 "the cache mount {id} starts without what an imported cache has of it: {error}"
             ));
-            Ok(None)
+            Ok(())
         }
+        Ok(()) => Ok(()),
     }
 }
 

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use stagewright_dockerfile::mount::MountKind;
 use stagewright_plan::{Op, PlanMount};
 
 use crate::cache_document::CachedMount;
 use crate::error::StepError;
+use crate::reporter::Reporter;
 use crate::services::Services;
+
+/// How long a cache mount is waited for that steps of other builds use.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The cache mounts that the steps of a build have, whether or not they ran.
 #[derive(Debug, Default)]
@@ -54,8 +59,8 @@ impl UsedMounts {
         self.names().ids.insert(id.to_owned());
     }
 
-    /// Returns their ids, of those that are known in the store or in an imported cache.
-    fn ids<'k>(&self, known: impl Iterator<Item = &'k String>) -> BTreeSet<String> {
+    /// Returns their ids. Of those that start as other files and that no step looked at, what an imported cache has.
+    fn ids<'k>(&self, imported: impl Iterator<Item = &'k String>) -> BTreeSet<String> {
         let names = self.names();
         let mut ids = names.ids.clone();
         // Where such a step ran it is known which one it used: others are what it started as before.
@@ -64,7 +69,7 @@ impl UsedMounts {
             .iter()
             .filter(|begin| !ids.iter().any(|id| id.starts_with(*begin)))
             .collect();
-        let begun = known.filter(|id| begins.iter().any(|begin| id.starts_with(*begin)));
+        let begun = imported.filter(|id| begins.iter().any(|begin| id.starts_with(*begin)));
         let begun: Vec<String> = begun.cloned().collect();
         ids.extend(begun);
         ids
@@ -77,25 +82,37 @@ impl UsedMounts {
 }
 
 impl Services {
-    /// Returns what the cache mounts of the build's steps hold, as layers that are made for it: of one that is not in
-    /// the store, what an imported cache says that it held. Waits for the steps of other builds that use them. Blocks.
+    /// Returns what the cache mounts of the build's steps hold that are not `known` yet, as layers that are made for it: of one
+    /// that is not in the store, what an imported cache says that it held. Waits a while for the steps of other builds that
+    /// use one, and leaves it out then. Blocks.
     ///
     /// # Errors
     /// When one cannot be read or stored.
-    pub fn used_mounts(&self) -> Result<Vec<CachedMount>, StepError> {
-        let stored = self.store.cache_mount_ids()?;
+    pub fn used_mounts(
+        &self,
+        known: &mut Vec<CachedMount>,
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
         let imported = self.images.cache();
-        let mut mounts = Vec::new();
-        for id in self.mounts.ids(stored.iter().chain(imported.mount_ids())) {
-            let cancelled = || self.cancel.is_cancelled();
-            let layer = match self.store.made_cache_mount(&id, &cancelled)? {
+        for id in self.mounts.ids(imported.mount_ids()) {
+            if known.iter().any(|known| known.id == id) {
+                continue;
+            }
+            let began = Instant::now();
+            let late = || began.elapsed() > WAIT_MAX;
+            let layer = match self.store.made_cache_mount(&id, &late)? {
                 Some(lease) => self.snapshots.commit_directory(lease.path())?,
-                None if cancelled() => return Err(StepError::Cancelled),
+                None if late() => {
+                    reporter.warn(format!(
+                        "the cache mount {id} does not go with the cache: steps of other builds use it all the time"
+                    ));
+                    None
+                }
                 None => imported.mount(&id),
             };
-            mounts.extend(layer.map(|layer| CachedMount { id, layer }));
+            known.extend(layer.map(|layer| CachedMount { id, layer }));
         }
-        Ok(mounts)
+        Ok(())
     }
 }
 

@@ -109,9 +109,10 @@ impl Volume {
                 "{text:?} is a name of CDI, which is not supported: name a device of /dev"
             ));
         }
-        let mut fields = text.splitn(3, ':');
+        let mut fields = text.splitn(3, ':').peekable();
         let source = fields.next().unwrap_or_default();
-        let target = fields.next().unwrap_or(source);
+        let target = fields.next_if(|field| field.contains('/'));
+        let target = target.unwrap_or(source);
         if let Some(access) = fields.next().filter(|access| *access != "rwm") {
             return Err(format!(
                 "the access {access:?} to a device is not supported: all that may be done with it may be"
@@ -134,7 +135,7 @@ impl Volume {
             return Ok(());
         }
         Err(format!(
-            "a volume cannot be seen at {:?}: that is an absolute path below /, without ..",
+            "nothing of the host can be seen at {:?}: that is an absolute path below /, without ..",
             self.target
         ))
     }
@@ -152,8 +153,17 @@ impl Volume {
         if self.access == VolumeAccess::Device && !is_device {
             return Err(format!("{} is no device", self.source.display()));
         }
+        if self.keyed && source.to_str().is_none() {
+            return Err(format!(
+                "what {} holds cannot be in keys: its name is not UTF-8",
+                source.display()
+            ));
+        }
+        // However often a slash was written.
+        let target: PathBuf = Path::new(&self.target).components().collect();
         Ok(Self {
             source,
+            target: target.to_string_lossy().into_owned(),
             ..self.clone()
         })
     }
@@ -182,15 +192,15 @@ impl Volume {
         if self.keyed {
             let files = VertexResult::Context(self.context_name());
             // Of a file, the context is the folder that it is in.
-            let source = match self.source.file_name() {
-                Some(name) if !self.source.is_dir() => name.to_string_lossy(),
-                _ => "/".into(),
-            };
-            let (op, selection) = run_mounts::select(services, files, &source, event)?;
-            parts.files(
-                &format!("{label} file"),
-                copy::selected_files(&op, &selection),
-            );
+            let name = self.source.file_name().filter(|_| !self.source.is_dir());
+            let source = name.map_or("/".to_owned(), |name| literal(&name.to_string_lossy()));
+            let (op, mut selection) = run_mounts::select(services, files, &source, event)?;
+            // What it is called on the host is nothing that a step sees.
+            for matched in selection.matches.iter_mut().filter(|_| name.is_some()) {
+                matched.name = b"file".to_vec();
+            }
+            let files = copy::selected_files(&op, &selection);
+            parts.files(&format!("{label} file"), files);
         }
         Ok(())
     }
@@ -207,6 +217,9 @@ impl Volume {
             target: PathBuf::from(&self.target),
             readonly,
         };
+        // A copy would be copied into itself, and overlayfs takes no folder that it writes to.
+        let holds_store = fs::canonicalize(services.store.path())
+            .is_ok_and(|store| store.starts_with(&self.source));
         let refused = |what: &str| {
             Err(StepError::Unsupported(format!(
                 "the volume {}: {what}",
@@ -214,6 +227,12 @@ impl Volume {
             )))
         };
         match self.access {
+            VolumeAccess::Readonly if sandbox.mounts_nothing() && holds_store => refused(
+                "where nothing can be mounted it is copied, and it holds the store: name another --store",
+            ),
+            VolumeAccess::Discarded if holds_store => refused(
+                "changes to it cannot be thrown away (:O), since it holds the store: name another --store, or give it :ro",
+            ),
             // There a copy is made of what is read.
             VolumeAccess::Readonly | VolumeAccess::Discarded if sandbox.mounts_nothing() => {
                 Ok(bind(true))
@@ -243,6 +262,18 @@ impl Volume {
             }
         }
     }
+}
+
+/// Writes a name as a pattern that nothing else matches.
+fn literal(name: &str) -> String {
+    let mut pattern = String::new();
+    for character in name.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
 }
 
 /// Makes the two directories that take what is written to a mount and thrown away.
@@ -286,6 +317,7 @@ mod tests {
             ("/dev/fuse", "/dev/fuse", "/dev/fuse"),
             ("/dev/a:/dev/b", "/dev/a", "/dev/b"),
             ("/dev/a:/dev/b:rwm", "/dev/a", "/dev/b"),
+            ("/dev/a:rwm", "/dev/a", "/dev/a"),
         ] {
             let expected = Volume {
                 source: source.into(),
@@ -312,9 +344,9 @@ mod tests {
             ("/a", "is no SOURCE:TARGET"),
             ("a:/b", "use RUN --mount=type=cache"),
             (":/b", "is no path"),
-            ("/a:b", "cannot be seen at \"b\""),
-            ("/a:/", "cannot be seen at \"/\""),
-            ("/a:/b/../c", "cannot be seen at"),
+            ("/a:b", "can be seen at \"b\""),
+            ("/a:/", "can be seen at \"/\""),
+            ("/a:/b/../c", "can be seen at"),
             ("/a:/b:ro:z", "has more than"),
             ("/a:/b:z", "the option \"z\""),
             ("/a:/b:ro,rw", "two ways of access"),

@@ -79,12 +79,23 @@ pub fn export_cache(
         // It has names of its own.
         CachePlace::Service(_) => format!("{LOCAL_REPOSITORY}:{DEFAULT_TAG}"),
     };
+    let reporter = Reporter::new(events);
+    let mut mounts = Vec::new();
+    if to.mounts {
+        let event = reporter.start_internal("reading cache mounts");
+        let read = images
+            .iter()
+            .try_for_each(|image| image.used_mounts(&mut mounts, &reporter));
+        reporter.finish_internal(event, &read);
+        read?;
+    }
     let exporter = Exporter {
         first,
         images,
         to,
+        mounts,
         name: parse_name(&name)?,
-        reporter: Reporter::new(events),
+        reporter,
     };
     let lost = Arc::new(AtomicBool::new(false));
     let exported = exporter.export(&HandOn::Unread { lost: lost.clone() });
@@ -106,6 +117,8 @@ struct Exporter<'a> {
     first: &'a Image,
     images: &'a [&'a Image],
     to: &'a CacheTo,
+    /// What cache mounts hold.
+    mounts: Vec<CachedMount>,
     name: Reference,
     reporter: Reporter,
 }
@@ -182,14 +195,9 @@ impl Exporter<'_> {
             }
             results.extend(used);
         }
-        for image in self.images.iter().filter(|_| self.to.mounts) {
-            for mount in image.used_mounts()? {
-                // Platforms share them.
-                if mounts.iter().all(|known| known.id != mount.id)
-                    && self.add(&mut layers, image, mount.layer, hand_on)?
-                {
-                    mounts.push(mount);
-                }
+        for mount in &self.mounts {
+            if self.add(&mut layers, self.first, mount.layer, hand_on)? {
+                mounts.push(mount.clone());
             }
         }
         let mut document = CacheDocument::new(results.into_iter().collect(), layers.cached);
@@ -229,8 +237,10 @@ impl Exporter<'_> {
             ..Export::default()
         };
         let unread = match hand_on {
+            // One of a form that nobody knows is one that cannot be had.
             HandOn::Unread { lost } => image
-                .unread_blob(&id, &export, false)?
+                .unread_blob(&id, &export, false)
+                .unwrap_or(None)
                 .map(|layer| telling(layer, lost)),
             HandOn::Downloaded => None,
         };
@@ -296,9 +306,11 @@ impl Image {
         self.built_with()?.used_results().map_err(failure::of_step)
     }
 
-    /// Returns what the cache mounts of its steps hold.
-    fn used_mounts(&self) -> Result<Vec<CachedMount>, Error> {
-        self.built_with()?.used_mounts().map_err(failure::of_step)
+    /// Adds what the cache mounts of its steps hold.
+    fn used_mounts(&self, known: &mut Vec<CachedMount>, reporter: &Reporter) -> Result<(), Error> {
+        self.built_with()?
+            .used_mounts(known, reporter)
+            .map_err(failure::of_step)
     }
 
     fn built_with(&self) -> Result<&Arc<Services>, Error> {

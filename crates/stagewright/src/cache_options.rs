@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use self::services::service;
-use crate::cache_transfer::{CacheFrom, CacheMode, CachePlace, CacheTo};
+use crate::cache_transfer::{CacheFrom, CacheMode, CacheOrigin, CachePlace, CacheTo};
 use crate::csv::csv_fields;
 use crate::error::{Error, ErrorKind};
 use crate::export::Compression;
@@ -16,7 +16,7 @@ use crate::image::parse_name;
 const TYPES: &str = "registry, local, s3, azblob and gha";
 
 impl CacheFrom {
-    /// Reads what `--cache-from` takes: `type=registry,ref=REF`, `type=local,src=FOLDER`, `type=s3`,
+    /// Reads what `--cache-from` takes: `type=registry,ref=REF[,mounts=true]`, `type=local,src=FOLDER`, `type=s3`,
     /// `type=azblob` and `type=gha` with the options that BuildKit gives them, or references alone.
     ///
     /// # Errors
@@ -30,8 +30,8 @@ impl CacheFrom {
     }
 
     fn of_fields(mut fields: Fields) -> Result<Self, Error> {
-        let from = match fields.kind()?.as_str() {
-            "registry" => Self::Registry {
+        let origin = match fields.kind()?.as_str() {
+            "registry" => CacheOrigin::Registry {
                 reference: fields.required("registry", "ref")?,
                 insecure: fields.insecure()?,
             },
@@ -41,7 +41,7 @@ impl CacheFrom {
                 if tag.is_some() && digest.is_some() {
                     return Err(fail("a cache has a tag or a digest, not both"));
                 }
-                Self::Local {
+                CacheOrigin::Local {
                     path,
                     name: digest.or(tag),
                 }
@@ -52,15 +52,16 @@ impl CacheFrom {
                 ));
             }
             other => match service(other, &mut fields)? {
-                Some(place) => Self::Service(Box::new(place)),
+                Some(place) => CacheOrigin::Service(Box::new(place)),
                 None => return Err(unknown(other, TYPES)),
             },
         };
+        let mounts = fields.boolean("mounts")?.unwrap_or(false);
         fields.end()?;
-        if let Self::Registry { reference, .. } = &from {
+        if let CacheOrigin::Registry { reference, .. } = &origin {
             parse_reference(reference)?;
         }
-        Ok(from)
+        Ok(Self { origin, mounts })
     }
 }
 
@@ -225,9 +226,12 @@ impl Fields {
 
 fn registry(name: &str) -> Result<CacheFrom, Error> {
     parse_reference(name)?;
-    Ok(CacheFrom::Registry {
-        reference: name.to_owned(),
-        insecure: false,
+    Ok(CacheFrom {
+        origin: CacheOrigin::Registry {
+            reference: name.to_owned(),
+            insecure: false,
+        },
+        mounts: false,
     })
 }
 
@@ -259,6 +263,13 @@ mod tests {
         CachePlace::Registry {
             reference: reference.to_owned(),
             insecure,
+        }
+    }
+
+    fn imported(origin: CacheOrigin) -> CacheFrom {
+        CacheFrom {
+            origin,
+            mounts: false,
         }
     }
 
@@ -361,7 +372,7 @@ mod tests {
             let from = CacheFrom::parse_all(options).unwrap();
             assert_eq!(
                 from,
-                [CacheFrom::Service(Box::new(expected.clone()))],
+                [imported(CacheOrigin::Service(Box::new(expected.clone())))],
                 "{options}"
             );
             let to = CacheTo {
@@ -376,19 +387,28 @@ mod tests {
 
     #[test]
     fn what_is_imported_is_read_as_buildx_reads_it() {
-        let registry = |reference: &str| CacheFrom::Registry {
-            reference: reference.to_owned(),
-            insecure: false,
+        let registry = |reference: &str| {
+            imported(CacheOrigin::Registry {
+                reference: reference.to_owned(),
+                insecure: false,
+            })
         };
-        let local = |name: Option<&str>| CacheFrom::Local {
-            path: "d".into(),
-            name: name.map(str::to_owned),
+        let local = |name: Option<&str>| {
+            imported(CacheOrigin::Local {
+                path: "d".into(),
+                name: name.map(str::to_owned),
+            })
+        };
+        let with_mounts = CacheFrom {
+            mounts: true,
+            ..local(None)
         };
         for (text, expected) in [
             ("app:c", vec![registry("app:c")]),
             ("app:c,h/b", vec![registry("app:c"), registry("h/b")]),
             ("type=registry,ref=app:c", vec![registry("app:c")]),
             ("type=local,src=d", vec![local(None)]),
+            ("type=local,src=d,mounts=true", vec![with_mounts]),
             ("type=local,src=d,tag=t", vec![local(Some("t"))]),
             ("type=local,src=d,digest=x", vec![local(Some("x"))]),
         ] {

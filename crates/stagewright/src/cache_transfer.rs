@@ -16,9 +16,19 @@ use crate::request::BuildRequest;
 /// The tag of a cache in a folder that is not given another.
 pub(crate) const DEFAULT_TAG: &str = "latest";
 
+/// What is imported of a cache, and where from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheFrom {
+    /// Where from.
+    pub origin: CacheOrigin,
+    /// Cache mounts that the store does not have start as what the cache says that they held: other builds that use the
+    /// store find them then, too.
+    pub mounts: bool,
+}
+
 /// Where a cache is imported from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CacheFrom {
+pub enum CacheOrigin {
     /// A cache in a registry, or an image that was exported with
     /// [`Export::inline_cache`](crate::Export::inline_cache).
     Registry {
@@ -94,8 +104,8 @@ pub enum CacheMode {
 impl CacheFrom {
     /// Returns the registry that is reached without checking who it is.
     pub(crate) fn insecure_host(&self) -> Option<String> {
-        match self {
-            Self::Registry {
+        match &self.origin {
+            CacheOrigin::Registry {
                 reference,
                 insecure: true,
             } => {
@@ -107,10 +117,10 @@ impl CacheFrom {
     }
 
     fn shown(&self) -> String {
-        match self {
-            Self::Registry { reference, .. } => reference.clone(),
-            Self::Local { path, .. } => path.display().to_string(),
-            Self::Service(place) => place.shown(),
+        match &self.origin {
+            CacheOrigin::Registry { reference, .. } => reference.clone(),
+            CacheOrigin::Local { path, .. } => path.display().to_string(),
+            CacheOrigin::Service(place) => place.shown(),
         }
     }
 
@@ -119,13 +129,13 @@ impl CacheFrom {
         environment: &ServiceEnvironment,
         registries: &RegistryOptions,
     ) -> Result<CacheSource, String> {
-        match self {
-            Self::Registry { reference, .. } => {
+        match &self.origin {
+            CacheOrigin::Registry { reference, .. } => {
                 let reference =
                     Reference::from_str(reference).map_err(|error| error.to_string())?;
                 Ok(CacheSource::Registry(reference))
             }
-            Self::Local { path, name } => {
+            CacheOrigin::Local { path, name } => {
                 let name = name.as_deref().unwrap_or(DEFAULT_TAG);
                 let selector = match name.parse() {
                     Ok(digest) => ImageSelector::Digest(digest),
@@ -136,7 +146,7 @@ impl CacheFrom {
                     selector,
                 })
             }
-            Self::Service(place) => {
+            CacheOrigin::Service(place) => {
                 let service = CacheService::open(place, environment, registries.network.clone());
                 service
                     .map(CacheSource::Service)
@@ -161,7 +171,7 @@ pub(crate) async fn import(
         let shown = from.shown();
         let event = reporter.start_internal(&format!("importing cache manifest from {shown}"));
         let added = match from.source(environment, &registries) {
-            Ok(source) => cache.add(&source, &client, platform).await,
+            Ok(source) => cache.add(&source, from.mounts, &client, platform).await,
             Err(message) => Err(message),
         };
         if let Err(message) = &added {

@@ -25,7 +25,7 @@ pub struct Export {
     /// Annotations.
     pub annotations: Vec<Annotation>,
     /// The config says which actions made the layers, so that the image is a cache, too
-    /// ([`CacheFrom::Registry`](crate::CacheFrom::Registry)).
+    /// ([`CacheOrigin::Registry`](crate::CacheOrigin::Registry)).
     pub inline_cache: bool,
 }
 

@@ -184,18 +184,17 @@ pub(crate) fn volumes(request: &BuildRequest) -> Result<Vec<Volume>, Error> {
     let wrong = |message| Error::new(ErrorKind::Request, message);
     let mut volumes: Vec<Volume> = Vec::new();
     for volume in &request.volumes {
-        let target = Path::new(&volume.target);
-        if volumes
-            .iter()
-            .any(|other| Path::new(&other.target) == target)
-        {
+        let volume = volume.found().map_err(wrong)?;
+        if volumes.iter().any(|other| other.target == volume.target) {
             return Err(wrong(format!(
                 "two volumes are to be seen at {}: name another place for one of them",
                 volume.target
             )));
         }
-        volumes.push(volume.found().map_err(wrong)?);
+        volumes.push(volume);
     }
+    // One that lies in another is mounted after it.
+    volumes.sort_by_key(|volume| volume.target.matches('/').count());
     Ok(volumes)
 }
 

@@ -66,7 +66,7 @@ pub use cache::{
     DiskSpace, LayerUse, PruneOptions, Pruned,
 };
 pub use cache_export::export_cache;
-pub use cache_transfer::{CacheFrom, CacheMode, CachePlace, CacheTo};
+pub use cache_transfer::{CacheFrom, CacheMode, CacheOrigin, CachePlace, CacheTo};
 pub use checks::{CheckReport, check_dockerfile};
 pub use csv::csv_fields;
 pub use describe::{Outline, OutlineArg, OutlineMount, Target, Targets};

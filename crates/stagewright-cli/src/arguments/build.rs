@@ -115,11 +115,11 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) cache_ttl: Option<Duration>,
     /// Look results up in a cache that was exported elsewhere (`REF`, `type=registry,ref=REF`,
-    /// `type=local,src=FOLDER`, `type=s3`, `type=azblob`, `type=gha`)
+    /// `type=local,src=FOLDER`, `type=s3`, `type=azblob`, `type=gha`, each with `mounts=true`)
     #[arg(long, value_name = "CACHE")]
     pub(crate) cache_from: Vec<CacheFromArgument>,
     /// Export the cache (`type=registry,ref=REF`, `type=local,dest=FOLDER`, `type=s3`, `type=azblob`,
-    /// `type=gha`, each with `mode=min|max`; `type=inline`)
+    /// `type=gha`, each with `mode=min|max` and `mounts=true`; `type=inline`)
     #[arg(long, value_name = "CACHE")]
     pub(crate) cache_to: Vec<CacheTo>,
     /// Ask the registries for newer base images

@@ -41,7 +41,8 @@ pub(super) fn predicate(facts: &Facts<'_>, options: &ProvenanceOptions) -> Value
         "finishedOn": facts.finished,
         "buildkit_hermetic": complete && !reaches_network(facts),
         "buildkit_completeness": {
-            "request": max,
+            // What steps saw of the host is not in it.
+            "request": max && facts.request.volumes.is_empty(),
             "resolvedDependencies": complete,
         },
         "buildkit_reproducible": options.reproducible,
