@@ -79,6 +79,7 @@ pub fn export_cache(
         // It has names of its own.
         CachePlace::Service(_) => format!("{LOCAL_REPOSITORY}:{DEFAULT_TAG}"),
     };
+    let name = parse_name(&name)?;
     let reporter = Reporter::new(events);
     let mut mounts = Vec::new();
     if to.mounts {
@@ -94,7 +95,7 @@ pub fn export_cache(
         images,
         to,
         mounts,
-        name: parse_name(&name)?,
+        name,
         reporter,
     };
     let lost = Arc::new(AtomicBool::new(false));
