@@ -35,12 +35,9 @@ pub fn end_processes_in(folder: &Path) {
             let Some(left) = END_MAX.checked_sub(began.elapsed()) else {
                 return;
             };
-            let left = Timespec {
-                tv_sec: left.as_secs().cast_signed(),
-                tv_nsec: left.subsec_nanos().into(),
-            };
+            let left = Timespec::try_from(left).ok();
             let mut ended = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
-            let _ = poll(&mut ended, Some(&left));
+            let _ = poll(&mut ended, left.as_ref());
         }
         std::thread::yield_now();
     }

@@ -520,10 +520,8 @@ impl Attendant {
                 .flatten()
                 .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)),
         );
-        let timeout = left.map(|left| rustix::event::Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        });
+        // One that is too long to be said has no end.
+        let timeout = left.and_then(|left| rustix::event::Timespec::try_from(left).ok());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(ExecError::Read(errno.into())),

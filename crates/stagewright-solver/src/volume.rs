@@ -1,5 +1,6 @@
 //! Files of the host that all steps of a build see.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -168,6 +169,15 @@ impl Volume {
         })
     }
 
+    /// Returns the folder that its files are read in for keys, and if it is a file, what it is called in there.
+    #[must_use]
+    pub fn folder(&self) -> (&Path, Option<&OsStr>) {
+        match (self.source.parent(), self.source.file_name()) {
+            (Some(parent), Some(name)) if !self.source.is_dir() => (parent, Some(name)),
+            _ => (&self.source, None),
+        }
+    }
+
     /// Returns the name of the context of the build that its files are read by for keys.
     #[must_use]
     pub fn context_name(&self) -> String {
@@ -191,8 +201,7 @@ impl Volume {
         parts.text(&label, access);
         if self.keyed {
             let files = VertexResult::Context(self.context_name());
-            // Of a file, the context is the folder that it is in.
-            let name = self.source.file_name().filter(|_| !self.source.is_dir());
+            let (_, name) = self.folder();
             let source = name.map_or("/".to_owned(), |name| literal(&name.to_string_lossy()));
             let (op, mut selection) = run_mounts::select(services, files, &source, event)?;
             // What it is called on the host is nothing that a step sees.

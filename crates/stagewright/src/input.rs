@@ -51,6 +51,8 @@ pub(crate) struct Input {
     pub(crate) target: Option<String>,
     /// The request's secrets, and those of stages that are written in code.
     pub(crate) secrets: Vec<Secret>,
+    /// What steps see of the host.
+    pub(crate) volumes: Vec<Volume>,
     /// Names the Dockerfile across builds.
     pub(crate) project: String,
     /// Unpacked archives, which go when the build ends.
@@ -139,11 +141,9 @@ impl Input {
             };
             named_sources.insert(name.clone(), source);
         }
-        for volume in volumes(request)?.iter().filter(|volume| volume.keyed) {
-            let folder = match volume.source.parent() {
-                Some(parent) if !volume.source.is_dir() => parent,
-                _ => &volume.source,
-            };
+        let volumes = volumes(request)?;
+        for volume in volumes.iter().filter(|volume| volume.keyed) {
+            let (folder, _) = volume.folder();
             let description = format!("the volume {}", volume.target);
             let files = open(folder, Patterns::default(), &description)?;
             contexts.insert(volume.context_name(), files);
@@ -173,6 +173,7 @@ impl Input {
             remote_context: remote.map(|remote| remote.op),
             target,
             secrets,
+            volumes,
             project,
             _unpacked: unpacked,
         })
@@ -180,7 +181,7 @@ impl Input {
 }
 
 /// Returns the volumes of a build, as the host knows them.
-pub(crate) fn volumes(request: &BuildRequest) -> Result<Vec<Volume>, Error> {
+fn volumes(request: &BuildRequest) -> Result<Vec<Volume>, Error> {
     let wrong = |message| Error::new(ErrorKind::Request, message);
     let mut volumes: Vec<Volume> = Vec::new();
     for volume in &request.volumes {

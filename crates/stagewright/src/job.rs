@@ -18,7 +18,7 @@ use stagewright_snapshot::Snapshots;
 use stagewright_solver::{
     BuildClock, CancellationToken, ContextFiles, EventKind, EventSink, Explained, FailedPlace,
     Images, ImportedCache, Limits, Remotes, Reporter, Services, SolveOptions, StepError,
-    UsedMounts, UsedResults, fetch_context, solve,
+    UsedMounts, UsedResults, Volume, fetch_context, solve,
 };
 use stagewright_store::SpaceBounds;
 use tokio::sync::OnceCell;
@@ -31,7 +31,7 @@ use crate::describe::{self, Outline, Targets};
 use crate::error::{Error, ErrorKind};
 use crate::failure;
 use crate::image::{Image, Made, StageSize};
-use crate::input::{self, Input, RemoteContext};
+use crate::input::{Input, RemoteContext};
 use crate::name_servers;
 use crate::request::{self, BuildRequest, ContextSource, Network};
 use crate::tagging::{put_name, unix_ms_now};
@@ -330,8 +330,14 @@ impl Job {
         };
         let images = images.with_cache(Arc::clone(cache));
         let plan = self.plan(&input, &images, input.target.clone()).await?;
-        let services =
-            Arc::new(self.services(input.contexts.clone(), &input.secrets, images, remotes)?);
+        let services = self.services(
+            input.contexts.clone(),
+            &input.secrets,
+            input.volumes.clone(),
+            images,
+            remotes,
+        )?;
+        let services = Arc::new(services);
         Ok(Prepared {
             input,
             plan,
@@ -570,6 +576,7 @@ impl Job {
         let services = self.services(
             BTreeMap::new(),
             &self.request.secrets,
+            Vec::new(),
             images,
             Arc::clone(remotes),
         )?;
@@ -587,6 +594,7 @@ impl Job {
         &self,
         contexts: BTreeMap<String, Arc<ContextFiles>>,
         secrets: &[request::Secret],
+        volumes: Vec<Volume>,
         images: Images,
         remotes: Arc<Remotes>,
     ) -> Result<Services, Error> {
@@ -602,7 +610,7 @@ impl Job {
         let limits = Limits {
             extra_hosts: failure::hosts(&request.extra_hosts)?,
             resolv_conf: name_servers::resolv_conf(request)?,
-            volumes: input::volumes(request)?,
+            volumes,
             shm_bytes: request.shm_bytes,
             ulimits: failure::ulimits(&request.ulimits)?,
             timeout: request.step_timeout,

@@ -322,6 +322,16 @@ pub(crate) enum ProgressMode {
     None,
 }
 
+impl ProgressMode {
+    /// Returns what `--quiet` makes of it.
+    pub(crate) fn or_quiet(self, quiet: bool) -> Self {
+        match quiet {
+            true => Self::Quiet,
+            false => self,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;

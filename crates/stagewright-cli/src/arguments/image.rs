@@ -106,10 +106,7 @@ pub(crate) struct ShownArguments {
 
 impl ShownArguments {
     pub(crate) fn mode(&self) -> ProgressMode {
-        match self.quiet {
-            true => ProgressMode::Quiet,
-            false => self.progress,
-        }
+        self.progress.or_quiet(self.quiet)
     }
 }
 

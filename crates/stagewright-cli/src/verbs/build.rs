@@ -8,7 +8,7 @@ use stagewright::{BuildRequest, Builder, Image, normal_platform};
 use super::outputs::Written;
 use super::watch::Screen;
 use super::{call, input, outputs, shell, watch};
-use crate::arguments::{BuildArguments, ProgressMode};
+use crate::arguments::BuildArguments;
 use crate::failure::Failure;
 
 /// Builds, and writes what was asked for.
@@ -18,10 +18,7 @@ pub(crate) fn run(builder: &Builder, arguments: &BuildArguments) -> Result<ExitC
     }
     outputs::check(builder, arguments)?;
     let input = input::read(arguments)?;
-    let screen = Screen::new(match arguments.quiet {
-        true => ProgressMode::Quiet,
-        false => arguments.progress,
-    });
+    let screen = Screen::new(arguments.progress.or_quiet(arguments.quiet));
     let build = || -> Result<Vec<Image>, Failure> {
         let requests = per_platform(&input.request, &arguments.platform)?;
         let images: Vec<Image> = requests

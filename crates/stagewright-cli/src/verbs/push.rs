@@ -9,15 +9,12 @@ use stagewright::{Builder, Export, Exported, Image, Push, PushEvents, push_image
 
 use super::interrupts::Interrupts;
 use super::watch::{self, Screen};
-use crate::arguments::{ProgressMode, PushArguments};
+use crate::arguments::PushArguments;
 use crate::failure::Failure;
 
 /// Pushes images that are in the store.
 pub(crate) fn run(builder: &Builder, arguments: &PushArguments) -> Result<(), Failure> {
-    let screen = Screen::new(match arguments.quiet {
-        true => ProgressMode::Quiet,
-        false => arguments.progress,
-    });
+    let screen = Screen::new(arguments.progress.or_quiet(arguments.quiet));
     for name in &arguments.images {
         let images = builder.image_platforms(name)?;
         let push = Push {
